@@ -1,0 +1,61 @@
+"""Built faces: stored once with their digest, read back as the very same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, select
+
+from service.book.database import reading, writing
+from service.book.tables import ArtefactRow, DraftRow, StudyRow
+
+
+def save_artefacts(engine: Engine, draft_id: int, rows: Sequence[ArtefactRow]) -> dict[str, ArtefactRow]:
+    """Store rows that are not there yet; return the rows the book keeps, by file name.
+
+    A worker that died after storing some faces left rows behind: those stand, and the newly built twin is dropped
+    by the caller, so an artefact is built once for ever.
+    """
+    with writing(engine) as session:
+        held = {
+            row.file_name: row
+            for row in session.scalars(select(ArtefactRow).where(ArtefactRow.draft_id == draft_id))
+        }
+        for row in rows:
+            if row.file_name not in held:
+                session.add(row)
+                held[row.file_name] = row
+        session.flush()
+        session.expunge_all()
+        return held
+
+
+def artefacts_of(engine: Engine, draft_id: int) -> list[ArtefactRow]:
+    """Every stored face of a Draft."""
+    with reading(engine) as session:
+        rows = list(
+            session.scalars(
+                select(ArtefactRow).where(ArtefactRow.draft_id == draft_id).order_by(ArtefactRow.id)
+            )
+        )
+        session.expunge_all()
+        return rows
+
+
+def latest_artefact(
+    engine: Engine, study_instance_uid: str, kind: str, image_sop_instance_uid: str = ""
+) -> ArtefactRow | None:
+    """Newest face of `kind`; of the first image where none is named."""
+    with reading(engine) as session:
+        query = (
+            select(ArtefactRow)
+            .join(DraftRow, DraftRow.id == ArtefactRow.draft_id)
+            .join(StudyRow, StudyRow.id == DraftRow.study_id)
+            .where(StudyRow.study_instance_uid == study_instance_uid, ArtefactRow.kind == kind)
+            .order_by(DraftRow.version.desc(), ArtefactRow.id)
+        )
+        if image_sop_instance_uid:
+            query = query.where(ArtefactRow.image_sop_instance_uid == image_sop_instance_uid)
+        row = session.scalars(query).first()
+        session.expunge_all()
+        return row

@@ -1,0 +1,111 @@
+"""The account book as the command line, the HTTP API and the listings see it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from clinical import Permanent
+from service.book import outbox, walk
+from service.book.account import Account, SpoolView, take_account
+from service.book.artefacts import latest_artefact
+from service.book.database import open_engine, reading, writing
+from service.book.queries import (
+    RoleStatus,
+    StudyDetail,
+    StudySummary,
+    list_studies,
+    live_roles,
+    oldest_unfinished,
+    study_detail,
+)
+from service.book.states import DeliveryState, InstanceState, StudyState
+from service.book.tables import ArtefactRow, BookFact, DeliveryRow, InstanceRow, StudyRow
+
+ROLE_MAX_AGE_S = 30.0
+
+
+class Book:
+    """Read access to the account book, and the operator's two commands that change it.
+
+    Parameters
+    ----------
+    engine
+        From `open_engine`, made in this process.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def studies(self, *, state: str | None = None, limit: int = 100, offset: int = 0) -> list[StudySummary]:
+        """Studies, the most recently changed first; all states unless one is named."""
+        return list_studies(self.engine, state=state, limit=limit, offset=offset)
+
+    def study(self, study_instance_uid: str) -> StudyDetail | None:
+        """One study with its objects, deliveries and newest Draft."""
+        return study_detail(self.engine, study_instance_uid)
+
+    def artefact(
+        self, study_instance_uid: str, kind: str, image_sop_instance_uid: str = ""
+    ) -> ArtefactRow | None:
+        """Newest stored face of a kind (``sr``, ``pr``, ``sc``, ``overlay`` ...): its spool key and digest."""
+        return latest_artefact(self.engine, study_instance_uid, kind, image_sop_instance_uid)
+
+    def account(self, spool: SpoolView | None = None, *, deep: bool = False) -> Account:
+        """Balance of receipts, rows and (with a spool) files."""
+        return take_account(self.engine, spool, deep=deep)
+
+    def retry(self, study_instance_uid: str | None = None) -> int:
+        """Put back failed studies and deliveries without success, of one study or of all; return how many."""
+        now = datetime.now(UTC)
+        return walk.requeue(self.engine, study_instance_uid, now=now) + outbox.resend(
+            self.engine, study_instance_uid, now=now
+        )
+
+    def roles(self) -> list[RoleStatus]:
+        """Roles alive at this moment."""
+        return live_roles(self.engine, now=datetime.now(UTC), max_age_s=ROLE_MAX_AGE_S)
+
+    def counts(self) -> dict[str, Any]:
+        """Counts by state for metrics: ``{"instances": {...}, "studies": {...}, "deliveries": {...}, ...}``."""
+        oldest = oldest_unfinished(self.engine)
+        now = datetime.now(UTC)
+        return {
+            "instances": self._by_state(InstanceRow, [s.value for s in InstanceState]),
+            "studies": self._by_state(StudyRow, [s.value for s in StudyState]),
+            "deliveries": self._by_state(DeliveryRow, [s.value for s in DeliveryState]),
+            "oldest_unfinished_age_s": (now - oldest).total_seconds() if oldest else 0.0,
+        }
+
+    def _by_state(self, table: Any, names: list[str]) -> dict[str, int]:
+        with reading(self.engine) as session:
+            found = dict(
+                session.execute(select(table.state, func.count()).group_by(table.state)).tuples().all()
+            )
+        return {name: found.get(name, 0) for name in names}
+
+    def claim_spool(self, spool_identity: str) -> None:
+        """Bind this book to its spool at the first start, and check the binding ever after.
+
+        Raises
+        ------
+        Permanent
+            ``wrong-spool`` if the book belongs to another spool: this role would miss every file.
+        """
+        with writing(self.engine) as session:
+            fact = session.get(BookFact, "spool_identity")
+            if fact is None:
+                session.add(BookFact(name="spool_identity", value=spool_identity))
+                return
+            if fact.value != spool_identity:
+                raise Permanent(
+                    "wrong-spool",
+                    "the account book belongs to another spool; check data_dir and database.url",
+                )
+
+
+def open_book(url: str) -> Book:
+    """Open the account book at a SQLAlchemy URL; the tables must have been migrated."""
+    return Book(open_engine(url))

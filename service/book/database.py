@@ -1,0 +1,116 @@
+"""Opening the account book's database: SQLite beside the spool, or PostgreSQL by URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from clinical import Permanent, Transient
+
+BUSY_TIMEOUT_S = 30.0
+_READ_ONLY = "raddraft_read_only"
+
+
+def open_engine(url: str) -> Engine:
+    """Engine with the durability the receive path promises. Make it after fork, never before.
+
+    SQLite runs in WAL mode with ``synchronous=FULL`` (a commit is on disk when it returns), and every writing
+    transaction starts with BEGIN IMMEDIATE, so that writers queue at the start instead of failing at the end.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=16)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=8, max_overflow=16)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not open transactions of its own: BEGIN IMMEDIATE is ours to send.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A short transaction that commits at its end and rolls back on any exception.
+
+    Raises
+    ------
+    Transient
+        ``book-unavailable`` if the database cannot be reached or stays locked.
+    """
+    try:
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+    except (OperationalError, DBAPIError) as error:
+        if isinstance(error, OperationalError) or error.connection_invalidated:
+            raise Transient(
+                "book-unavailable", "the account book's database did not answer; check it"
+            ) from error
+        raise
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A transaction that only reads; on SQLite it waits for no writer."""
+    try:
+        with engine.connect() as raw:
+            connection = raw.execution_options(**{_READ_ONLY: True})
+            with Session(bind=connection) as session:
+                yield session
+    except OperationalError as error:
+        raise Transient("book-unavailable", "the account book's database did not answer; check it") from error
+
+
+def migrate(url: str) -> None:
+    """Bring the database to this version's tables (Alembic, ``service/book/migrations``).
+
+    Raises
+    ------
+    Permanent
+        ``book-from-newer-version`` if the database was written by a newer RadDraft.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    engine = open_engine(url)
+    try:
+        with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                # Several roles may start at once: one migrates, the others wait (transaction-scoped lock).
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7239001)")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except Exception as error:
+        if "Can't locate revision" in str(error):
+            raise Permanent(
+                "book-from-newer-version", "the account book was written by a newer RadDraft; upgrade"
+            ) from error
+        raise
+    finally:
+        engine.dispose()

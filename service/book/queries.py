@@ -1,0 +1,212 @@
+"""What the listings show: where study X is, what happened to each of its images and results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from clinical import Draft, draft_from_json
+from service.book.database import reading, writing
+from service.book.tables import DeliveryRow, DraftRow, InstanceRow, RoleRow, StudyRow
+
+
+@dataclass(frozen=True, slots=True)
+class StudySummary:
+    """One line of the study list."""
+
+    study_row_id: int
+    study_instance_uid: str
+    state: str
+    outcome: str
+    draft_version: int
+    image_count: int
+    attempts: int
+    reason_code: str
+    reason: str
+    received_at_utc: datetime
+    updated_at_utc: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSummary:
+    """One received object of a study."""
+
+    instance_row_id: int
+    sop_instance_uid: str
+    sop_class_uid: str
+    modality: str
+    state: str
+    reason_code: str
+    reason: str
+    receipt_count: int
+    size_bytes: int
+    received_at_utc: datetime
+    state_since_utc: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySummary:
+    """One artefact on its way to one destination."""
+
+    delivery_row_id: int
+    destination: str
+    kind: str
+    state: str
+    attempts: int
+    last_status: str
+    reason_code: str
+    reason: str
+    draft_version: int
+    due_at_utc: datetime | None
+    delivered_at_utc: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDetail:
+    """Everything the book knows of one study."""
+
+    summary: StudySummary
+    instances: tuple[InstanceSummary, ...]
+    deliveries: tuple[DeliverySummary, ...]
+    draft: Draft | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleStatus:
+    """A role's last sign of life."""
+
+    name: str
+    ready: bool
+    detail: str
+    seen_at_utc: datetime
+
+
+def _summary(row: StudyRow, image_count: int) -> StudySummary:
+    return StudySummary(
+        row.id,
+        row.study_instance_uid,
+        row.state,
+        row.outcome,
+        row.draft_version,
+        image_count,
+        row.attempts,
+        row.reason_code,
+        row.reason,
+        row.first_received_at_utc,
+        row.updated_at_utc,
+    )
+
+
+def list_studies(engine: Engine, *, state: str | None, limit: int, offset: int) -> list[StudySummary]:
+    """Studies, the most recently changed first."""
+    with reading(engine) as session:
+        query = select(StudyRow).order_by(StudyRow.updated_at_utc.desc(), StudyRow.id.desc())
+        if state is not None:
+            query = query.where(StudyRow.state == state)
+        rows = session.scalars(query.limit(limit).offset(offset)).all()
+        counts = _image_counts(session, [row.id for row in rows])
+        return [_summary(row, counts.get(row.id, 0)) for row in rows]
+
+
+def _image_counts(session: Session, study_ids: list[int]) -> dict[int, int]:
+    query = (
+        select(InstanceRow.study_id, func.count())
+        .where(InstanceRow.study_id.in_(study_ids))
+        .group_by(InstanceRow.study_id)
+    )
+    return dict(session.execute(query).tuples().all())
+
+
+def study_detail(engine: Engine, study_instance_uid: str) -> StudyDetail | None:
+    """One study with its objects, deliveries and newest Draft; None if the book has no such study."""
+    with reading(engine) as session:
+        row = session.scalars(
+            select(StudyRow).where(StudyRow.study_instance_uid == study_instance_uid)
+        ).first()
+        if row is None:
+            return None
+        instances = session.scalars(
+            select(InstanceRow).where(InstanceRow.study_id == row.id).order_by(InstanceRow.id)
+        ).all()
+        draft = session.scalars(
+            select(DraftRow).where(DraftRow.study_id == row.id).order_by(DraftRow.version.desc()).limit(1)
+        ).first()
+        return StudyDetail(
+            _summary(row, len(instances)),
+            tuple(_instance(i) for i in instances),
+            tuple(_deliveries(session, row.id)),
+            draft_from_json(draft.draft_json) if draft else None,
+        )
+
+
+def _instance(row: InstanceRow) -> InstanceSummary:
+    return InstanceSummary(
+        row.id,
+        row.sop_instance_uid,
+        row.sop_class_uid,
+        row.modality,
+        row.state,
+        row.reason_code,
+        row.reason,
+        row.receipt_count,
+        row.size_bytes,
+        row.received_at_utc,
+        row.state_since_utc,
+    )
+
+
+def _deliveries(session: Session, study_id: int) -> list[DeliverySummary]:
+    rows = session.execute(
+        select(DeliveryRow, DraftRow.version)
+        .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
+        .where(DeliveryRow.study_id == study_id)
+        .order_by(DeliveryRow.id)
+    ).all()
+    return [
+        DeliverySummary(
+            row.id,
+            row.destination,
+            row.kind,
+            row.state,
+            row.attempts,
+            row.last_status,
+            row.reason_code,
+            row.reason,
+            version,
+            row.due_at_utc,
+            row.delivered_at_utc,
+        )
+        for row, version in rows
+    ]
+
+
+def note_role(engine: Engine, name: str, *, ready: bool, detail: str, now: datetime) -> None:
+    """Write a role's sign of life."""
+    with writing(engine) as session:
+        row = session.get(RoleRow, name)
+        if row is None:
+            session.add(RoleRow(name=name, ready=ready, detail=detail[:255], seen_at_utc=now))
+        else:
+            row.ready, row.detail, row.seen_at_utc = ready, detail[:255], now
+
+
+def live_roles(engine: Engine, *, now: datetime, max_age_s: float) -> list[RoleStatus]:
+    """Roles that gave a sign of life within `max_age_s`."""
+    with reading(engine) as session:
+        since = now - timedelta(seconds=max_age_s)
+        rows = session.scalars(
+            select(RoleRow).where(RoleRow.seen_at_utc >= since).order_by(RoleRow.name)
+        ).all()
+        return [RoleStatus(row.name, row.ready, row.detail, row.seen_at_utc) for row in rows]
+
+
+def oldest_unfinished(engine: Engine) -> datetime | None:
+    """When the study that has waited longest without an end was received."""
+    with reading(engine) as session:
+        ended = ["done", "failed", "ignored"]
+        return session.scalar(
+            select(func.min(StudyRow.first_received_at_utc)).where(StudyRow.state.not_in(ended))
+        )

@@ -1,0 +1,99 @@
+"""The named states of the account book and the changes they allow, in one place."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from clinical import Permanent
+
+
+class InstanceState(StrEnum):
+    """Where one received object stands. Every acknowledged object is in exactly one of these."""
+
+    RECEIVED = "received"
+    WAITING = "waiting"
+    READING = "reading"
+    ANALYSED = "analysed"
+    NOT_ASSESSED = "not_assessed"
+    IGNORED = "ignored"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+    FAILED = "failed"
+
+
+class StudyState(StrEnum):
+    """Where one study stands on its walk.
+
+    ``receiving`` waits for the quiet period, ``queued`` for a reader, ``drafted`` for its faces, ``delivering`` for the
+    outbox; ``done``, ``failed`` and ``ignored`` are ends. ``failed`` also has a Draft, which says so and is delivered.
+    """
+
+    RECEIVING = "receiving"
+    QUEUED = "queued"
+    READING = "reading"
+    DRAFTED = "drafted"
+    TELLING = "telling"
+    DELIVERING = "delivering"
+    DONE = "done"
+    FAILED = "failed"
+    IGNORED = "ignored"
+
+
+class DeliveryState(StrEnum):
+    """Where one artefact stands on its way to one destination."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    UNMATCHED = "unmatched"
+    REFUSED = "refused"
+    GAVE_UP = "gave_up"
+    SUPERSEDED = "superseded"
+
+
+_S = StudyState
+STUDY_CHANGES: dict[StudyState, frozenset[StudyState]] = {
+    _S.RECEIVING: frozenset({_S.RECEIVING, _S.QUEUED}),
+    _S.QUEUED: frozenset({_S.READING, _S.RECEIVING}),
+    _S.READING: frozenset({_S.READING, _S.DRAFTED, _S.QUEUED, _S.FAILED, _S.IGNORED}),
+    _S.DRAFTED: frozenset({_S.TELLING, _S.RECEIVING}),
+    _S.TELLING: frozenset({_S.TELLING, _S.DELIVERING, _S.DRAFTED, _S.FAILED, _S.DONE}),
+    _S.DELIVERING: frozenset({_S.DONE, _S.FAILED, _S.RECEIVING, _S.DELIVERING}),
+    _S.DONE: frozenset({_S.RECEIVING, _S.DELIVERING}),
+    _S.FAILED: frozenset({_S.RECEIVING, _S.QUEUED, _S.DELIVERING}),
+    _S.IGNORED: frozenset({_S.RECEIVING}),
+}
+
+_I = InstanceState
+_ENDS = frozenset({_I.ANALYSED, _I.NOT_ASSESSED, _I.IGNORED, _I.QUARANTINED, _I.FAILED})
+INSTANCE_CHANGES: dict[InstanceState, frozenset[InstanceState]] = {
+    _I.RECEIVED: frozenset({_I.DUPLICATE, _I.QUARANTINED, _I.WAITING, _I.IGNORED}),
+    _I.WAITING: frozenset({_I.READING}) | _ENDS,
+    _I.READING: frozenset({_I.READING, _I.WAITING}) | _ENDS,
+    _I.ANALYSED: frozenset({_I.READING, _I.WAITING}),
+    _I.NOT_ASSESSED: frozenset({_I.READING, _I.WAITING}),
+    _I.FAILED: frozenset({_I.READING, _I.WAITING}),
+    _I.IGNORED: frozenset(),
+    _I.DUPLICATE: frozenset(),
+    _I.QUARANTINED: frozenset({_I.WAITING}),
+}
+
+
+def checked_study_change(old: StudyState, new: StudyState) -> StudyState:
+    """`new`, if a study may go there from `old`.
+
+    Raises
+    ------
+    Permanent
+        ``forbidden-state-change`` otherwise: a programming error, never a site's.
+    """
+    if new not in STUDY_CHANGES[old]:
+        raise Permanent("forbidden-state-change", f"a study cannot go from {old} to {new}")
+    return new
+
+
+def checked_instance_change(old: InstanceState, new: InstanceState) -> InstanceState:
+    """`new`, if an instance may go there from `old`; raises as `checked_study_change` does."""
+    if new not in INSTANCE_CHANGES[old]:
+        raise Permanent("forbidden-state-change", f"an instance cannot go from {old} to {new}")
+    return new

@@ -1,0 +1,193 @@
+"""Tables of the account book.
+
+A receipt is append-only and committed with its instance row before the sender hears "success"; everything else
+can be rebuilt or repeated from these rows and the spool.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import DateTime, ForeignKey, Index, MetaData, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Timezone-aware datetimes, stored as UTC on every database."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a time without zone; store the others as UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the account book stores timezone-aware times only")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give every time back as UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Declarative base with stable constraint names, so that migrations can name them."""
+
+    metadata = MetaData(naming_convention=_NAMING)
+
+
+class BookFact(Base):
+    """Single facts about this book, e.g. the identity of the spool it belongs to."""
+
+    __tablename__ = "book_facts"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(String(255))
+
+
+class StudyRow(Base):
+    """One study and its walk. `fence` grows with every lease; a change that carries an older one fails."""
+
+    __tablename__ = "studies"
+    __table_args__ = (Index("ix_studies_state_due", "state", "due_at_utc"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(String(128), unique=True)
+    state: Mapped[str] = mapped_column(String(16))
+    first_received_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_received_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    enqueued_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lease_owner: Mapped[str] = mapped_column(String(128), default="")
+    lease_until_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    fence: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    arrivals: Mapped[int] = mapped_column(default=0)
+    arrivals_taken: Mapped[int] = mapped_column(default=0)
+    draft_version: Mapped[int] = mapped_column(default=0)
+    outcome: Mapped[str] = mapped_column(String(16), default="")
+    reason_code: Mapped[str] = mapped_column(String(64), default="")
+    reason: Mapped[str] = mapped_column(String(255), default="")
+
+
+class InstanceRow(Base):
+    """One received object: identified by its SOP Instance UID and the digest of its data set."""
+
+    __tablename__ = "instances"
+    __table_args__ = (
+        UniqueConstraint("sop_instance_uid", "dataset_sha256"),
+        Index("ix_instances_study_id", "study_id"),
+        Index("ix_instances_state", "state"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    sop_instance_uid: Mapped[str] = mapped_column(String(128))
+    sop_class_uid: Mapped[str] = mapped_column(String(128))
+    series_instance_uid: Mapped[str] = mapped_column(String(128))
+    transfer_syntax_uid: Mapped[str] = mapped_column(String(128))
+    modality: Mapped[str] = mapped_column(String(16))
+    dataset_sha256: Mapped[str] = mapped_column(String(64))
+    file_sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int]
+    spool_key: Mapped[str] = mapped_column(String(255), unique=True)
+    receipt_count: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(String(16))
+    reason_code: Mapped[str] = mapped_column(String(64), default="")
+    reason: Mapped[str] = mapped_column(String(255), default="")
+    received_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    state_since_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    purged_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ReceiptRow(Base):
+    """One success response. Never changed, never deleted."""
+
+    __tablename__ = "receipts"
+    __table_args__ = (Index("ix_receipts_instance_id", "instance_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id"))
+    calling_ae_title: Mapped[str] = mapped_column(String(64))
+    called_ae_title: Mapped[str] = mapped_column(String(64))
+    calling_host: Mapped[str] = mapped_column(String(255))
+    received_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class DraftRow(Base):
+    """One version of one study's result, whole."""
+
+    __tablename__ = "drafts"
+    __table_args__ = (UniqueConstraint("study_id", "version"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    version: Mapped[int]
+    outcome: Mapped[str] = mapped_column(String(16))
+    draft_json: Mapped[str] = mapped_column(Text)
+    created_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ArtefactRow(Base):
+    """One built face. Its bytes lie in the results spool and are what every attempt sends."""
+
+    __tablename__ = "artefacts"
+    __table_args__ = (UniqueConstraint("draft_id", "kind", "image_sop_instance_uid", "destination"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    draft_id: Mapped[int] = mapped_column(ForeignKey("drafts.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    image_sop_instance_uid: Mapped[str] = mapped_column(String(128), default="")
+    destination: Mapped[str] = mapped_column(String(64), default="")
+    file_name: Mapped[str] = mapped_column(String(255))
+    sop_instance_uid: Mapped[str] = mapped_column(String(128), default="")
+    spool_key: Mapped[str] = mapped_column(String(255), unique=True)
+    file_sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int]
+
+
+class DeliveryRow(Base):
+    """The outbox: one artefact on its way to one destination."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("draft_id", "destination", "kind", "image_sop_instance_uid"),
+        Index("ix_deliveries_state_due", "state", "due_at_utc"),
+        Index("ix_deliveries_study_id", "study_id"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    draft_id: Mapped[int] = mapped_column(ForeignKey("drafts.id"))
+    artefact_id: Mapped[int | None] = mapped_column(ForeignKey("artefacts.id"))
+    destination: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16))
+    image_sop_instance_uid: Mapped[str] = mapped_column(String(128), default="")
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    enqueued_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lease_owner: Mapped[str] = mapped_column(String(128), default="")
+    lease_until_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    fence: Mapped[int] = mapped_column(default=0)
+    last_status: Mapped[str] = mapped_column(String(16), default="")
+    reason_code: Mapped[str] = mapped_column(String(64), default="")
+    reason: Mapped[str] = mapped_column(String(255), default="")
+    delivered_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class RoleRow(Base):
+    """A running role's sign of life, for readiness."""
+
+    __tablename__ = "roles"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ready: Mapped[bool] = mapped_column(default=False)
+    detail: Mapped[str] = mapped_column(String(255), default="")
+    seen_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,346 @@
+"""A study's walk: assembled, leased for reading, drafted, told. Every change carries its lease's fence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, or_, select, update
+from sqlalchemy.orm import Session
+
+from clinical import Draft, Transient, draft_from_json, draft_to_json
+from service.book.database import reading, writing
+from service.book.states import (
+    DeliveryState,
+    InstanceState,
+    StudyState,
+    checked_instance_change,
+    checked_study_change,
+)
+from service.book.tables import DeliveryRow, DraftRow, InstanceRow, StudyRow
+
+# What a study is leased for, and where a lease that ran out puts it back to.
+_LEASED_FROM = {StudyState.READING: StudyState.QUEUED, StudyState.TELLING: StudyState.DRAFTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on one study until `until_utc`; `fence` makes a late worker's changes fail."""
+
+    study_id: int
+    state: StudyState
+    fence: int
+    attempt: int
+    until_utc: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HeldInstance:
+    """One candidate image of a leased study."""
+
+    instance_id: int
+    sop_instance_uid: str
+    spool_key: str
+    file_sha256: str
+    state: InstanceState
+    reason_code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceVerdict:
+    """Where a reading leaves one instance."""
+
+    instance_id: int
+    state: InstanceState
+    reason_code: str = ""
+    reason: str = ""
+
+
+def close_quiet_studies(engine: Engine, now: datetime) -> list[int]:
+    """Queue every study whose quiet period or cap is over; return the row ids."""
+    with writing(engine) as session:
+        due = session.scalars(
+            select(StudyRow).where(StudyRow.state == StudyState.RECEIVING, StudyRow.due_at_utc <= now)
+        ).all()
+        for study in due:
+            study.state = checked_study_change(StudyState.RECEIVING, StudyState.QUEUED)
+            study.due_at_utc, study.enqueued_at_utc, study.attempts = None, now, 0
+            study.updated_at_utc = now
+        return [study.id for study in due]
+
+
+def forgotten_studies(engine: Engine, now: datetime, hint_age_s: float) -> list[tuple[int, StudyState]]:
+    """Studies whose message was lost or whose lease ran out; they are marked as hinted again.
+
+    Parameters
+    ----------
+    hint_age_s
+        Age from which an unanswered message counts as lost. A message too many is harmless: the lease decides.
+    """
+    stale = now - timedelta(seconds=hint_age_s)
+    unhinted = or_(StudyRow.enqueued_at_utc.is_(None), StudyRow.enqueued_at_utc <= stale)
+    waiting = StudyRow.state.in_([StudyState.QUEUED, StudyState.DRAFTED])
+    expired = StudyRow.state.in_([StudyState.READING, StudyState.TELLING]) & (StudyRow.lease_until_utc <= now)
+    with reading(engine) as session:
+        wanted = (waiting | expired) & unhinted
+        ids = session.scalars(select(StudyRow.id).where(wanted).limit(1000)).all()
+    if not ids:
+        return []
+    with writing(engine) as session:
+        rows = session.scalars(select(StudyRow).where(StudyRow.id.in_(ids), wanted)).all()
+        for row in rows:
+            row.enqueued_at_utc = now
+        return [(row.id, StudyState(row.state)) for row in rows]
+
+
+def lease_study(
+    engine: Engine, study_id: int, state: StudyState, *, owner: str, lease_s: float, now: datetime
+) -> Lease | None:
+    """Lease a study for `state` (reading or telling); None if it is not there to be had.
+
+    The attempt is counted here, before any work, so that work that kills its worker is counted too.
+    """
+    with writing(engine) as session:
+        row = session.get(StudyRow, study_id, with_for_update=True)
+        if row is None or not _free(row, state, now):
+            return None
+        row.state = checked_study_change(StudyState(row.state), state)
+        if state is StudyState.READING:
+            row.arrivals_taken = row.arrivals
+        until = now + timedelta(seconds=lease_s)
+        row.lease_owner, row.lease_until_utc, row.updated_at_utc = owner, until, now
+        row.fence += 1
+        row.attempts += 1
+        return Lease(row.id, state, row.fence, row.attempts, until)
+
+
+def _free(row: StudyRow, state: StudyState, now: datetime) -> bool:
+    if row.state == _LEASED_FROM[state]:
+        return row.due_at_utc is None or row.due_at_utc <= now
+    return row.state == state and row.lease_until_utc is not None and row.lease_until_utc <= now
+
+
+def attempts_so_far(engine: Engine, study_id: int) -> int:
+    """Attempts already counted for the study's present step."""
+    with reading(engine) as session:
+        return session.scalar(select(StudyRow.attempts).where(StudyRow.id == study_id)) or 0
+
+
+def held_row(session: Session, lease: Lease) -> StudyRow:
+    """The leased study's row, locked.
+
+    Raises
+    ------
+    Transient
+        ``stale-lease`` if somebody else has leased the study since: this worker's result is void.
+    """
+    row = session.get(StudyRow, lease.study_id, with_for_update=True)
+    if row is None or row.fence != lease.fence or row.state != lease.state:
+        raise Transient("stale-lease", "another worker has taken this study over; this result is dropped")
+    return row
+
+
+def study_identity(engine: Engine, study_id: int) -> tuple[str, int]:
+    """Study Instance UID and the version its next Draft will have."""
+    with reading(engine) as session:
+        row = session.get(StudyRow, study_id)
+        if row is None:
+            raise Transient("study-gone", "the study's row is not in the account book")
+        return row.study_instance_uid, row.draft_version + 1
+
+
+def candidates(engine: Engine, study_id: int) -> tuple[HeldInstance, ...]:
+    """The study's images to read or to account for in its Draft, oldest first, with their files still there."""
+    wanted = [
+        s
+        for s in InstanceState
+        if s not in (InstanceState.IGNORED, InstanceState.DUPLICATE, InstanceState.RECEIVED)
+    ]
+    with reading(engine) as session:
+        rows = session.scalars(
+            select(InstanceRow)
+            .where(
+                InstanceRow.study_id == study_id,
+                InstanceRow.state.in_(wanted),
+                InstanceRow.purged_at_utc.is_(None),
+            )
+            .order_by(InstanceRow.id)
+        ).all()
+        return tuple(
+            HeldInstance(
+                row.id,
+                row.sop_instance_uid,
+                row.spool_key,
+                row.file_sha256,
+                InstanceState(row.state),
+                row.reason_code,
+                row.reason,
+            )
+            for row in rows
+        )
+
+
+def save_draft(
+    engine: Engine, lease: Lease, draft: Draft, verdicts: Sequence[InstanceVerdict], *, now: datetime
+) -> int:
+    """Save a Draft and where it leaves its instances; return the Draft's row id."""
+    with writing(engine) as session:
+        study = held_row(session, lease)
+        _apply_verdicts(session, verdicts, now)
+        row = DraftRow(
+            study_id=study.id,
+            version=draft.version,
+            outcome=draft.outcome,
+            draft_json=draft_to_json(draft),
+            created_at_utc=now,
+        )
+        session.add(row)
+        session.flush()
+        study.state = checked_study_change(StudyState(study.state), StudyState.DRAFTED)
+        study.draft_version, study.outcome = draft.version, draft.outcome
+        study.reason_code = draft.reasons[0].code if draft.reasons else ""
+        study.reason = draft.reasons[0].reason[:255] if draft.reasons else ""
+        _release(study, now)
+        study.attempts = 0
+        return row.id
+
+
+def set_aside(engine: Engine, lease: Lease, verdicts: Sequence[InstanceVerdict], *, now: datetime) -> None:
+    """End a study of which nothing is left to read: every candidate turned out not to be ours."""
+    with writing(engine) as session:
+        study = held_row(session, lease)
+        _apply_verdicts(session, verdicts, now)
+        study.state = checked_study_change(StudyState(study.state), StudyState.IGNORED)
+        study.reason_code = verdicts[0].reason_code if verdicts else "no-candidate"
+        study.reason = (
+            verdicts[0].reason if verdicts else "no object of this study is a chest radiograph to read"
+        )
+        _release(study, now)
+        _reopen_if_more_came(study, now)
+
+
+def _apply_verdicts(session: Session, verdicts: Sequence[InstanceVerdict], now: datetime) -> None:
+    for verdict in verdicts:
+        row = session.get(InstanceRow, verdict.instance_id)
+        if row is None or row.state == verdict.state:
+            continue
+        row.state = checked_instance_change(InstanceState(row.state), verdict.state)
+        row.reason_code, row.reason, row.state_since_utc = verdict.reason_code, verdict.reason[:255], now
+
+
+def put_back(
+    engine: Engine, lease: Lease, *, code: str, reason: str, due_at_utc: datetime, now: datetime
+) -> None:
+    """Return a leased study after a transient failure; it is due again at `due_at_utc`."""
+    with writing(engine) as session:
+        study = held_row(session, lease)
+        study.state = checked_study_change(StudyState(study.state), _LEASED_FROM[lease.state])
+        study.reason_code, study.reason = code, reason[:255]
+        _release(study, now)
+        study.due_at_utc = due_at_utc
+
+
+def end_telling(engine: Engine, lease: Lease, outbox: Sequence[DeliveryRow], *, now: datetime) -> list[int]:
+    """Write the outbox of the latest Draft and free the study; return the delivery row ids.
+
+    Deliveries of older versions that have not left yet are superseded: the newer Draft replaces them.
+    """
+    with writing(engine) as session:
+        study = held_row(session, lease)
+        open_states = [DeliveryState.PENDING, DeliveryState.UNMATCHED]
+        session.execute(
+            update(DeliveryRow)
+            .where(DeliveryRow.study_id == study.id, DeliveryRow.state.in_(open_states))
+            .values(
+                state=DeliveryState.SUPERSEDED,
+                reason_code="newer-draft",
+                reason="a newer version of the Draft exists",
+            )
+        )
+        session.add_all(outbox)
+        session.flush()
+        ended = StudyState.DELIVERING if outbox else _final_state(study)
+        study.state = checked_study_change(StudyState(study.state), ended)
+        _release(study, now)
+        study.attempts = 0
+        _reopen_if_more_came(study, now)
+        return [row.id for row in outbox]
+
+
+def _final_state(study: StudyRow) -> StudyState:
+    return StudyState.FAILED if study.outcome == "failed" else StudyState.DONE
+
+
+def _release(study: StudyRow, now: datetime) -> None:
+    study.lease_owner, study.lease_until_utc, study.enqueued_at_utc, study.due_at_utc = "", None, None, None
+    study.updated_at_utc = now
+
+
+def _reopen_if_more_came(study: StudyRow, now: datetime) -> None:
+    if study.arrivals > study.arrivals_taken:
+        study.state = checked_study_change(StudyState(study.state), StudyState.RECEIVING)
+        study.first_received_at_utc, study.due_at_utc, study.updated_at_utc = now, now, now
+
+
+def fail_study(engine: Engine, lease: Lease, *, code: str, reason: str, now: datetime) -> None:
+    """End a study whose Draft exists but whose faces cannot be made."""
+    with writing(engine) as session:
+        study = held_row(session, lease)
+        study.state = checked_study_change(StudyState(study.state), StudyState.FAILED)
+        study.reason_code, study.reason = code, reason[:255]
+        _release(study, now)
+
+
+def latest_draft(engine: Engine, study_id: int) -> tuple[int, Draft] | None:
+    """Row id and value of the study's newest Draft."""
+    with reading(engine) as session:
+        row = session.scalars(
+            select(DraftRow).where(DraftRow.study_id == study_id).order_by(DraftRow.version.desc()).limit(1)
+        ).first()
+        return (row.id, draft_from_json(row.draft_json)) if row else None
+
+
+def instances_to_compare(engine: Engine, limit: int = 20) -> list[int]:
+    """Instances acknowledged with the same SOP Instance UID as an older one and other bytes."""
+    with reading(engine) as session:
+        query = select(InstanceRow.id).where(InstanceRow.state == InstanceState.RECEIVED).limit(limit)
+        return list(session.scalars(query))
+
+
+def pair_to_compare(engine: Engine, instance_id: int) -> tuple[InstanceRow, InstanceRow] | None:
+    """The older instance that was accepted first and the newer one to be classed."""
+    with reading(engine) as session:
+        newer = session.get(InstanceRow, instance_id)
+        if newer is None or newer.state != InstanceState.RECEIVED:
+            return None
+        older = session.scalars(
+            select(InstanceRow)
+            .where(InstanceRow.sop_instance_uid == newer.sop_instance_uid, InstanceRow.id < newer.id)
+            .order_by(InstanceRow.id)
+        ).first()
+        if older is None:
+            return None
+        session.expunge_all()
+        return older, newer
+
+
+def class_instance(engine: Engine, verdict: InstanceVerdict, *, now: datetime) -> None:
+    """Record what a compared instance turned out to be."""
+    with writing(engine) as session:
+        _apply_verdicts(session, [verdict], now)
+
+
+def requeue(engine: Engine, study_instance_uid: str | None, *, now: datetime) -> int:
+    """Put failed studies (or the one named) back to be read; return how many."""
+    with writing(engine) as session:
+        query = select(StudyRow).where(StudyRow.state == StudyState.FAILED)
+        if study_instance_uid is not None:
+            query = query.where(StudyRow.study_instance_uid == study_instance_uid)
+        rows = session.scalars(query).all()
+        for row in rows:
+            row.state = checked_study_change(StudyState.FAILED, StudyState.QUEUED)
+            row.attempts, row.reason_code, row.reason = 0, "", ""
+            _release(row, now)
+        return len(rows)
