@@ -1,0 +1,63 @@
+"""From a file to the displayed image, without ever decoding untrusted pixels in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydicom.pixels import get_decoder
+from pydicom.uid import AllTransferSyntaxes
+
+from clinical import Transient
+from imaging.displayed import DisplayedImage
+from imaging.limited_process import run_limited
+from imaging.limits import DecodeLimits
+
+_DECODE = "imaging.decode_child:decode"
+_STANDARD = DecodeLimits()
+
+
+def load_displayed(path: Path, limits: DecodeLimits = _STANDARD) -> DisplayedImage:
+    """Decode and display one image in a separate short-lived process.
+
+    May be called from several threads at once; each call has its own process, which is gone when the call ends.
+
+    Parameters
+    ----------
+    path
+        DICOM file, with or without preamble.
+    limits
+        What the image may cost.
+
+    Raises
+    ------
+    Quarantine
+        ``decode-timeout``, ``decode-memory``, ``decode-crashed``, ``decode-failed``, ``too-many-pixels``,
+        ``no-pixel-data``, ``no-image-size``, ``unknown-photometric``.
+    Permanent
+        ``unsupported-transfer-syntax``, ``unsupported-pixel-format``, ``colour-image``, ``multi-frame``.
+    Transient
+        ``file-unreadable``, ``decode-interrupted``, ``decode-unavailable``.
+    """
+    try:
+        with path.open("rb"):
+            absolute = str(path.absolute())
+    except OSError as error:
+        raise Transient("file-unreadable", f"the image file cannot be read: {type(error).__name__}") from None
+    reply = run_limited(_DECODE, {"path": absolute, "max_pixels": limits.max_pixels}, limits)
+    shape = (int(reply.facts["rows"]), int(reply.facts["columns"]))
+    pixels = np.frombuffer(reply.payload, dtype=np.uint8).reshape(shape)
+    return DisplayedImage(pixels, tuple(reply.facts["steps"]))
+
+
+def decodable_transfer_syntaxes() -> tuple[str, ...]:
+    """UIDs of the transfer syntaxes this installation has a pixel decoder for."""
+    decodable = []
+    for uid in AllTransferSyntaxes:
+        try:
+            available = get_decoder(uid).is_available
+        except NotImplementedError:
+            continue
+        if available:
+            decodable.append(str(uid))
+    return tuple(decodable)

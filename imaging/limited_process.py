@@ -1,0 +1,160 @@
+"""Run one function in a separate short-lived process that cannot take the service down with it.
+
+The child is started afresh with `subprocess` rather than forked, so it is safe to call from any thread of a worker;
+it leads a process group of its own, limits its own memory and processor time, and dies when its parent's thread
+does. Request and reply travel through one anonymous memory file, so a reply of any size can never block.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from clinical import ErrorKind, Permanent, Quarantine, RadDraftError, Transient
+from imaging.limits import DecodeLimits
+
+_KINDS: dict[str, type[RadDraftError]] = {
+    ErrorKind.TRANSIENT.value: Transient,
+    ErrorKind.PERMANENT.value: Permanent,
+    ErrorKind.QUARANTINE.value: Quarantine,
+}
+# Signals that come from outside (a stopping service, the kernel's out-of-memory killer), not from the image.
+_OUTSIDE_SIGNALS = frozenset({signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP})
+_CHILD_MODULE = "imaging.limited_child"
+LENGTH_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a limited function returned.
+
+    Attributes
+    ----------
+    facts
+        JSON object.
+    payload
+        Raw bytes beside it.
+    """
+
+    facts: dict[str, Any]
+    payload: bytes
+
+
+def run_limited(function: str, arguments: dict[str, Any], limits: DecodeLimits) -> Reply:
+    """Call ``module:function`` in a limited child process.
+
+    Parameters
+    ----------
+    function
+        ``"package.module:name"`` of a function ``(arguments: dict) -> (facts: dict, payload: bytes-like)``.
+    arguments
+        JSON-serialisable arguments.
+    limits
+        Time and memory the child may take.
+
+    Raises
+    ------
+    Quarantine
+        ``decode-timeout``, ``decode-memory``, ``decode-crashed``, ``decode-failed``, or what the function raised.
+    Permanent
+        What the function raised.
+    Transient
+        ``decode-interrupted`` where somebody else ended the child; ``decode-unavailable`` where it could not start.
+    """
+    request = {
+        "function": function,
+        "arguments": arguments,
+        "memory_bytes": limits.memory_bytes,
+        "cpu_s": limits.timeout_s,
+        "parent_pid": os.getpid(),
+    }
+    reply_fd = os.memfd_create("raddraft-decode")
+    try:
+        os.write(reply_fd, json.dumps(request).encode("utf-8"))
+        return _reply(_run_child(reply_fd, limits), reply_fd)
+    except OSError as error:
+        raise Transient(
+            "decode-unavailable", f"no decoding process could be run: {type(error).__name__}"
+        ) from None
+    finally:
+        os.close(reply_fd)
+
+
+def _run_child(reply_fd: int, limits: DecodeLimits) -> int | None:
+    """Return code of the child; None where it had to be ended for lack of time."""
+    deadline = time.monotonic() + limits.timeout_s
+    alive_read, alive_write = os.pipe()
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", _CHILD_MODULE, str(reply_fd)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(reply_fd, alive_write),
+            env=_environment(),
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError:
+        os.close(alive_read)
+        raise
+    finally:
+        os.close(alive_write)
+    try:
+        # Nothing is ever written to this pipe: it ends when the last process of the child's group is gone.
+        ended = _wait_for_end(alive_read, deadline)
+        return child.wait() if ended else None
+    finally:
+        os.close(alive_read)
+        _end_group(child)
+
+
+def _wait_for_end(alive_read: int, deadline: float) -> bool:
+    poll = select.poll()
+    poll.register(alive_read, select.POLLIN | select.POLLHUP)
+    return bool(poll.poll(max(deadline - time.monotonic(), 0.0) * 1000.0))
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    if child.returncode is None:
+        # The child is not reaped yet, so its process group still carries its id and nobody else's.
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Only what decoding needs: no setting, token or address of the service reaches the child."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry),
+        "LC_ALL": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _reply(return_code: int | None, reply_fd: int) -> Reply:
+    if return_code is None or return_code == -signal.SIGXCPU:
+        raise Quarantine("decode-timeout", "decoding the image took longer than the limit")
+    if return_code < 0 and -return_code in _OUTSIDE_SIGNALS:
+        raise Transient("decode-interrupted", f"the decoding process was ended by signal {-return_code}")
+    if return_code < 0:
+        raise Quarantine("decode-crashed", f"the image crashed its decoder: signal {-return_code}")
+    if return_code > 0:
+        raise Quarantine("decode-crashed", f"the image ended its decoder: exit status {return_code}")
+    with os.fdopen(os.dup(reply_fd), "rb") as file:
+        file.seek(0)
+        length = int.from_bytes(file.read(LENGTH_BYTES), "big")
+        document = json.loads(file.read(length))
+        payload = file.read()
+    if "error" in document:
+        error = document["error"]
+        raise _KINDS[error["kind"]](error["code"], error["message"], tag=error["tag"])
+    return Reply(document["facts"], payload)
