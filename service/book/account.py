@@ -105,9 +105,8 @@ def take_account(engine: Engine, spool: SpoolView | None = None, *, deep: bool =
 
 
 def _counts(session: Session, table: Any, names: list[str]) -> dict[str, int]:
-    found: dict[str, int] = dict(
-        session.execute(select(table.state, func.count()).group_by(table.state)).tuples().all()
-    )
+    rows = session.execute(select(table.state, func.count()).group_by(table.state)).all()
+    found: dict[str, int] = {state: count for state, count in rows}
     return {name: found.get(name, 0) for name in names}
 
 

@@ -81,9 +81,8 @@ class Book:
 
     def _by_state(self, table: Any, names: list[str]) -> dict[str, int]:
         with reading(self.engine) as session:
-            found = dict(
-                session.execute(select(table.state, func.count()).group_by(table.state)).tuples().all()
-            )
+            rows = session.execute(select(table.state, func.count()).group_by(table.state)).all()
+            found: dict[str, int] = {state: count for state, count in rows}
         return {name: found.get(name, 0) for name in names}
 
     def claim_spool(self, spool_identity: str) -> None:

@@ -21,6 +21,8 @@ from service.book.states import (
 from service.book.tables import DeliveryRow, DraftRow, InstanceRow, StudyRow
 
 # What a study is leased for, and where a lease that ran out puts it back to.
+_I = InstanceState
+_READ_STATES = (_I.WAITING, _I.READING, _I.ANALYSED, _I.NOT_ASSESSED, _I.FAILED)
 _LEASED_FROM = {StudyState.READING: StudyState.QUEUED, StudyState.TELLING: StudyState.DRAFTED}
 
 
@@ -44,8 +46,6 @@ class HeldInstance:
     spool_key: str
     file_sha256: str
     state: InstanceState
-    reason_code: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,34 +152,32 @@ def study_identity(engine: Engine, study_id: int) -> tuple[str, int]:
 
 
 def candidates(engine: Engine, study_id: int) -> tuple[HeldInstance, ...]:
-    """The study's images to read or to account for in its Draft, oldest first, with their files still there."""
-    wanted = [
-        s
-        for s in InstanceState
-        if s not in (InstanceState.IGNORED, InstanceState.DUPLICATE, InstanceState.RECEIVED)
-    ]
+    """The study's images to read, oldest first, with their files still there."""
+    return _held_in(engine, study_id, _READ_STATES)
+
+
+def _held_in(engine: Engine, study_id: int, states: Sequence[InstanceState]) -> tuple[HeldInstance, ...]:
     with reading(engine) as session:
         rows = session.scalars(
             select(InstanceRow)
             .where(
                 InstanceRow.study_id == study_id,
-                InstanceRow.state.in_(wanted),
+                InstanceRow.state.in_(states),
                 InstanceRow.purged_at_utc.is_(None),
             )
             .order_by(InstanceRow.id)
         ).all()
         return tuple(
             HeldInstance(
-                row.id,
-                row.sop_instance_uid,
-                row.spool_key,
-                row.file_sha256,
-                InstanceState(row.state),
-                row.reason_code,
-                row.reason,
+                row.id, row.sop_instance_uid, row.spool_key, row.file_sha256, InstanceState(row.state)
             )
             for row in rows
         )
+
+
+def images_of_study(engine: Engine, study_id: int) -> tuple[HeldInstance, ...]:
+    """Every image of the study a Draft may name, quarantined ones included, with their files still there."""
+    return _held_in(engine, study_id, [*_READ_STATES, _I.QUARANTINED, _I.IGNORED])
 
 
 def save_draft(

@@ -1,0 +1,131 @@
+"""The ``io`` queue's second task: one stored artefact to one destination, tried until it is there."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine
+
+from clinical import Permanent, RadDraftError, Transient
+from dicom_node import Spool
+from service.book import outbox
+from service.book.leases import LeaseKeeper
+from service.book.states import DeliveryState
+from service.clock import now_utc
+from service.destinations import Destination, Sent
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRule:
+    """How long and how often a destination is tried.
+
+    Attributes
+    ----------
+    first_delay_s, longest_delay_s
+        The delay doubles from the first to the longest, each time shortened at random by up to half.
+    give_up_after_h
+        Hours from the first attempt after which a person is asked instead.
+    """
+
+    first_delay_s: float = 2.0
+    longest_delay_s: float = 600.0
+    give_up_after_h: float = 72.0
+
+    def delay_s(self, attempt: int) -> float:
+        """Seconds until the attempt after number `attempt`."""
+        longest = min(self.longest_delay_s, self.first_delay_s * 2.0 ** min(attempt - 1, 20))
+        return longest * random.uniform(0.5, 1.0)
+
+    def over(self, started: datetime, now: datetime) -> bool:
+        """Whether the time for trying is over."""
+        return now - started >= timedelta(hours=self.give_up_after_h)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDesk:
+    """Everything a delivering worker works with."""
+
+    engine: Engine
+    results: Spool
+    destinations: Mapping[str, Destination]
+    rule: RetryRule
+    keeper: LeaseKeeper
+    owner: str
+
+    def deliver(self, delivery_id: int) -> None:
+        """Try one delivery if it is there to be had; the outcome is a committed state."""
+        lease = outbox.lease_delivery(
+            self.engine, delivery_id, owner=self.owner, lease_s=self.keeper.lease_s, now=now_utc()
+        )
+        if lease is None:
+            return
+        self.keeper.hold(lease)
+        try:
+            self._record(lease, self._try(lease))
+        except Transient as error:
+            _log.warning("delivery_not_recorded", delivery_row=delivery_id, code=error.code)
+        finally:
+            self.keeper.drop(lease)
+
+    def _try(self, lease: outbox.DeliveryLease) -> Sent | RadDraftError:
+        destination = self.destinations.get(lease.destination)
+        if destination is None:
+            return Permanent("no-such-destination", "the configuration no longer has this destination")
+        try:
+            return destination.send(lease, self._content(lease))
+        except RadDraftError as error:
+            return error
+        except Exception as error:
+            # A defect, ours or a library's: its text may quote the result, so only its type is kept.
+            _log.error("delivery_defect", delivery_row=lease.delivery_id, error_type=type(error).__name__)
+            return Transient("defect", f"sending stopped with {type(error).__name__}; see the log")
+
+    def _content(self, lease: outbox.DeliveryLease) -> bytes:
+        if not self.results.verify(lease.spool_key, lease.file_sha256):
+            raise Permanent(
+                "artefact-damaged", "the stored result is missing or has other bytes; retry the study"
+            )
+        with self.results.open(lease.spool_key) as file:
+            return file.read()
+
+    def _record(self, lease: outbox.DeliveryLease, result: Sent | RadDraftError) -> None:
+        now = now_utc()
+        if isinstance(result, Sent):
+            outbox.end_delivery(
+                self.engine, lease, DeliveryState.DELIVERED, status=result.status, reason=result.note, now=now
+            )
+            _log.info(
+                "delivered", delivery_row=lease.delivery_id, destination=lease.destination, kind=lease.kind
+            )
+            return
+        if not isinstance(result, Transient):
+            state, due = DeliveryState.REFUSED, None
+        elif self.rule.over(lease.created_at_utc, now):
+            state, due = DeliveryState.GAVE_UP, None
+        else:
+            state, due = DeliveryState.PENDING, now + timedelta(seconds=self.rule.delay_s(lease.attempt))
+        outbox.end_delivery(
+            self.engine,
+            lease,
+            state,
+            status="",
+            code=result.code,
+            reason=result.message,
+            due_at_utc=due,
+            now=now,
+        )
+        _log.warning(
+            "delivery_not_done",
+            delivery_row=lease.delivery_id,
+            destination=lease.destination,
+            kind=lease.kind,
+            state=state.value,
+            code=result.code,
+            attempt=lease.attempt,
+        )

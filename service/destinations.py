@@ -1,0 +1,156 @@
+"""Where results go: which faces each destination takes, and how they are sent there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from clinical import Draft, Permanent, Transient
+from dicom_node import Peer, send_objects
+from hl7_fhir import FhirClient, FhirProfile
+from reporting import SiteProfile, SourceImage
+from service.book.outbox import DeliveryLease
+from service.faces import (
+    Face,
+    Unmatched,
+    dicom_faces,
+    fhir_face,
+    first_header,
+    picture_faces,
+    text_faces,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How one attempt ended where it was not an exception: success, or success with a note."""
+
+    status: str
+    note: str = ""
+
+
+Send = Callable[[DeliveryLease, bytes], Sent]
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One place results go to.
+
+    Attributes
+    ----------
+    kinds
+        Kinds of face it takes; empty means every kind.
+    fhir
+        How patients and reports are named there; None where it takes no FHIR.
+    send
+        Sends one stored artefact; raises `Transient` (tried again) or `Permanent` (refused for good).
+    """
+
+    name: str
+    kinds: frozenset[str]
+    send: Send
+    fhir: FhirProfile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaceTerms:
+    """What all faces of a site have in common."""
+
+    profile: SiteProfile
+
+
+def faces_for(
+    draft: Draft, sources: Mapping[str, SourceImage], destinations: Sequence[Destination], terms: FaceTerms
+) -> tuple[list[Face], list[Unmatched]]:
+    """Every face of a Draft, the ones made for single destinations included."""
+    dicom = dicom_faces(draft, sources, terms.profile)
+    faces = dicom + picture_faces(draft, sources) + text_faces(draft)
+    unmatched = []
+    header = first_header(draft, sources)
+    for destination in destinations:
+        if destination.fhir is None:
+            continue
+        made = fhir_face(draft, header, dicom, destination.fhir, destination.name)
+        if isinstance(made, Unmatched):
+            unmatched.append(made)
+        else:
+            faces.append(made)
+    return faces, unmatched
+
+
+def wanted_faces(destination: Destination, faces: Sequence[Face]) -> list[Face]:
+    """The faces one destination takes."""
+    return [
+        face
+        for face in faces
+        if face.destination in ("", destination.name)
+        and (not destination.kinds or face.kind in destination.kinds)
+    ]
+
+
+def dicom_sender(peer: Peer, calling_ae_title: str) -> Send:
+    """Send by C-STORE; each SOP class on its own presentation context."""
+
+    def send(lease: DeliveryLease, content: bytes) -> Sent:
+        (result,) = send_objects([content], peer, calling_ae_title=calling_ae_title)
+        status = "" if result.status is None else f"0x{result.status:04X}"
+        if result.outcome == "stored":
+            return Sent(status)
+        if result.outcome == "warning":
+            return Sent(status, f"the peer stored it with warning {status}")
+        if result.outcome == "not-negotiated":
+            raise Permanent("not-negotiated", "the peer accepts no presentation context for this SOP class")
+        # A peer that refuses today (A7xx out of resources, C-xxx) may take it tomorrow: the outbox keeps trying.
+        raise Transient("c-store-failed", f"the peer answered {status or 'nothing'}: {result.detail}"[:200])
+
+    return send
+
+
+def fhir_sender(client: FhirClient) -> Send:
+    """Post the stored transaction."""
+
+    def send(lease: DeliveryLease, content: bytes) -> Sent:
+        result = client.post(json.loads(content))
+        return Sent(str(result.http_status))
+
+    return send
+
+
+def folder_sender(folder: Path) -> Send:
+    """Write into ``<folder>/<Study Instance UID>/v<version>/``; a file appears there whole or not at all."""
+
+    def send(lease: DeliveryLease, content: bytes) -> Sent:
+        target = folder / lease.study_instance_uid / f"v{lease.draft_version}" / lease.file_name
+        try:
+            write_whole(target, content)
+        except OSError as error:
+            raise Transient(
+                "folder-not-writable", f"writing the result failed: {os.strerror(error.errno or 0)}"
+            ) from error
+        return Sent("written")
+
+    return send
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Write a file atomically: temporary name, fsync, rename, fsync of the folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=target.parent, prefix=".part-", delete=False) as part:
+        try:
+            part.write(content)
+            part.flush()
+            os.fsync(part.fileno())
+            os.chmod(part.name, 0o640)
+            os.replace(part.name, target)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,131 @@
+"""Telling: a Draft's faces are built once, stored with their digest, and put into the outbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom import Dataset, dcmread
+
+from clinical import Draft, Permanent, Reading, draft_to_json
+from hl7_fhir import ArtefactReference, FhirProfile, PatientUnmatched, StudyHeader, build_bundle
+from imaging import DisplayedImage
+from reporting import Artefact, SiteProfile, SourceImage, build_faces, overlay_png, report_text
+
+# Kinds every destination of type "folder" and `raddraft analyze` get beside the DICOM objects.
+OVERLAY = "overlay"
+DRAFT = "draft"
+REPORT = "report"
+FHIR = "fhir"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One built face with the name it has in a folder.
+
+    Attributes
+    ----------
+    destination
+        Name of the one destination it was made for; empty where it is the same for all.
+    """
+
+    kind: str
+    file_name: str
+    content: bytes
+    sop_instance_uid: str = ""
+    image_sop_instance_uid: str = ""
+    destination: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A destination that gets nothing until a person maps the patient's identifier."""
+
+    destination: str
+    code: str
+    reason: str
+
+
+def dicom_faces(draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile) -> list[Face]:
+    """The DICOM objects of a Draft."""
+    built = build_faces(draft, sources, profile)
+    return [_dicom_face(artefact, number) for number, artefact in enumerate(built, start=1)]
+
+
+def _dicom_face(artefact: Artefact, number: int) -> Face:
+    return Face(
+        kind=artefact.kind,
+        file_name=f"{number:02d}_{artefact.kind}.dcm",
+        content=artefact.content,
+        sop_instance_uid=artefact.sop_instance_uid,
+        image_sop_instance_uid=artefact.image_sop_instance_uid,
+    )
+
+
+def picture_faces(draft: Draft, sources: Mapping[str, SourceImage]) -> list[Face]:
+    """An overlay picture per Reading."""
+    faces = []
+    for number, reading in enumerate(draft.readings, start=1):
+        displayed = _displayed(reading, sources)
+        if displayed is not None:
+            content = overlay_png(reading, displayed, statement=draft.model.statement)
+            uid = reading.image.sop_instance_uid
+            faces.append(Face(OVERLAY, f"overlay_{number:02d}.png", content, image_sop_instance_uid=uid))
+    return faces
+
+
+def _displayed(reading: Reading, sources: Mapping[str, SourceImage]) -> DisplayedImage | None:
+    source = sources.get(reading.image.sop_instance_uid)
+    return source.displayed if source is not None else None
+
+
+def text_faces(draft: Draft) -> list[Face]:
+    """The Draft itself and its plain text."""
+    return [
+        Face(DRAFT, "draft.json", json.dumps(json.loads(draft_to_json(draft)), indent=2).encode()),
+        Face(REPORT, "report.txt", report_text(draft).encode("utf-8")),
+    ]
+
+
+def fhir_face(
+    draft: Draft, header: Dataset, dicom: Sequence[Face], profile: FhirProfile, destination: str
+) -> Face | Unmatched:
+    """The FHIR transaction for one destination, or why the patient could not be named there."""
+    references = [_reference(face) for face in dicom]
+    try:
+        bundle = build_bundle(
+            draft, StudyHeader.from_dataset(header), profile, references, report_text=report_text(draft)
+        )
+    except PatientUnmatched as error:
+        return Unmatched(destination, error.code, error.message)
+    content = json.dumps(bundle, indent=2, ensure_ascii=False, sort_keys=True).encode("utf-8")
+    return Face(FHIR, "fhir_bundle.json", content, destination=destination)
+
+
+def _reference(face: Face) -> ArtefactReference:
+    header = dcmread(BytesIO(face.content), stop_before_pixels=True)
+    return ArtefactReference(
+        kind=face.kind,
+        sop_class_uid=str(header.SOPClassUID),
+        sop_instance_uid=str(header.SOPInstanceUID),
+        series_instance_uid=str(header.SeriesInstanceUID),
+    )
+
+
+def first_header(draft: Draft, sources: Mapping[str, SourceImage]) -> Dataset:
+    """Header of the first image of the Draft that has one: patient and study attributes come from it.
+
+    Raises
+    ------
+    Permanent
+        ``no-source-header`` if no image's header could be read.
+    """
+    for uid in draft.image_uids:
+        source = sources.get(uid)
+        if source is not None:
+            return source.header
+    raise Permanent(
+        "no-source-header", "no image of the study has a readable header to copy the patient from"
+    )

@@ -1,0 +1,55 @@
+"""The listener's ledger: what the DICOM node received goes into the account book before it is acknowledged."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from dicom_node import ReceivedObject
+from dicom_node.candidates import ignored_sentence
+from service.book.receipts import Arrival, QuietRule, commit_arrival, is_held
+
+
+class BookLedger:
+    """Implements `dicom_node.Ledger` on the account book.
+
+    Parameters
+    ----------
+    engine
+        Made in the listener's own process.
+    rule
+        When a study counts as complete.
+    """
+
+    def __init__(self, engine: Engine, rule: QuietRule) -> None:
+        self._engine = engine
+        self._rule = rule
+
+    def is_held(self, sop_instance_uid: str, dataset_sha256: str) -> bool:
+        """Whether this very object is held with its file."""
+        return is_held(self._engine, sop_instance_uid, dataset_sha256)
+
+    def commit(self, received: ReceivedObject) -> str:
+        """Commit receipt and instance row in one transaction; return the spool key the book keeps."""
+        return commit_arrival(self._engine, arrival_of(received), self._rule)
+
+
+def arrival_of(received: ReceivedObject) -> Arrival:
+    """What the book needs of a received object."""
+    return Arrival(
+        sop_instance_uid=received.sop_instance_uid,
+        sop_class_uid=received.sop_class_uid,
+        study_instance_uid=received.study_instance_uid,
+        series_instance_uid=received.series_instance_uid,
+        transfer_syntax_uid=received.transfer_syntax_uid,
+        modality=received.modality,
+        dataset_sha256=received.dataset_sha256,
+        file_sha256=received.file_sha256,
+        size_bytes=received.size_bytes,
+        spool_key=received.spool_key,
+        calling_ae_title=received.calling_ae_title,
+        called_ae_title=received.called_ae_title,
+        calling_host=received.calling_host,
+        received_at_utc=received.received_at_utc,
+        ignored_code=received.ignored_reason,
+        ignored_reason=ignored_sentence(received.ignored_reason) if received.ignored_reason else "",
+    )

@@ -1,0 +1,120 @@
+"""The ``gpu`` queue's task: lease a study, read it, save its Draft."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import Engine
+
+from clinical import DraftOutcome, NotAssessed, RadDraftError, Transient
+from dicom_node import Spool
+from inference import Model
+from service.book import walk
+from service.book.leases import LeaseKeeper
+from service.book.states import InstanceState, StudyState
+from service.clock import now_utc
+from service.crowd import Crowd
+from service.study_reading import ImageFile, ReadingTerms, StudyReading, failed_draft, read_study
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingDesk:
+    """Everything one reading worker works with."""
+
+    engine: Engine
+    spool: Spool
+    model: Model
+    terms: ReadingTerms
+    keeper: LeaseKeeper
+    owner: str
+    max_attempts: int
+    retry_delay_s: float
+    tell: Callable[[int], None]
+    crowd: Crowd = field(default_factory=Crowd)
+
+    def read(self, study_id: int) -> None:
+        """Read one study if it is there to be had; every outcome is a committed state."""
+        repeated = walk.attempts_so_far(self.engine, study_id) > 0
+        with self.crowd.alone() if repeated else self.crowd.together():
+            lease = walk.lease_study(
+                self.engine,
+                study_id,
+                StudyState.READING,
+                owner=self.owner,
+                lease_s=self.keeper.lease_s,
+                now=now_utc(),
+            )
+            if lease is None:
+                return
+            self.keeper.hold(lease)
+            try:
+                self._read_leased(lease)
+            except Transient as error:
+                _log.warning("reading_not_saved", study_row=study_id, code=error.code)
+            finally:
+                self.keeper.drop(lease)
+
+    def _read_leased(self, lease: walk.Lease) -> None:
+        uid, version = walk.study_identity(self.engine, lease.study_id)
+        held = walk.candidates(self.engine, lease.study_id)
+        files = [ImageFile(h.sop_instance_uid, self.spool.path(h.spool_key), h.file_sha256) for h in held]
+        try:
+            result = self._attempt(lease, uid, version, files)
+        except Transient as error:
+            due = now_utc() + timedelta(seconds=self.retry_delay_s * lease.attempt)
+            _log.warning("reading_put_back", study_row=lease.study_id, code=error.code, attempt=lease.attempt)
+            walk.put_back(
+                self.engine, lease, code=error.code, reason=error.message, due_at_utc=due, now=now_utc()
+            )
+            return
+        self._save(lease, held, result)
+
+    def _attempt(self, lease: walk.Lease, uid: str, version: int, files: list[ImageFile]) -> StudyReading:
+        if lease.attempt > self.max_attempts:
+            reason = NotAssessed(
+                "study", "too-many-attempts", "reading ended its worker too often; see the log"
+            )
+            return failed_draft(uid, version, files, reason, self.model, self.terms)
+        try:
+            return read_study(uid, version, files, self.model, self.terms)
+        except Transient as error:
+            if lease.attempt < self.max_attempts:
+                raise
+            reason = NotAssessed("study", error.code, error.message)
+        except RadDraftError as error:
+            reason = NotAssessed("study", error.code, error.message)
+        except Exception as error:
+            # A defect, ours or a library's: its text may quote the data set, so only its type is kept.
+            _log.error("reading_defect", study_row=lease.study_id, error_type=type(error).__name__)
+            if lease.attempt < self.max_attempts:
+                raise Transient(
+                    "defect", f"reading stopped with {type(error).__name__}; see the log"
+                ) from None
+            reason = NotAssessed("study", "defect", f"reading stopped with {type(error).__name__}")
+        return failed_draft(uid, version, files, reason, self.model, self.terms)
+
+    def _save(self, lease: walk.Lease, held: tuple[walk.HeldInstance, ...], result: StudyReading) -> None:
+        verdicts = [
+            walk.InstanceVerdict(instance.instance_id, image.state, image.code, image.reason)
+            for instance, image in zip(held, result.images, strict=True)
+        ]
+        now = now_utc()
+        if all(image.state is InstanceState.IGNORED for image in result.images):
+            walk.set_aside(self.engine, lease, verdicts, now=now)
+            _log.info("study_ignored", study_row=lease.study_id)
+            return
+        walk.save_draft(self.engine, lease, result.draft, verdicts, now=now)
+        failed = result.draft.outcome is DraftOutcome.FAILED
+        (_log.warning if failed else _log.info)(
+            "study_drafted",
+            study_row=lease.study_id,
+            version=result.draft.version,
+            outcome=result.draft.outcome.value,
+            images=len(result.images),
+        )
+        self.tell(lease.study_id)

@@ -1,0 +1,58 @@
+"""The scheduler: closes quiet studies and finds again whatever lost its message or its worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Event
+
+import structlog
+from sqlalchemy import Engine
+
+from clinical import RadDraftError
+from service.book import outbox, walk
+from service.book.states import StudyState
+from service.clock import now_utc
+from service.queues import Hints
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeper:
+    """Looks through the book for rows that should move and do not.
+
+    Attributes
+    ----------
+    hint_age_s
+        A message older than this counts as lost. One too many is harmless: the lease decides who works.
+    """
+
+    engine: Engine
+    hints: Hints
+    hint_age_s: float
+
+    def sweep(self) -> int:
+        """Look once; return how many hints were given."""
+        now = now_utc()
+        given = 0
+        for study_id in walk.close_quiet_studies(self.engine, now):
+            self.hints.study(study_id, StudyState.QUEUED)
+            given += 1
+        for study_id, state in walk.forgotten_studies(self.engine, now, self.hint_age_s):
+            self.hints.study(study_id, state)
+            given += 1
+        for delivery_id in outbox.due_deliveries(self.engine, now, self.hint_age_s):
+            self.hints.delivery(delivery_id)
+            given += 1
+        for instance_id in walk.instances_to_compare(self.engine):
+            self.hints.comparison(instance_id)
+            given += 1
+        return given
+
+    def run(self, stop: Event, interval_s: float) -> None:
+        """Sweep every `interval_s` until `stop`; an unreachable book or broker is waited for."""
+        while not stop.wait(interval_s):
+            try:
+                self.sweep()
+            except RadDraftError as error:
+                _log.warning("sweep_interrupted", code=error.code)

@@ -1,0 +1,270 @@
+"""Reading a study: every image to a Reading or a named reason, all of them to one Draft."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+
+from pydicom import Dataset
+
+from clinical import (
+    Draft,
+    DraftOutcome,
+    ImageOutcome,
+    ImageRef,
+    NotAssessed,
+    Quarantine,
+    RadDraftError,
+    Reading,
+    Transient,
+    merge_study_findings,
+)
+from imaging import DecodeLimits, DisplayedImage, load_displayed, read_header
+from inference import Model
+from inference.gate import GateVerdict, gate_header, gate_pixels
+from reporting import SourceImage, header_digest
+from service.book.states import InstanceState
+from service.clock import now_utc
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """One candidate image and the file that holds it."""
+
+    sop_instance_uid: str
+    path: Path
+    file_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """What became of one image: the state its row gets, and its Reading where there is one."""
+
+    image: ImageRef
+    state: InstanceState
+    header: Dataset | None
+    code: str = ""
+    reason: str = ""
+    reading: Reading | None = None
+    displayed: DisplayedImage | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyReading:
+    """A study's Draft, the result per image, and the sources its faces are made of."""
+
+    draft: Draft
+    images: tuple[ImageResult, ...]
+
+    @property
+    def sources(self) -> dict[str, SourceImage]:
+        """Header and displayed pixels by SOP Instance UID, of every image whose header could be read."""
+        return {
+            r.image.sop_instance_uid: SourceImage(header=r.header, displayed=r.displayed)
+            for r in self.images
+            if r.header is not None
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingTerms:
+    """What a reading is done under, and what its Draft says of itself."""
+
+    limits: DecodeLimits
+    read_timeout_s: float
+    configuration_sha256: str
+    product_version: str
+
+
+def read_study(
+    study_instance_uid: str,
+    version: int,
+    files: Sequence[ImageFile],
+    model: Model,
+    terms: ReadingTerms,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+) -> StudyReading:
+    """Read every image of a study and put the results into one Draft.
+
+    Raises
+    ------
+    Transient
+        If the engine or a file was not to be had; the whole study is read again later.
+    """
+    started = now_utc()
+    results = []
+    for number, file in enumerate(files, start=1):
+        progress(f"image {number} of {len(files)}")
+        results.append(_read_image(study_instance_uid, file, model, terms))
+    draft = _draft(study_instance_uid, version, results, model, terms, started)
+    return StudyReading(draft, tuple(results))
+
+
+def failed_draft(
+    study_instance_uid: str,
+    version: int,
+    files: Sequence[ImageFile],
+    reason: NotAssessed,
+    model: Model,
+    terms: ReadingTerms,
+) -> StudyReading:
+    """Draft of a study whose reading was given up: it says so, and is delivered like any other."""
+    now = now_utc()
+    results = []
+    for file in files:
+        try:
+            header: Dataset | None = read_header(file.path)
+        except RadDraftError:
+            header = None
+        image = image_ref(file, header)
+        results.append(ImageResult(image, InstanceState.FAILED, header, reason.code, reason.reason))
+    outcomes = tuple(ImageOutcome(r.image, r.state, r.code, r.reason) for r in results)
+    draft = Draft(
+        study_instance_uid=study_instance_uid,
+        version=version,
+        outcome=DraftOutcome.FAILED,
+        readings=(),
+        other_images=outcomes,
+        study_findings=(),
+        model=model.identity,
+        header_digest=header_digest([r.header for r in results if r.header is not None]),
+        configuration_sha256=terms.configuration_sha256,
+        product_version=terms.product_version,
+        started_at_utc=now,
+        completed_at_utc=now,
+        reasons=(reason,),
+    )
+    return StudyReading(draft, tuple(results))
+
+
+def image_ref(file: ImageFile, header: Dataset | None) -> ImageRef:
+    """Reference to a stored image; attributes that are missing or malformed stay empty or zero."""
+    header = header if header is not None else Dataset()
+    return ImageRef(
+        sop_instance_uid=file.sop_instance_uid,
+        sop_class_uid=_text(header, "SOPClassUID"),
+        series_instance_uid=_text(header, "SeriesInstanceUID"),
+        rows=_count(header, "Rows"),
+        columns=_count(header, "Columns"),
+        modality=_text(header, "Modality"),
+        photometric_interpretation=_text(header, "PhotometricInterpretation"),
+        view_position=_text(header, "ViewPosition").upper(),
+        file_sha256=file.file_sha256,
+    )
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    try:
+        return str(header.get(keyword, "") or "").strip()
+    except Exception:  # a malformed value of any library's kind is, for us, no value
+        return ""
+
+
+def _count(header: Dataset, keyword: str) -> int:
+    text = _text(header, keyword)
+    return int(text) if text.isdecimal() else 0
+
+
+def _read_image(study_instance_uid: str, file: ImageFile, model: Model, terms: ReadingTerms) -> ImageResult:
+    try:
+        header = read_header(file.path)
+    except Quarantine as error:
+        return ImageResult(image_ref(file, None), InstanceState.QUARANTINED, None, error.code, error.message)
+    image = image_ref(file, header)
+    verdict = gate_header(header)
+    if not verdict.accepted:
+        return _turned_away(image, header, verdict, file, terms)
+    clock = monotonic()
+    try:
+        displayed = load_displayed(file.path, terms.limits)
+    except Transient:
+        raise
+    except Quarantine as error:
+        return ImageResult(image, InstanceState.QUARANTINED, header, error.code, error.message)
+    except RadDraftError as error:
+        return ImageResult(image, InstanceState.NOT_ASSESSED, header, error.code, error.message)
+    decode_s = monotonic() - clock
+    seen = gate_pixels(displayed)
+    if not seen.accepted:
+        return ImageResult(
+            image, InstanceState.NOT_ASSESSED, header, seen.code, seen.reason, displayed=displayed
+        )
+    try:
+        reading = model.read(
+            displayed, image_ref=image, study_instance_uid=study_instance_uid, deadline_s=terms.read_timeout_s
+        )
+    except Transient:
+        raise
+    except RadDraftError as error:
+        return ImageResult(
+            image, InstanceState.FAILED, header, error.code, error.message, displayed=displayed
+        )
+    reading = _with_checks(reading, verdict, seen, decode_s)
+    return ImageResult(image, InstanceState.ANALYSED, header, reading=reading, displayed=displayed)
+
+
+def _turned_away(
+    image: ImageRef, header: Dataset, verdict: GateVerdict, file: ImageFile, terms: ReadingTerms
+) -> ImageResult:
+    """An image the header gate refuses: not ours at all, or a chest radiograph we say "not assessed" of."""
+    if verdict.not_ours:
+        return ImageResult(image, InstanceState.IGNORED, header, verdict.code, verdict.reason)
+    try:
+        displayed: DisplayedImage | None = load_displayed(file.path, terms.limits)
+    except Transient:
+        raise
+    except RadDraftError:
+        displayed = None  # the result then says "not assessed" without a picture
+    return ImageResult(
+        image, InstanceState.NOT_ASSESSED, header, verdict.code, verdict.reason, displayed=displayed
+    )
+
+
+def _with_checks(reading: Reading, header: GateVerdict, pixels: GateVerdict, decode_s: float) -> Reading:
+    return replace(
+        reading,
+        checks=(*header.checks, *pixels.checks, *reading.checks),
+        stage_s=(("decode", round(decode_s, 3)), *reading.stage_s),
+    )
+
+
+def _draft(
+    study_instance_uid: str,
+    version: int,
+    results: Sequence[ImageResult],
+    model: Model,
+    terms: ReadingTerms,
+    started: datetime,
+) -> Draft:
+    readings = tuple(r.reading for r in results if r.reading is not None)
+    others = tuple(ImageOutcome(r.image, r.state, r.code, r.reason) for r in results if r.reading is None)
+    reasons = tuple(NotAssessed(f"image {n}", o.code, o.reason) for n, o in enumerate(others, start=1))
+    return Draft(
+        study_instance_uid=study_instance_uid,
+        version=version,
+        outcome=_outcome(readings, results),
+        readings=readings,
+        other_images=others,
+        study_findings=merge_study_findings(readings),
+        model=model.identity,
+        header_digest=header_digest([r.header for r in results if r.header is not None]),
+        configuration_sha256=terms.configuration_sha256,
+        product_version=terms.product_version,
+        started_at_utc=started,
+        completed_at_utc=now_utc(),
+        reasons=() if readings else reasons,
+    )
+
+
+def _outcome(readings: Sequence[Reading], results: Sequence[ImageResult]) -> DraftOutcome:
+    if any(reading.present for reading in readings):
+        return DraftOutcome.FINDINGS
+    if readings:
+        return DraftOutcome.NO_FINDINGS
+    if any(r.state is InstanceState.FAILED for r in results):
+        return DraftOutcome.FAILED
+    return DraftOutcome.NOT_ASSESSED

@@ -1,0 +1,181 @@
+"""The ``io`` queue's first task: a Draft's faces are built, stored and put into the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import Engine
+
+from clinical import Draft, RadDraftError, Transient
+from dicom_node import Spool
+from imaging import DecodeLimits, load_displayed, read_header
+from reporting import SourceImage
+from service.book import walk
+from service.book.artefacts import save_artefacts
+from service.book.leases import LeaseKeeper
+from service.book.states import DeliveryState, StudyState
+from service.book.tables import ArtefactRow, DeliveryRow
+from service.clock import now_utc
+from service.destinations import Destination, FaceTerms, faces_for, wanted_faces
+from service.faces import Face, Unmatched
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TellingDesk:
+    """Everything a telling worker works with."""
+
+    engine: Engine
+    spool: Spool
+    results: Spool
+    destinations: tuple[Destination, ...]
+    terms: FaceTerms
+    limits: DecodeLimits
+    keeper: LeaseKeeper
+    owner: str
+    max_attempts: int
+    retry_delay_s: float
+    deliver: Callable[[int], None]
+
+    def tell(self, study_id: int) -> None:
+        """Build and store the faces of the study's newest Draft if it is there to be had."""
+        lease = walk.lease_study(
+            self.engine,
+            study_id,
+            StudyState.TELLING,
+            owner=self.owner,
+            lease_s=self.keeper.lease_s,
+            now=now_utc(),
+        )
+        if lease is None:
+            return
+        self.keeper.hold(lease)
+        try:
+            self._tell_leased(lease)
+        except Transient as error:
+            self._put_back(lease, error)
+        except RadDraftError as error:
+            self._fail(lease, error.code, error.message)
+        except Exception as error:
+            # A defect, ours or a library's: its text may quote the data set, so only its type is kept.
+            _log.error("telling_defect", study_row=study_id, error_type=type(error).__name__)
+            self._fail(lease, "defect", f"building the results stopped with {type(error).__name__}")
+        finally:
+            self.keeper.drop(lease)
+
+    def _put_back(self, lease: walk.Lease, error: Transient) -> None:
+        _log.warning("telling_put_back", study_row=lease.study_id, code=error.code)
+        if error.code == "stale-lease":
+            return
+        due = now_utc() + timedelta(seconds=self.retry_delay_s * lease.attempt)
+        walk.put_back(
+            self.engine, lease, code=error.code, reason=error.message, due_at_utc=due, now=now_utc()
+        )
+
+    def _fail(self, lease: walk.Lease, code: str, reason: str) -> None:
+        if lease.attempt < self.max_attempts:
+            self._put_back(lease, Transient(code, reason))
+            return
+        _log.error("telling_failed", study_row=lease.study_id, code=code)
+        walk.fail_study(self.engine, lease, code=code, reason=reason, now=now_utc())
+
+    def _tell_leased(self, lease: walk.Lease) -> None:
+        newest = walk.latest_draft(self.engine, lease.study_id)
+        if newest is None:
+            raise Transient("draft-missing", "the study has no Draft to tell")
+        draft_id, draft = newest
+        faces, unmatched = faces_for(draft, self._sources(lease, draft), self.destinations, self.terms)
+        stored = self._store(draft_id, faces)
+        outbox = self._outbox(lease.study_id, draft_id, faces, stored, unmatched)
+        for delivery_id in walk.end_telling(self.engine, lease, outbox, now=now_utc()):
+            self.deliver(delivery_id)
+
+    def _sources(self, lease: walk.Lease, draft: Draft) -> dict[str, SourceImage]:
+        """Headers of every image of the Draft, and displayed pixels where they can be shown."""
+        sources = {}
+        wanted = set(draft.image_uids)
+        for held in walk.images_of_study(self.engine, lease.study_id):
+            if held.sop_instance_uid not in wanted or held.sop_instance_uid in sources:
+                continue
+            path = self.spool.path(held.spool_key)
+            try:
+                header = read_header(path)
+            except RadDraftError:
+                continue  # the Draft already says why this image could not be read
+            try:
+                displayed = load_displayed(path, self.limits)
+            except Transient:
+                raise
+            except RadDraftError:
+                displayed = None
+            sources[held.sop_instance_uid] = SourceImage(header=header, displayed=displayed)
+        return sources
+
+    def _store(self, draft_id: int, faces: Sequence[Face]) -> dict[str, ArtefactRow]:
+        rows = []
+        for face in faces:
+            entry = self.results.put(face.content)
+            rows.append(
+                ArtefactRow(
+                    draft_id=draft_id,
+                    kind=face.kind,
+                    image_sop_instance_uid=face.image_sop_instance_uid,
+                    destination=face.destination,
+                    file_name=face.file_name,
+                    sop_instance_uid=face.sop_instance_uid,
+                    spool_key=entry.key,
+                    file_sha256=entry.file_sha256,
+                    size_bytes=entry.size_bytes,
+                )
+            )
+        kept = save_artefacts(self.engine, draft_id, rows)
+        keys = {row.spool_key for row in kept.values()}
+        for row in rows:
+            if row.spool_key not in keys:
+                self.results.delete(row.spool_key)
+        return kept
+
+    def _outbox(
+        self,
+        study_id: int,
+        draft_id: int,
+        faces: Sequence[Face],
+        stored: dict[str, ArtefactRow],
+        unmatched: Sequence[Unmatched],
+    ) -> list[DeliveryRow]:
+        now = now_utc()
+        rows = [
+            DeliveryRow(
+                study_id=study_id,
+                draft_id=draft_id,
+                artefact_id=stored[face.file_name].id,
+                destination=destination.name,
+                kind=face.kind,
+                image_sop_instance_uid=face.image_sop_instance_uid,
+                state=DeliveryState.PENDING,
+                created_at_utc=now,
+                due_at_utc=now,
+                enqueued_at_utc=now,
+            )
+            for destination in self.destinations
+            for face in wanted_faces(destination, faces)
+        ]
+        held = [
+            DeliveryRow(
+                study_id=study_id,
+                draft_id=draft_id,
+                artefact_id=None,
+                destination=miss.destination,
+                kind="fhir",
+                state=DeliveryState.UNMATCHED,
+                created_at_utc=now,
+                reason_code=miss.code,
+                reason=miss.reason[:255],
+            )
+            for miss in unmatched
+        ]
+        return rows + held

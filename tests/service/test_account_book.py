@@ -1,0 +1,220 @@
+"""Promises of the account book, on a real SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from clinical import Permanent, Transient
+from service.book import Book, InstanceState, StudyState, migrate, open_book
+from service.book import walk
+from service.book.leases import free_leases, renew
+from service.book.receipts import Arrival, QuietRule, commit_arrival, is_held
+from service.book.states import checked_instance_change, checked_study_change
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+QUIET = QuietRule(quiet_period_s=30, max_wait_s=900)
+
+
+@pytest.fixture()
+def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'book.sqlite'}"
+    migrate(url)
+    return url
+
+
+@pytest.fixture()
+def book(url: str) -> Iterator[Book]:
+    book = open_book(url)
+    yield book
+    book.engine.dispose()
+
+
+def arrival(
+    number: int = 1, sha: str = "a", *, at: datetime = NOW, ignored: str = "", study: str = "1.9"
+) -> Arrival:
+    return Arrival(
+        sop_instance_uid=f"1.2.{number}",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
+        study_instance_uid=study,
+        series_instance_uid="1.8",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        modality="DX",
+        dataset_sha256=sha,
+        file_sha256=sha,
+        size_bytes=10,
+        spool_key=f"{number}-{sha}-{at.timestamp()}",
+        calling_ae_title="MODALITY",
+        called_ae_title="RADDRAFT",
+        calling_host="127.0.0.1",
+        received_at_utc=at,
+        ignored_code=ignored,
+        ignored_reason=ignored,
+    )
+
+
+def test_resend_of_same_bytes_is_receipted_and_does_no_work(book: Book) -> None:
+    first = commit_arrival(book.engine, arrival(), QUIET)
+    again = commit_arrival(book.engine, arrival(at=NOW + timedelta(hours=1)), QUIET)
+    account = book.account()
+    assert again == first
+    assert is_held(book.engine, "1.2.1", "a")
+    assert (account.acknowledged, account.objects, account.balanced) == (2, 1, True)
+    (study,) = book.studies()
+    assert study.updated_at_utc == NOW
+
+
+def test_same_uid_with_other_bytes_is_kept_and_waits_to_be_compared(book: Book) -> None:
+    commit_arrival(book.engine, arrival(), QUIET)
+    commit_arrival(book.engine, arrival(sha="b"), QUIET)
+    assert book.account().states["received"] == 1
+    (instance_id,) = walk.instances_to_compare(book.engine)
+    pair = walk.pair_to_compare(book.engine, instance_id)
+    assert pair is not None
+    assert (pair[0].dataset_sha256, pair[1].dataset_sha256) == ("a", "b")
+
+
+def test_study_is_due_when_quiet_and_never_later_than_the_cap(book: Book) -> None:
+    commit_arrival(book.engine, arrival(1), QUIET)
+    assert walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=29)) == []
+    commit_arrival(book.engine, arrival(2, at=NOW + timedelta(seconds=29)), QUIET)
+    assert walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=58)) == []
+    assert len(walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=59))) == 1
+    for number in range(40):
+        commit_arrival(
+            book.engine, arrival(number, at=NOW + timedelta(seconds=25 * number), study="1.10"), QUIET
+        )
+    assert len(walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=900))) == 1
+
+
+def test_a_study_of_ignored_objects_only_is_never_queued(book: Book) -> None:
+    commit_arrival(book.engine, arrival(ignored="not-an-image"), QUIET)
+    assert walk.close_quiet_studies(book.engine, NOW + timedelta(days=1)) == []
+    (study,) = book.studies()
+    assert study.state == StudyState.IGNORED
+
+
+def queued_study(book: Book) -> int:
+    commit_arrival(book.engine, arrival(), QUIET)
+    (study_id,) = walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=60))
+    return study_id
+
+
+def test_only_one_worker_gets_the_lease_and_a_late_one_changes_nothing(book: Book) -> None:
+    study_id = queued_study(book)
+    early = walk.lease_study(book.engine, study_id, StudyState.READING, owner="a", lease_s=10, now=NOW)
+    assert early is not None
+    assert walk.lease_study(book.engine, study_id, StudyState.READING, owner="b", lease_s=10, now=NOW) is None
+    later = NOW + timedelta(seconds=11)
+    second = walk.lease_study(book.engine, study_id, StudyState.READING, owner="b", lease_s=10, now=later)
+    assert second is not None and second.attempt == 2
+    with pytest.raises(Transient, match="stale-lease"):
+        walk.put_back(book.engine, early, code="x", reason="x", due_at_utc=later, now=later)
+    assert not renew(book.engine, early, lease_s=10, now=later)
+    assert renew(book.engine, second, lease_s=10, now=later)
+
+
+def test_leases_of_a_dead_worker_are_handed_on_at_once(book: Book) -> None:
+    study_id = queued_study(book)
+    walk.lease_study(book.engine, study_id, StudyState.READING, owner="host/7/1", lease_s=1000, now=NOW)
+    assert free_leases(book.engine, "host/8/", now=NOW) == 0
+    assert free_leases(book.engine, "host/7/", now=NOW) == 1
+    assert walk.forgotten_studies(book.engine, NOW, hint_age_s=1) == [(study_id, StudyState.READING)]
+    assert (
+        walk.lease_study(book.engine, study_id, StudyState.READING, owner="b", lease_s=10, now=NOW)
+        is not None
+    )
+
+
+def test_a_lost_message_is_found_again(book: Book) -> None:
+    study_id = queued_study(book)
+    lost = NOW + timedelta(seconds=75)
+    assert walk.forgotten_studies(book.engine, lost, hint_age_s=30) == []
+    assert walk.forgotten_studies(book.engine, lost + timedelta(seconds=30), hint_age_s=30) == [
+        (study_id, StudyState.QUEUED)
+    ]
+
+
+def test_an_image_that_comes_during_a_reading_makes_another_one(book: Book) -> None:
+    study_id = queued_study(book)
+    lease = walk.lease_study(book.engine, study_id, StudyState.READING, owner="a", lease_s=10, now=NOW)
+    assert lease is not None
+    commit_arrival(book.engine, arrival(2, at=NOW + timedelta(seconds=61)), QUIET)
+    walk.set_aside(book.engine, lease, [], now=NOW + timedelta(seconds=62))
+    (study,) = book.studies()
+    assert study.state == StudyState.RECEIVING
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM receipts WHERE id = 2",
+        "DELETE FROM instances WHERE id = 1",
+        "DELETE FROM receipts WHERE id = 1",
+    ],
+)
+def test_the_account_does_not_balance_when_a_row_is_removed(book: Book, url: str, damage: str) -> None:
+    for number in (1, 1, 2):
+        commit_arrival(book.engine, arrival(number), QUIET)
+    assert book.account().balanced
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
+        raw.execute(damage)
+    assert not book.account().balanced
+
+
+def test_forbidden_state_changes_are_refused() -> None:
+    with pytest.raises(Permanent):
+        checked_study_change(StudyState.IGNORED, StudyState.DONE)
+    with pytest.raises(Permanent):
+        checked_instance_change(InstanceState.DUPLICATE, InstanceState.ANALYSED)
+
+
+def test_a_book_belongs_to_one_spool(book: Book) -> None:
+    book.claim_spool("one")
+    book.claim_spool("one")
+    with pytest.raises(Permanent, match="wrong-spool"):
+        book.claim_spool("two")
+
+
+def test_many_threads_commit_without_locking_each_other_out(book: Book, url: str) -> None:
+    failures: list[BaseException] = []
+
+    def commit(thread: int) -> None:
+        own = open_book(url)
+        try:
+            for number in range(10):
+                commit_arrival(own.engine, arrival(thread * 100 + number, study=f"1.{thread}"), QUIET)
+        except BaseException as error:  # noqa: BLE001 (reported by the assertion)
+            failures.append(error)
+        finally:
+            own.engine.dispose()
+
+    threads = [Thread(target=commit, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert book.account().objects == 40
+
+
+def test_two_threads_with_the_same_object_make_one_row_and_two_receipts(book: Book, url: str) -> None:
+    keys: list[str] = []
+
+    def commit() -> None:
+        own = open_book(url)
+        keys.append(commit_arrival(own.engine, arrival(), QUIET))
+        own.engine.dispose()
+
+    threads = [Thread(target=commit) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    account = book.account()
+    assert (account.acknowledged, account.objects, account.balanced) == (2, 1, True)
