@@ -1,0 +1,1 @@
+"""Phantoms, RadVLM instruction data, fine-tuning, ONNX export and evaluation."""

@@ -1,0 +1,112 @@
+"""A folder of phantoms: `images/*.png` (8-bit grayscale) and `truth.jsonl`, one line per phantom.
+
+`truth.jsonl` is the sidecar of exact boxes that dense pre-training reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from training.phantoms.phantom import FractionBox, TrueFinding, Truth, displayed, draw
+from training.phantoms.scene import Kind
+
+TRUTH_FILE = "truth.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One phantom of a folder: the image's path relative to it, and the truth."""
+
+    image: str
+    truth: Truth
+
+
+def write_collection(
+    out: Path,
+    *,
+    count: int,
+    first_seed: int,
+    size_px: int,
+    processes: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Render phantoms `first_seed .. first_seed + count - 1` into `out`."""
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    seeds = range(first_seed, first_seed + count)
+    render = partial(_render_one, out, size_px)
+    with (out / TRUTH_FILE).open("w", encoding="utf-8") as lines:
+        for done, line in enumerate(_rendered(render, seeds, processes), start=1):
+            lines.write(line + "\n")
+            if progress:
+                progress(done)
+
+
+def _rendered(render: Callable[[int], str], seeds: Iterable[int], processes: int) -> Iterator[str]:
+    if processes == 1:
+        yield from map(render, seeds)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(render, seeds, chunksize=32)
+
+
+def _render_one(out: Path, size_px: int, seed: int) -> str:
+    pixels, truth = draw(seed, size_px)
+    name = f"images/{seed:08d}.png"
+    Image.fromarray(displayed(pixels)).save(out / name, compress_level=1)
+    return json.dumps({"image": name, **to_json(truth)}, separators=(",", ":"))
+
+
+def to_json(truth: Truth) -> dict[str, Any]:
+    """Truth as plain JSON values; boxes to four decimals."""
+    return {
+        "seed": truth.seed,
+        "labels": list(truth.labels),
+        "findings": [
+            {
+                "label": finding.label.value,
+                "side": finding.side,
+                "zone": finding.zone,
+                "form": finding.form,
+                "boxes": [_rounded(box) for box in finding.boxes],
+            }
+            for finding in truth.findings
+        ],
+        "regions": {name: _rounded(box) for name, box in truth.regions.items()},
+    }
+
+
+def _rounded(box: FractionBox) -> list[float]:
+    return [round(edge, 4) for edge in box]
+
+
+def from_json(record: dict[str, Any]) -> Truth:
+    """Truth read back from `to_json`'s values."""
+    findings = tuple(
+        TrueFinding(
+            Kind(found["label"]), found["side"], found["zone"], found["form"],
+            tuple(_box(box) for box in found["boxes"]),
+        )
+        for found in record["findings"]
+    )  # fmt: skip
+    return Truth(record["seed"], findings, {name: _box(box) for name, box in record["regions"].items()})
+
+
+def _box(values: list[float]) -> FractionBox:
+    x1, y1, x2, y2 = values
+    return (x1, y1, x2, y2)
+
+
+def read_collection(folder: Path) -> Iterator[Entry]:
+    """Entries of a folder, in the order they were written."""
+    with (folder / TRUTH_FILE).open(encoding="utf-8") as lines:
+        for line in lines:
+            record = json.loads(line)
+            yield Entry(record["image"], from_json(record))
