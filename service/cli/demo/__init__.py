@@ -1,0 +1,3 @@
+"""The demonstration: a PACS and an EHR played around a real service."""
+
+__all__: list[str] = []
