@@ -12,14 +12,15 @@ from training.recipe import ModelSize
 from training.tokens import SPECIALS, special_ids
 
 
-def build_model(size: ModelSize) -> LlavaOnevisionForConditionalGeneration:
-    """Untrained model of the given size."""
-    return LlavaOnevisionForConditionalGeneration(build_config(size))
+def build_model(size: ModelSize, ids: dict[str, int] | None = None) -> LlavaOnevisionForConditionalGeneration:
+    """Untrained model of the given size; `ids` are the tokenizer's specials (any, before it is known)."""
+    return LlavaOnevisionForConditionalGeneration(
+        build_config(size, ids or special_ids(size.vocabulary - len(SPECIALS)))
+    )
 
 
-def build_config(size: ModelSize) -> LlavaOnevisionConfig:
-    """Configuration with one 1x1 pinpoint; special token ids follow the tokenizer's layout."""
-    ids = special_ids(size.vocabulary)
+def build_config(size: ModelSize, ids: dict[str, int]) -> LlavaOnevisionConfig:
+    """Configuration with one 1x1 pinpoint."""
     vision = SiglipVisionConfig(
         hidden_size=size.vision_width,
         intermediate_size=size.vision_mlp,

@@ -5,7 +5,6 @@ from __future__ import annotations
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
 
 
-def special_ids(vocabulary: int) -> dict[str, int]:
-    """Ids of the specials: the last `len(SPECIALS)` of a vocabulary."""
-    first = vocabulary - len(SPECIALS)
+def special_ids(first: int) -> dict[str, int]:
+    """Ids of the specials when the first of them has id `first` (the size of the learned vocabulary)."""
     return {token: first + index for index, token in enumerate(SPECIALS)}

@@ -1,0 +1,126 @@
+"""Stage B: the whole model learns RadVLM's tasks from instruction rows; the dense loss is kept beside them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
+
+from training.architecture import build_model, normalised, tile_features
+from training.blocks import BlockWriter, choose_rows
+from training.dense import DenseHead, dense_loss
+from training.dense_stage import CHECKPOINT, rate_factor
+from training.images import exposed, load_images, load_tables
+from training.instructions import Row, read_rows
+from training.log import TrainingLog
+from training.optimiser import build_optimiser
+from training.packing import instruction_loss, prefix_cache
+from training.parallel import agreed, average_gradients
+from training.phantoms.collection import read_collection
+from training.processor import save_processor
+from training.recipe import Recipe
+from training.tokens import SPECIALS
+
+MODEL_FOLDER = "model"
+_SAVE_EVERY_S = 180.0
+
+
+def train_instructions(
+    rank: int, processes: int, recipe: Recipe, data: Path, tokenizer_folder: Path, out: Path, steps: int
+) -> None:
+    """Train from `out/dense.pt`; the checkpoint folder `out/model` is renewed every few minutes."""
+    torch.manual_seed(recipe.seed)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
+    model, head = _restore(recipe, tokenizer, out / CHECKPOINT)
+    writer = block_writer(tokenizer)
+    entries = list(read_collection(data))
+    images = load_images(data, [entry.image for entry in entries], recipe.model.image_size_px)
+    tables = load_tables(entries)
+    rows = rows_by_image(data, [entry.image for entry in entries])
+    named = [*model.named_parameters(), *((f"dense.{name}", p) for name, p in head.named_parameters())]
+    named = [(name, p) for name, p in named if "post_layernorm" not in name]
+    parameters = [parameter for _, parameter in named]
+    stage = recipe.instruction
+    optimiser = build_optimiser(named, stage.learning_rate, stage.vision_factor)
+    rng = np.random.default_rng([recipe.seed, rank, 2])
+    log = TrainingLog(out / "instruction.jsonl", active=rank == 0)
+    order = _visits(len(images), rank, processes, recipe.seed)
+    step, started, saved, limit_s = 0, time.monotonic(), 0.0, stage.minutes * 60
+    while (elapsed := agreed(time.monotonic() - started)) < limit_s and (not steps or step < steps):
+        chosen = np.array([next(order) for _ in range(stage.batch_images // processes)])
+        blocks = [[writer.write(row) for row in choose_rows(rows[index], rng)] for index in chosen]
+        features = tile_features(model, normalised(exposed(images[chosen], rng)))
+        loss, plain, right = instruction_loss(model, prefix_cache(model, features, writer.prefix), blocks)
+        dense = dense_loss(head, features, torch.from_numpy(tables[chosen]))
+        (loss + stage.dense_weight * dense).backward()  # type: ignore[no-untyped-call]
+        average_gradients(parameters)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step(rate_factor(step / steps if steps else elapsed / limit_s, step))
+        for parameter in parameters:
+            parameter.grad = None
+        step += 1
+        log.loss(
+            step, elapsed,
+            {"loss": loss.item(), "token_loss": plain.item(), "token_accuracy": right.item(), "dense": dense.item()},
+        )  # fmt: skip
+        if rank == 0 and elapsed - saved > _SAVE_EVERY_S:
+            saved = elapsed
+            save_checkpoint(model, tokenizer, recipe, out / MODEL_FOLDER)
+            torch.save(head.state_dict(), out / "head.pt")
+    if rank == 0:
+        save_checkpoint(model, tokenizer, recipe, out / MODEL_FOLDER)
+        torch.save(head.state_dict(), out / "head.pt")
+
+
+def _visits(count: int, rank: int, processes: int, seed: int):  # type: ignore[no-untyped-def]
+    """Image numbers for one process: every image once per round, in a new order each round."""
+    rounds = 0
+    while True:
+        order = np.random.default_rng([seed, rounds]).permutation(count)
+        yield from order[rank::processes]
+        rounds += 1
+
+
+def block_writer(tokenizer: PreTrainedTokenizerFast) -> BlockWriter:
+    """Writer that uses a checkpoint's tokenizer."""
+    pieces = [tokenizer.decode([index]) for index in range(len(tokenizer))]
+    return BlockWriter(lambda text: tokenizer.encode(text, add_special_tokens=False), pieces)
+
+
+def rows_by_image(data: Path, names: list[str]) -> list[list[Row]]:
+    """Instruction rows of each image, in the images' order."""
+    grouped: dict[str, list[Row]] = defaultdict(list)
+    for row in read_rows(data):
+        grouped[row.image].append(row)
+    return [grouped[name] for name in names]
+
+
+def _restore(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, dense: Path
+) -> tuple[LlavaOnevisionForConditionalGeneration, DenseHead]:
+    ids = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in SPECIALS}
+    model, head = build_model(recipe.model, ids), DenseHead(recipe.model.language_width)
+    state = torch.load(dense, weights_only=True)
+    model.load_state_dict(state["model"])
+    head.load_state_dict(state["head"])
+    return model, head
+
+
+def save_checkpoint(
+    model: LlavaOnevisionForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, folder: Path
+) -> None:
+    """Write a checkpoint folder that transformers loads (weights, configuration, processor, tokenizer)."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model.generation_config.update(**ids, do_sample=False)
+    model.save_pretrained(part)
+    save_processor(tokenizer, recipe.model, part)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
