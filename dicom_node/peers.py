@@ -1,0 +1,41 @@
+"""Who may talk to the listener."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedPeer:
+    """A calling AE title and where it may call from: an address, a network (CIDR) or a host name."""
+
+    ae_title: str
+    host: str
+
+    def matches(self, ae_title: str, address: str) -> bool:
+        """Whether a caller with this AE title and IP address is this peer."""
+        return ae_title.strip() == self.ae_title and _same_host(self.host, address)
+
+
+def allowed(peers: tuple[AllowedPeer, ...], ae_title: str, address: str) -> bool:
+    """Whether a caller may associate. Without a list only this machine may."""
+    if not peers:
+        return ipaddress.ip_address(address).is_loopback
+    return any(peer.matches(ae_title, address) for peer in peers)
+
+
+def _same_host(host: str, address: str) -> bool:
+    caller = ipaddress.ip_address(address)
+    mapped = getattr(caller, "ipv4_mapped", None)
+    caller = mapped or caller
+    try:
+        return caller in ipaddress.ip_network(host, strict=False)
+    except ValueError:
+        pass  # not an address: a name, which is asked for at every call because it may move
+    try:
+        answers = socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return any(ipaddress.ip_address(str(answer[4][0]).split("%")[0]) == caller for answer in answers)
