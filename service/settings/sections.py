@@ -1,0 +1,182 @@
+"""The sections of the configuration: every key with its unit, its bounds and its reason."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+
+# PS3.5 section 6.2: an AE title is 1 to 16 characters of the default repertoire without backslash.
+AeTitle = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[\x20-\x5b\x5d-\x7e]{1,16}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PeerSection(Section):
+    """Somebody who may call the listener."""
+
+    ae_title: AeTitle
+    host: str = Field(min_length=1, description="IP address, network (CIDR) or host name it calls from")
+
+
+class NodeSection(Section):
+    """The DICOM listener."""
+
+    ae_title: AeTitle = "RADDRAFT"
+    host: str = Field("127.0.0.1", description="address to bind; loopback until a site decides otherwise")
+    port: Port = 11112
+    peers: tuple[PeerSection, ...] = Field((), description="who may call; empty means this machine only")
+    max_associations: int = Field(32, ge=1, le=1000, description="associations at once")
+    network_timeout_s: float = Field(60.0, gt=0, description="silence after which an association is aborted")
+    maximum_object_bytes: int = Field(512 << 20, ge=1 << 20, description="larger objects are refused")
+
+
+class StudySection(Section):
+    """How studies are assembled and retried."""
+
+    quiet_period_s: float = Field(30.0, ge=0, description="silence after which a study counts as complete")
+    max_wait_s: float = Field(900.0, gt=0, description="a study is read this long after its first image at the latest")
+    max_attempts: int = Field(3, ge=1, le=20, description="attempts to read a study before it is failed")
+    retry_delay_s: float = Field(5.0, ge=0, description="delay after a failed attempt, times its number")
+
+
+class ModelSection(Section):
+    """The model and its engine."""
+
+    path: str = Field("embedded", description="'embedded' or a folder written by `raddraft model export`")
+    backend: Literal["onnx"] = "onnx"
+    providers: tuple[Literal["cuda", "cpu"], ...] = Field(("cpu",), min_length=1, description="in order of preference")
+    threads: int | None = Field(None, ge=1, le=256, description="threads of one engine step; default: physical cores")
+    studies_in_flight: int = Field(2, ge=1, le=64, description="studies a worker reads at once")
+    read_timeout_s: float = Field(300.0, gt=0, description="longest time for one image")
+    engine_stall_s: float = Field(60.0, gt=0, description="an engine without a step for this long is restarted")
+
+
+class DecodeSection(Section):
+    """Limits of the process that decodes untrusted pixels."""
+
+    timeout_s: float = Field(60.0, gt=0)
+    memory_bytes: int = Field(2 << 30, ge=256 << 20)
+    max_pixels: int = Field(100_000_000, ge=1_000_000)
+
+
+class DatabaseSection(Section):
+    """The account book's database."""
+
+    url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite under data_dir")
+
+
+class BrokerSection(Section):
+    """The message broker."""
+
+    url: str | None = Field(None, description="redis:// or amqp:// URL; default: embedded under data_dir")
+
+
+class LeaseSection(Section):
+    """How quickly lost work is found again."""
+
+    lease_s: float = Field(30.0, ge=1, description="a worker silent for this long has lost its study")
+    hint_age_s: float = Field(15.0, ge=1, description="a message unanswered for this long counts as lost")
+    sweep_interval_s: float = Field(0.5, gt=0, le=60)
+
+
+class DeliverySection(Section):
+    """How results are retried."""
+
+    first_delay_s: float = Field(2.0, gt=0)
+    longest_delay_s: float = Field(600.0, gt=0)
+    give_up_after_h: float = Field(72.0, gt=0, description="then a person is asked (`raddraft retry`)")
+    parallel: int = Field(4, ge=1, le=64, description="results one worker builds or sends at once")
+
+
+class TokenSection(Section):
+    """A bearer token of the HTTP API, by its digest."""
+
+    name: Name
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the token, hexadecimal")
+    role: Literal["viewer", "operator", "admin"]
+
+
+class TlsSection(Section):
+    """Certificate of the HTTP API."""
+
+    cert: Path
+    key: Path
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a bind address is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class HttpSection(Section):
+    """The HTTP API and console."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    tokens: tuple[TokenSection, ...] = ()
+    tls: TlsSection | None = None
+    behind_proxy: bool = Field(False, description="a proxy in front of us speaks TLS")
+
+    @model_validator(mode="after")
+    def _open_only_when_guarded(self) -> HttpSection:
+        if not is_loopback(self.host):
+            if not self.tokens:
+                raise ValueError("binding beyond loopback needs [[http.tokens]]")
+            if self.tls is None and not self.behind_proxy:
+                raise ValueError("binding beyond loopback needs http.tls, or http.behind_proxy = true")
+        return self
+
+
+class _Destination(Section):
+    name: Name
+
+
+class DicomDestination(_Destination):
+    """A PACS that takes results by C-STORE."""
+
+    type: Literal["dicom"]
+    ae_title: AeTitle
+    host: str = Field(min_length=1)
+    port: Port = 104
+    objects: tuple[Literal["sr", "pr", "sc"], ...] = Field(("sr", "pr", "sc"), min_length=1)
+
+
+class _FhirNaming(_Destination):
+    draft_status: Literal["preliminary", "partial"] = "preliminary"
+    issuers: dict[str, str] = Field(default_factory=dict, description="IssuerOfPatientID -> identifier system")
+    default_patient_system: str | None = Field(None, description="a site's choice for images without an issuer")
+    accession_system: str | None = Field(None, description="identifier system of accession numbers")
+
+
+class FhirDestination(_FhirNaming):
+    """An EHR that takes FHIR R4 transactions."""
+
+    type: Literal["fhir"]
+    base_url: AnyHttpUrl
+    bearer_token: SecretStr | None = None
+
+
+class FolderDestination(_FhirNaming):
+    """A folder that gets every face."""
+
+    type: Literal["folder"]
+    path: Path
+
+
+DestinationSection = Annotated[
+    DicomDestination | FhirDestination | FolderDestination, Field(discriminator="type")
+]
