@@ -1,7 +1,10 @@
-"""RadDraft: the names a notebook imports, the version, and the command's entry.
+"""RadDraft: the public names for a notebook, the version, and the console program.
 
->>> from raddraft import load_model
->>> model = load_model("embedded")
+>>> from raddraft import load_model, build_sr
+>>> reading = load_model("embedded").read("image.dcm")  # doctest: +SKIP
+
+Importing this module imports no room, so it is quick and needs neither torch nor onnxruntime; a public name brings
+its room with it on first use.
 """
 
 from __future__ import annotations
@@ -9,51 +12,83 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from raddraft_version import VERSION as __version__
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inference import load_model
     from reporting import build_sr
-    from training.export import export_onnx
+    from training import export_onnx
 
-__all__ = ["__version__", "build_sr", "export_onnx", "load_model"]
+__version__ = "0.1.0"
+__all__ = ["__version__", "build_sr", "export_onnx", "load_model", "main"]
 
 _ROOMS = ("clinical", "dicom_node", "hl7_fhir", "imaging", "inference", "reporting", "service", "training")
-_HOMES = {"load_model": "inference", "build_sr": "reporting", "export_onnx": "training.export"}
-_BAD_USE = 2
+_PUBLIC = {"load_model": "inference", "build_sr": "reporting", "export_onnx": "training"}
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
-def __getattr__(name: str) -> Any:
-    # Lazy, so that importing raddraft loads neither a model runtime nor torch.
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> object:
+    """Public name from its room, imported on first use (PEP 562)."""
+    try:
+        room = _PUBLIC[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(import_module(room), name)
 
 
-def installation_problem() -> str:
-    """What is wrong with this installation in one line; empty if nothing is.
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
-    The rooms have plain names at the top level, so another distribution may shadow one; and onnxruntime comes as two
-    distributions that overwrite each other's files.
+
+def intruder() -> str | None:
+    """Sentence naming the first room that Python would not import from beside this file, or None.
+
+    The rooms are top-level packages with plain names; another ``service`` earlier on ``sys.path`` would otherwise be
+    imported in silence, and half a program would read images.
     """
     home = Path(__file__).resolve().parent
     for room in _ROOMS:
-        spec = find_spec(room)
-        origins = list(spec.submodule_search_locations or [spec.origin or ""]) if spec else []
-        if not origins:
-            return f"the package '{room}' is missing; install raddraft again"
-        if Path(origins[0]).resolve() != home / room:
-            return f"the package '{room}' is imported from {origins[0]}, not from {home / room}; remove that intruder"
-    if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
-        return "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; uninstall both, then one"
-    return ""
+        expected = home / room / "__init__.py"
+        found = _origin(room)
+        if found is None:
+            return f"the package {room!r} is missing; it belongs at {expected.parent}"
+        if found != expected:
+            return f"the package {room!r} would come from {found}, not from {expected.parent}; remove the intruder"
+    return None
 
 
-def _installed(name: str) -> bool:
+def _origin(room: str) -> Path | None:
+    loaded = sys.modules.get(room)
+    if loaded is not None:
+        return Path(loaded.__file__).resolve() if loaded.__file__ else None
+    for finder in sys.meta_path:
+        spec = finder.find_spec(room, None) if hasattr(finder, "find_spec") else None
+        if spec is None:
+            continue
+        if spec.origin is not None:
+            return Path(spec.origin).resolve()
+        # A folder without __init__.py: a namespace package, which has locations but no origin.
+        return next((Path(location).resolve() for location in spec.submodule_search_locations or ()), None)
+    return None
+
+
+def runtime_clash() -> str | None:
+    """Sentence saying that both builds of ONNX Runtime are installed, or None.
+
+    Both distributions write the same files of the package ``onnxruntime``; whichever came last wins, and removing one
+    breaks the other.
+    """
+    installed = [name for name in _RUNTIMES if _is_installed(name)]
+    if len(installed) < 2:
+        return None
+    return (
+        "both onnxruntime and onnxruntime-gpu are installed and overwrite each other; "
+        "uninstall both, then install one of the extras 'cpu' and 'gpu'"
+    )
+
+
+def _is_installed(name: str) -> bool:
     try:
         distribution(name)
     except PackageNotFoundError:
@@ -62,14 +97,12 @@ def _installed(name: str) -> bool:
 
 
 def main() -> None:
-    """Entry of the `raddraft` command."""
-    problem = installation_problem()
-    if problem:
-        print(f"raddraft: {problem}", file=sys.stderr)
-        raise SystemExit(_BAD_USE)
-    from service.cli import run
-
-    run()
+    """Console program ``raddraft``: refuse a broken installation (exit status 2), then run the command line."""
+    refusal = intruder() or runtime_clash()
+    if refusal is not None:
+        print(f"raddraft: {refusal}", file=sys.stderr)
+        raise SystemExit(2)
+    import_module("service.cli").app(prog_name="raddraft")
 
 
 if __name__ == "__main__":
