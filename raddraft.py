@@ -102,7 +102,7 @@ def main() -> None:
     if refusal is not None:
         print(f"raddraft: {refusal}", file=sys.stderr)
         raise SystemExit(2)
-    import_module("service.cli").app(prog_name="raddraft")
+    import_module("service.cli").run()
 
 
 if __name__ == "__main__":

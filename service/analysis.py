@@ -93,13 +93,17 @@ def analyze_paths(
         progress(f"study {number} of {len(studies)}")
         reading = read_study(uid, 1, files, model, terms)
         if all(image.state is InstanceState.IGNORED for image in reading.images):
-            others += [FileOutcome(f.path, i.code, i.reason) for f, i in zip(files, reading.images, strict=True)]
+            others += [
+                FileOutcome(f.path, i.code, i.reason) for f, i in zip(files, reading.images, strict=True)
+            ]
             continue
         results.append(_write(uid, reading, out_dir, faces))
     return Analysis(tuple(results), tuple(others))
 
 
-def _sort(paths: Iterable[Path], own_manufacturer: str) -> tuple[dict[str, list[ImageFile]], list[FileOutcome]]:
+def _sort(
+    paths: Iterable[Path], own_manufacturer: str
+) -> tuple[dict[str, list[ImageFile]], list[FileOutcome]]:
     studies: dict[str, list[ImageFile]] = {}
     others: list[FileOutcome] = []
     for path in paths:

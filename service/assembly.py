@@ -13,7 +13,7 @@ from dicom_node import Peer, PosixSpool
 from hl7_fhir import FhirClient, FhirProfile
 from imaging import DecodeLimits
 from inference import Model, load_model
-from raddraft_version import VERSION
+from raddraft import __version__ as VERSION
 from reporting import SiteProfile
 from service.book import Book, migrate, open_book
 from service.book.leases import LeaseKeeper
@@ -211,5 +211,7 @@ def require_shared_broker(settings: Settings, role: str) -> None:
     socket = settings.data_dir / "broker" / "redis.sock"
     if settings.broker.url is None and not socket.exists():
         raise Permanent(
-            "no-broker", f"{role} alone needs broker.url (or a running `raddraft serve` here)", tag="broker.url"
+            "no-broker",
+            f"{role} alone needs broker.url (or a running `raddraft serve` here)",
+            tag="broker.url",
         )

@@ -102,7 +102,9 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
     keeper.start()
     name = "worker-" + "-".join(sorted(queues))
     ready = {"ready": False}
-    signs = SignsOfLife(house.book.engine, name, lambda: (ready["ready"], "ready" if ready["ready"] else "loading"))
+    signs = SignsOfLife(
+        house.book.engine, name, lambda: (ready["ready"], "ready" if ready["ready"] else "loading")
+    )
     signs.start()
     concurrency = 1
     if GPU_QUEUE in queues:
@@ -142,7 +144,13 @@ def run_api(settings: Settings) -> None:
     die_with_supervisor()
     house = open_house(settings)
     under_supervisor = SUPERVISOR_PID_VARIABLE in os.environ
-    app = create_app(settings, house.book, spool=house.spool, results=house.results, readiness=_readiness(house, under_supervisor))
+    app = create_app(
+        settings,
+        house.book,
+        spool=house.spool,
+        results=house.results,
+        readiness=_readiness(house, under_supervisor),
+    )
     tls = settings.http.tls
     config = uvicorn.Config(
         app,

@@ -166,7 +166,7 @@ def _start(role: RoleCommand) -> subprocess.Popen[bytes]:
         env={**os.environ, **role.environment},
         pass_fds=role.inherited,
         stdin=subprocess.DEVNULL,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 (the supervisor has one thread)
+        preexec_fn=_end_with_parent,
     )
 
 

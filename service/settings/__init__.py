@@ -1,6 +1,12 @@
 """The configuration: TOML file and environment, checked, immutable, loaded once."""
 
-from service.settings.sections import DicomDestination, FhirDestination, FolderDestination, HttpSection, is_loopback
+from service.settings.sections import (
+    DicomDestination,
+    FhirDestination,
+    FolderDestination,
+    HttpSection,
+    is_loopback,
+)
 from service.settings.settings import ConfigurationError, Settings, configuration_sha256, load_settings
 
 __all__ = [

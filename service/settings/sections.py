@@ -43,7 +43,9 @@ class StudySection(Section):
     """How studies are assembled and retried."""
 
     quiet_period_s: float = Field(30.0, ge=0, description="silence after which a study counts as complete")
-    max_wait_s: float = Field(900.0, gt=0, description="a study is read this long after its first image at the latest")
+    max_wait_s: float = Field(
+        900.0, gt=0, description="a study is read this long after its first image at the latest"
+    )
     max_attempts: int = Field(3, ge=1, le=20, description="attempts to read a study before it is failed")
     retry_delay_s: float = Field(5.0, ge=0, description="delay after a failed attempt, times its number")
 
@@ -53,11 +55,17 @@ class ModelSection(Section):
 
     path: str = Field("embedded", description="'embedded' or a folder written by `raddraft model export`")
     backend: Literal["onnx"] = "onnx"
-    providers: tuple[Literal["cuda", "cpu"], ...] = Field(("cpu",), min_length=1, description="in order of preference")
-    threads: int | None = Field(None, ge=1, le=256, description="threads of one engine step; default: physical cores")
+    providers: tuple[Literal["cuda", "cpu"], ...] = Field(
+        ("cpu",), min_length=1, description="in order of preference"
+    )
+    threads: int | None = Field(
+        None, ge=1, le=256, description="threads of one engine step; default: physical cores"
+    )
     studies_in_flight: int = Field(2, ge=1, le=64, description="studies a worker reads at once")
     read_timeout_s: float = Field(300.0, gt=0, description="longest time for one image")
-    engine_stall_s: float = Field(60.0, gt=0, description="an engine without a step for this long is restarted")
+    engine_stall_s: float = Field(
+        60.0, gt=0, description="an engine without a step for this long is restarted"
+    )
 
 
 class DecodeSection(Section):
@@ -157,8 +165,12 @@ class DicomDestination(_Destination):
 
 class _FhirNaming(_Destination):
     draft_status: Literal["preliminary", "partial"] = "preliminary"
-    issuers: dict[str, str] = Field(default_factory=dict, description="IssuerOfPatientID -> identifier system")
-    default_patient_system: str | None = Field(None, description="a site's choice for images without an issuer")
+    issuers: dict[str, str] = Field(
+        default_factory=dict, description="IssuerOfPatientID -> identifier system"
+    )
+    default_patient_system: str | None = Field(
+        None, description="a site's choice for images without an issuer"
+    )
     accession_system: str | None = Field(None, description="identifier system of accession numbers")
 
 

@@ -55,10 +55,16 @@ class Settings(BaseSettings):
     """The effective configuration; immutable."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
     )
 
-    data_dir: Path = Field(default_factory=_default_data_dir, description="spool, embedded database and broker")
+    data_dir: Path = Field(
+        default_factory=_default_data_dir, description="spool, embedded database and broker"
+    )
     node: NodeSection = NodeSection()
     study: StudySection = StudySection()
     model: ModelSection = ModelSection()
@@ -153,7 +159,9 @@ def _is_for(section: type[BaseModel], entry: Mapping[str, Any]) -> bool:
         return True
     kind = entry.get("type")
     if kind in _LATER_TYPES:
-        raise ConfigurationError(f"destinations of type '{kind}' are not in this version", tag="destinations.type")
+        raise ConfigurationError(
+            f"destinations of type '{kind}' are not in this version", tag="destinations.type"
+        )
     return kind in typing.get_args(field.annotation)
 
 

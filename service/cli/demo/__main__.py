@@ -21,7 +21,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7_000_000, help="seed of the first phantom")
     parser.add_argument("--timeout-s", type=float, default=600.0, help="longest time to wait for the results")
     parser.add_argument(
-        "--allow-not-assessed", action="store_true", help="studies that are no readable chest radiographs are no failure"
+        "--allow-not-assessed",
+        action="store_true",
+        help="studies that are no readable chest radiographs are no failure",
     )
     arguments = parser.parse_args()
     errors = Console(stderr=True)

@@ -80,7 +80,9 @@ class DemoEhr:
 
         @app.get("/fhir/metadata")
         async def metadata() -> JSONResponse:
-            return _fhir(200, {"resourceType": "CapabilityStatement", "status": "active", "fhirVersion": "4.0.1"})
+            return _fhir(
+                200, {"resourceType": "CapabilityStatement", "status": "active", "fhirVersion": "4.0.1"}
+            )
 
         @app.get("/fhir/{kind}")
         async def search(kind: str, identifier: str) -> JSONResponse:
@@ -94,7 +96,9 @@ class DemoEhr:
     def _transact(self, bundle: Resource) -> Resource:
         entries = bundle.get("entry", [])
         targets = [self._target(entry) for entry in entries]
-        known = {e["fullUrl"]: target for e, (target, _) in zip(entries, targets, strict=True) if "fullUrl" in e}
+        known = {
+            e["fullUrl"]: target for e, (target, _) in zip(entries, targets, strict=True) if "fullUrl" in e
+        }
         answers = []
         for entry, (target, exists) in zip(entries, targets, strict=True):
             created_only = entry["request"]["method"] == "POST" and exists
@@ -151,7 +155,9 @@ def _linked(value: Any, known: dict[str, str]) -> Any:
     """The value with every ``urn:uuid`` reference replaced by where its target was stored."""
     if isinstance(value, dict):
         return {
-            key: known.get(item, item) if key == "reference" and isinstance(item, str) else _linked(item, known)
+            key: known.get(item, item)
+            if key == "reference" and isinstance(item, str)
+            else _linked(item, known)
             for key, item in value.items()
         }
     if isinstance(value, list):

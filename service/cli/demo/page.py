@@ -85,7 +85,8 @@ def _reading(reading: Reading, pictures: Mapping[str, str]) -> dict[str, Any]:
         "sentences": [_sentence(s) for s in reading.sentences],
         "findings": [_finding(f) for f in reading.findings],
         "checks": [
-            {"name": c.name, "status": c.status.value, "evidence": c.evidence} for c in _concerns(reading.checks)
+            {"name": c.name, "status": c.status.value, "evidence": c.evidence}
+            for c in _concerns(reading.checks)
         ],
     }
 
@@ -109,5 +110,7 @@ def _finding(finding: Finding) -> dict[str, str]:
         "name": finding.description,
         "presence": finding.presence.value,
         "score": f"{score.raw:.2f}" if score else "",
-        "operating_point": f"{score.operating_point:.2f}" if score and score.operating_point is not None else "",
+        "operating_point": f"{score.operating_point:.2f}"
+        if score and score.operating_point is not None
+        else "",
     }

@@ -93,7 +93,9 @@ class Demonstration:
         self._pacs = DemoPacs(out / "pacs")
         self._ehr = DemoEhr()
 
-    def run(self, *, studies: Path | None, count: int, seed: int, timeout_s: float, allow_not_assessed: bool) -> bool:
+    def run(
+        self, *, studies: Path | None, count: int, seed: int, timeout_s: float, allow_not_assessed: bool
+    ) -> bool:
         """Run it; True if every study came back whole (or, if allowed, says why it was not assessed)."""
         shutil.rmtree(self._out, ignore_errors=True)
         self._out.mkdir(parents=True)
@@ -197,10 +199,14 @@ default_patient_system = "{_PATIENT_SYSTEM}"
                 reason = type(error).__name__
             time.sleep(0.2)
         _stop(service)
-        raise Transient("service-not-ready", f"the service did not become ready ({reason}); see {self._out}/service.log")
+        raise Transient(
+            "service-not-ready", f"the service did not become ready ({reason}); see {self._out}/service.log"
+        )
 
     def _send(self, sent: dict[str, _SentStudy], node_port: int) -> None:
-        self._say(f"sending {sum(len(s.files) for s in sent.values())} images of {len(sent)} studies by C-STORE")
+        self._say(
+            f"sending {sum(len(s.files) for s in sent.values())} images of {len(sent)} studies by C-STORE"
+        )
         for study in sent.values():
             study.statuses = list(self._pacs.send(study.files, node_port, _AE_TITLE).values())
 
@@ -258,7 +264,9 @@ default_patient_system = "{_PATIENT_SYSTEM}"
         for number, (uid, study) in enumerate(sent.items(), start=1):
             back = returns[uid]
             if back.analysed and back.draft is not None:
-                table.add_row(str(number), _views(back.draft), _findings(back.draft), _back(back), _times(back.draft))
+                table.add_row(
+                    str(number), _views(back.draft), _findings(back.draft), _back(back), _times(back.draft)
+                )
             else:
                 others.append(f"study {number} ({len(study.files)} files): {_why(back, study)}")
         output = Console()

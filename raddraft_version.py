@@ -1,3 +1,0 @@
-"""The version, importable by every room without importing any."""
-
-VERSION = "0.1.0"

@@ -1,0 +1,75 @@
+"""`raddraft`: the commands, thin over what does the work."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+import typer
+from rich.console import Console
+
+from clinical import RadDraftError
+from service.cli import configuration, models, network, operations, reading, roles
+from service.logs import set_up_logging
+from service.settings import ConfigurationError
+
+_BAD_USE = 2
+_FAILED = 1
+
+
+def build_app() -> typer.Typer:
+    """The whole command tree."""
+    app = typer.Typer(
+        name="raddraft",
+        help="Drafts chest X-ray reports with grounded findings beside the PACS. Not for clinical use with the embedded model.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for module in (roles, reading, network, operations):
+        module.register(app)
+    app.add_typer(models.app, name="model", help="Models: what is installed, what it knows.")
+    app.add_typer(configuration.app, name="config", help="The configuration: check it, print it.")
+    # The one arrow into training: its commands import it (and torch) only when they run.
+    app.add_typer(
+        import_module("service.cli.train").app, name="train", help="Phantoms, training, evaluation."
+    )
+    app.callback()(_version)
+    return app
+
+
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    if version:
+        from raddraft import __version__ as VERSION
+
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+def run() -> None:
+    """Run the command line: errors in one line, bad use exits 2, failures exit 1."""
+    set_up_logging()
+    command = typer.main.get_command(build_app())
+    try:
+        status = command.main(standalone_mode=False)
+    except click.UsageError as error:
+        _say(error.format_message())
+        sys.exit(_BAD_USE)
+    except ConfigurationError as error:
+        _say(error.message)
+        sys.exit(_BAD_USE)
+    except RadDraftError as error:
+        _say(str(error))
+        sys.exit(_FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(_FAILED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, highlight=False).print(f"raddraft: {line}", markup=False, soft_wrap=True)

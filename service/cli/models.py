@@ -1,0 +1,26 @@
+"""`model info`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from service.cli.common import JsonOption, print_json, print_table
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def info(
+    path: Annotated[str, typer.Argument(help="'embedded' or the folder of a model package.")] = "embedded",
+    as_json: JsonOption = False,
+) -> None:
+    """Describe a model package and verify its files; exit status 1 if one is damaged."""
+    from inference import describe_package
+
+    description = describe_package(path)
+    if as_json:
+        print_json(description)
+    else:
+        print_table(["", path], [[key, value] for key, value in description.items()])

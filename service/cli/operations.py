@@ -1,0 +1,109 @@
+"""`studies`, `show`, `retry` and `account`: where is study X, and does the book balance?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from service.book import Book, StudyState, open_book
+from service.cli.common import ConfigOption, JsonOption, print_json, print_table
+from service.settings import Settings, load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(studies)
+    app.command()(show)
+    app.command()(retry)
+    app.command()(account)
+
+
+def _book(settings: Settings) -> Book:
+    from service.assembly import database_url
+    from service.book import migrate
+
+    migrate(database_url(settings))
+    return open_book(database_url(settings))
+
+
+def studies(
+    state: Annotated[StudyState | None, typer.Option(help="Only studies in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List studies, the most recently changed first."""
+    listed = _book(load_settings(config)).studies(state=state.value if state else None, limit=limit)
+    if as_json:
+        print_json(listed)
+        return
+    print_table(
+        ["study", "state", "result", "objects", "received (UTC)", "reason"],
+        [
+            [
+                s.study_instance_uid,
+                s.state,
+                f"{s.outcome} v{s.draft_version}" if s.draft_version else "",
+                s.image_count,
+                s.received_at_utc.strftime("%Y-%m-%d %H:%M:%S"),
+                s.reason,
+            ]
+            for s in listed
+        ],
+    )
+
+
+def show(study_uid: str, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show one study: its objects, its results and where they went."""
+    detail = _book(load_settings(config)).study(study_uid)
+    if detail is None:
+        raise typer.BadParameter("the account book has no such study")
+    if as_json:
+        print_json(detail)
+        return
+    summary = detail.summary
+    typer.echo(f"{summary.state}  {summary.outcome}  v{summary.draft_version}  {summary.reason}")
+    print_table(
+        ["object", "modality", "state", "receipts", "reason"],
+        [[i.instance_row_id, i.modality, i.state, i.receipt_count, i.reason] for i in detail.instances],
+    )
+    print_table(
+        ["destination", "result", "version", "state", "attempts", "status", "reason"],
+        [
+            [d.destination, d.kind, d.draft_version, d.state, d.attempts, d.last_status, d.reason]
+            for d in detail.deliveries
+        ],
+    )
+    for reading in detail.draft.readings if detail.draft else ():
+        typer.echo(reading.report_text)
+
+
+def retry(
+    study_uid: Annotated[str | None, typer.Argument(help="One study; all that failed without it.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Put failed studies and undelivered results back to work."""
+    count = _book(load_settings(config)).retry(study_uid)
+    typer.echo(f"{count} put back")
+
+
+def account(
+    deep: Annotated[bool, typer.Option(help="Also compare every file's SHA-256.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Balance the book: receipts, rows, files. Exit status 1 where it does not balance."""
+    from dicom_node import PosixSpool
+
+    settings = load_settings(config)
+    taken = _book(settings).account(PosixSpool(settings.data_dir / "spool"), deep=deep)
+    if as_json:
+        print_json(taken.as_json())
+    else:
+        print_table(["state", "objects"], [[state, count] for state, count in taken.states.items()])
+        typer.echo(f"acknowledged {taken.acknowledged}, objects {taken.objects}, balanced {taken.balanced}")
+        for problem in taken.problems:
+            typer.echo(f"{problem.code}: {problem.count} {problem.what}")
+    if not taken.balanced:
+        raise typer.Exit(1)

@@ -1,0 +1,82 @@
+"""`analyze` and `ask`: the model without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from service.cli.common import ConfigOption, JsonOption, print_json, print_table
+from service.settings import load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(analyze)
+    app.command()(ask)
+
+
+def analyze(
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files and folders.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder that gets one sub-folder per study.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read DICOM files and write every face of every result; no network is used."""
+    settings = load_settings(config)
+    from service.analysis import analyze_paths
+    from service.assembly import OWN_MANUFACTURER, analysis_faces, reading_terms, site_model
+
+    model = site_model(settings)
+    with Console(stderr=True).status("reading") as status:
+        analysis = analyze_paths(
+            paths,
+            out,
+            model,
+            reading_terms(settings),
+            analysis_faces(settings),
+            own_manufacturer=OWN_MANUFACTURER,
+            progress=lambda text: status.update(f"reading {text}"),
+        )
+    model.close()
+    studies = [
+        {
+            "study": s.study_instance_uid,
+            "result": s.outcome.value,
+            "folder": str(s.folder),
+            "files": len(s.files),
+        }
+        for s in analysis.studies
+    ]
+    others = [{"path": str(o.path), "reason": o.reason, "code": o.code} for o in analysis.others]
+    if as_json:
+        print_json({"studies": studies, "others": others})
+    else:
+        print_table(["study", "result", "folder", "files"], [list(s.values()) for s in studies])
+        for other in others:
+            typer.echo(f"not read: {other['path']}: {other['reason']}", err=True)
+    if not analysis.studies:
+        raise typer.Exit(1)
+
+
+def ask(
+    path: Annotated[Path, typer.Argument(help="A DICOM file or a picture.")],
+    question: str,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the model one question about one image."""
+    settings = load_settings(config)
+    from service.assembly import site_model
+
+    model = site_model(settings)
+    answer = model.ask(path, question, deadline_s=settings.model.read_timeout_s)
+    model.close()
+    if as_json:
+        print_json(answer)
+        return
+    typer.echo(answer.text)
+    if model.identity.statement:
+        typer.echo(model.identity.statement, err=True)

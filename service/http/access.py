@@ -1,0 +1,69 @@
+"""Who may use the HTTP API: bearer tokens with roles, and this machine itself in the default configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, Request, status
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from service.settings import HttpSection, is_loopback
+
+_BEARER = HTTPBearer(auto_error=False)
+
+
+class Role(IntEnum):
+    """What a caller may do; a higher role may do all a lower one may."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+
+def role_of(request: Request, token: str | None, http: HttpSection) -> Role | None:
+    """Role of a caller; None if it has none.
+
+    Where no token is configured the API is bound to loopback (the settings see to that), and callers from this
+    machine are administrators.
+    """
+    if not http.tokens:
+        caller = request.client.host if request.client else ""
+        return Role.ADMIN if is_loopback(http.host) and _is_this_machine(caller) else None
+    if token is None:
+        return None
+    digest = hashlib.sha256(token.encode("utf-8")).hexdigest()
+    # Every entry is compared in constant time, so timing tells nothing about how much of a token was right.
+    matches = [entry.role for entry in http.tokens if hmac.compare_digest(entry.sha256, digest)]
+    return Role[matches[0].upper()] if matches else None
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def needs(role: Role, http: HttpSection) -> Callable[..., Role]:
+    """Dependency that lets callers of `role` and above pass: 401 without a valid token, 403 with too little."""
+
+    def check(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+    ) -> Role:
+        held = role_of(request, credentials.credentials if credentials else None, http)
+        if held is None:
+            raise HTTPException(
+                status.HTTP_401_UNAUTHORIZED,
+                "a valid bearer token is needed",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        if held < role:
+            raise HTTPException(status.HTTP_403_FORBIDDEN, f"the role {role.name.lower()} is needed")
+        return held
+
+    return check

@@ -1,0 +1,140 @@
+"""The HTTP API and the console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from clinical import RadDraftError, policy_of
+from dicom_node import Spool
+from raddraft import __version__ as VERSION
+from service.book import Book, StudyState
+from service.http.access import Role, needs
+from service.http.metrics import metrics_text
+from service.settings import Settings
+
+
+def create_app(
+    settings: Settings, book: Book, *, spool: Spool, results: Spool, readiness: Callable[[], str]
+) -> FastAPI:
+    """The API on an account book.
+
+    Parameters
+    ----------
+    readiness
+        Why the installation is not ready, in one line; empty when it is.
+    """
+    # The interactive documentation is a route like the others: it is added below, behind a role.
+    app = FastAPI(title="RadDraft", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
+    viewer = [Depends(needs(Role.VIEWER, settings.http))]
+    app.include_router(_health(readiness))
+    app.include_router(_studies(book, results), prefix="/api/v1", dependencies=viewer)
+    app.include_router(_account(book, spool), dependencies=viewer)
+    app.include_router(_console(app, book), dependencies=viewer)
+    app.add_exception_handler(RadDraftError, _error)
+    return app
+
+
+async def _error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RadDraftError):
+        raise error
+    body = {"kind": error.kind.value, "code": error.code, "message": error.message}
+    return JSONResponse(body, status_code=policy_of(error).http_status)
+
+
+def _health(readiness: Callable[[], str]) -> APIRouter:
+    router = APIRouter(prefix="/health", tags=["health"])
+
+    @router.get("/live")
+    def live() -> dict[str, str]:
+        """Whether this process answers."""
+        return {"status": "live", "version": VERSION}
+
+    @router.get("/ready")
+    def ready() -> JSONResponse:
+        """Whether studies sent now would be read and delivered; 503 with the reason if not."""
+        reason = readiness()
+        if reason:
+            return JSONResponse({"status": "not ready", "reason": reason}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    return router
+
+
+def _studies(book: Book, results: Spool) -> APIRouter:
+    router = APIRouter(prefix="/studies", tags=["studies"])
+
+    @router.get("")
+    def studies(
+        state: StudyState | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        offset: Annotated[int, Query(ge=0)] = 0,
+    ) -> list[dict[str, Any]]:
+        """Studies, the most recently changed first."""
+        return [
+            asdict(s) for s in book.studies(state=state.value if state else None, limit=limit, offset=offset)
+        ]
+
+    @router.get("/{study_uid}")
+    def study(study_uid: str) -> dict[str, Any]:
+        """One study: its objects, its deliveries, its newest Draft."""
+        detail = book.study(study_uid)
+        if detail is None:
+            raise HTTPException(404, "the account book has no such study")
+        return asdict(detail)
+
+    @router.get("/{study_uid}/overlay.png", response_class=Response)
+    def overlay(study_uid: str, image: str = "") -> Response:
+        """The radiograph with its boxes; the first analysed frontal image unless `image` names another."""
+        artefact = book.artefact(study_uid, "overlay", image)
+        if artefact is None:
+            raise HTTPException(404, "there is no overlay for this study or image")
+        with results.open(artefact.spool_key) as file:
+            return Response(file.read(), media_type="image/png")
+
+    return router
+
+
+def _account(book: Book, spool: Spool) -> APIRouter:
+    router = APIRouter(tags=["account"])
+
+    @router.get("/api/v1/account")
+    def account(deep: bool = False) -> dict[str, Any]:
+        """The balance of receipts, rows and files."""
+        return book.account(spool, deep=deep).as_json()
+
+    @router.get("/metrics", response_class=Response)
+    def metrics() -> Response:
+        """Prometheus metrics."""
+        return Response(metrics_text(book), media_type="text/plain; version=0.0.4")
+
+    return router
+
+
+def _console(app: FastAPI, book: Book) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+    pages = Environment(
+        loader=PackageLoader("service.http", "templates"), autoescape=select_autoescape(["html"])
+    )
+
+    @router.get("/", response_class=HTMLResponse)
+    def console() -> str:
+        return pages.get_template("console.html").render(
+            studies=book.studies(limit=200), counts=book.counts(), roles=book.roles(), version=VERSION
+        )
+
+    @router.get("/openapi.json")
+    def openapi() -> dict[str, Any]:
+        return app.openapi()
+
+    @router.get("/docs", response_class=HTMLResponse)
+    def docs() -> HTMLResponse:
+        return get_swagger_ui_html(openapi_url="/openapi.json", title="RadDraft API")
+
+    return router

@@ -1,0 +1,50 @@
+"""Prometheus metrics, read from the account book at every scrape: counts and ages, never a patient's data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from service.book import Book
+
+_HELP = {
+    "instances": "Received objects by state",
+    "studies": "Studies by state",
+    "deliveries": "Deliveries by state",
+}
+
+
+class BookCollector(Collector):
+    """The account book as gauges."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Gauges of this moment."""
+        counts = self._book.counts()
+        for name, text in _HELP.items():
+            family = GaugeMetricFamily(f"raddraft_{name}", text, labels=["state"])
+            for state, count in counts[name].items():
+                family.add_metric([state], count)
+            yield family
+        age = GaugeMetricFamily(
+            "raddraft_oldest_unfinished_age_seconds",
+            "Age of the study that has waited longest without an end",
+        )
+        age.add_metric([], counts["oldest_unfinished_age_s"])
+        yield age
+        roles = GaugeMetricFamily("raddraft_role_ready", "Roles alive: 1 ready, 0 not", labels=["role"])
+        for role in self._book.roles():
+            roles.add_metric([role.name], float(role.ready))
+        yield roles
+
+
+def metrics_text(book: Book) -> bytes:
+    """Metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(BookCollector(book))
+    return generate_latest(registry)
