@@ -3,8 +3,8 @@
 >>> from raddraft import load_model, build_sr
 >>> reading = load_model("embedded").read("image.dcm")  # doctest: +SKIP
 
-Importing this module imports no room, so it is quick and needs neither torch nor onnxruntime; a public name brings
-its room with it on first use.
+Importing this module imports no room, so it is quick and needs neither torch nor onnxruntime; a public name
+brings its room with it on first use.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,40 +45,33 @@ def __dir__() -> list[str]:
 def intruder() -> str | None:
     """Sentence naming the first room that Python would not import from beside this file, or None.
 
-    The rooms are top-level packages with plain names; another ``service`` earlier on ``sys.path`` would otherwise be
-    imported in silence, and half a program would read images.
+    The rooms are top-level packages with plain names; another ``service`` earlier on ``sys.path`` would
+    otherwise be imported in silence, and half a program would read images.
     """
     home = Path(__file__).resolve().parent
     for room in _ROOMS:
-        expected = home / room / "__init__.py"
-        found = _origin(room)
+        found = _folder(room)
         if found is None:
-            return f"the package {room!r} is missing; it belongs at {expected.parent}"
-        if found != expected:
-            return f"the package {room!r} would come from {found}, not from {expected.parent}; remove the intruder"
+            return f"the package {room!r} is missing; it belongs at {home / room}"
+        if found != home / room:
+            return f"the package {room!r} would come from {found}, not {home / room}; remove the intruder"
     return None
 
 
-def _origin(room: str) -> Path | None:
-    loaded = sys.modules.get(room)
-    if loaded is not None:
-        return Path(loaded.__file__).resolve() if loaded.__file__ else None
-    for finder in sys.meta_path:
-        spec = finder.find_spec(room, None) if hasattr(finder, "find_spec") else None
-        if spec is None:
-            continue
-        if spec.origin is not None:
-            return Path(spec.origin).resolve()
-        # A folder without __init__.py: a namespace package, which has locations but no origin.
-        return next((Path(location).resolve() for location in spec.submodule_search_locations or ()), None)
-    return None
+def _folder(room: str) -> Path | None:
+    """Folder, or file, that ``import room`` would take."""
+    spec = find_spec(room)
+    if spec is None:
+        return None
+    places = [*(spec.submodule_search_locations or ()), spec.origin]
+    return Path(places[0]).resolve() if places[0] else None
 
 
 def runtime_clash() -> str | None:
     """Sentence saying that both builds of ONNX Runtime are installed, or None.
 
-    Both distributions write the same files of the package ``onnxruntime``; whichever came last wins, and removing one
-    breaks the other.
+    Both distributions write the same files of the package ``onnxruntime``; whichever came last wins, and
+    removing one breaks the other.
     """
     installed = [name for name in _RUNTIMES if _is_installed(name)]
     if len(installed) < 2:
@@ -97,7 +91,7 @@ def _is_installed(name: str) -> bool:
 
 
 def main() -> None:
-    """Console program ``raddraft``: refuse a broken installation (exit status 2), then run the command line."""
+    """Refuse a broken installation (exit status 2), then run the command line."""
     refusal = intruder() or runtime_clash()
     if refusal is not None:
         print(f"raddraft: {refusal}", file=sys.stderr)
