@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders import get_decoder
 from pydicom.uid import AllTransferSyntaxes
 
 from clinical import Transient
@@ -45,8 +45,8 @@ def load_displayed(path: Path, limits: DecodeLimits = _STANDARD) -> DisplayedIma
     except OSError as error:
         raise Transient("file-unreadable", f"the image file cannot be read: {type(error).__name__}") from None
     reply = run_limited(_DECODE, {"path": absolute, "max_pixels": limits.max_pixels}, limits)
-    shape = (int(reply.facts["rows"]), int(reply.facts["columns"]))
-    pixels = np.frombuffer(reply.payload, dtype=np.uint8).reshape(shape)
+    pixels = np.frombuffer(reply.payload, dtype=np.uint8)
+    pixels = pixels.reshape((int(reply.facts["rows"]), int(reply.facts["columns"])))
     return DisplayedImage(pixels, tuple(reply.facts["steps"]))
 
 

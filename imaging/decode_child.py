@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, pixel_array
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
 
 from clinical import Permanent, Quarantine
 from imaging.display import display
 from imaging.display_facts import display_facts
-from imaging.header import state_transfer_syntax
+from imaging.header import require_identity, state_transfer_syntax
 
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _COLOUR = frozenset({"RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"})
@@ -36,13 +37,14 @@ def decode(arguments: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
         As `imaging.load_displayed` documents them.
     """
     dataset = dcmread(Path(arguments["path"]), force=True)
+    require_identity(dataset)
     state_transfer_syntax(dataset)
     _check(dataset, int(arguments["max_pixels"]))
     stored = _grey_values(dataset)
     little_endian = bool(dataset.original_encoding[1])
     displayed = display(stored, display_facts(dataset, little_endian=little_endian))
     facts = {"rows": displayed.rows, "columns": displayed.columns, "steps": list(displayed.steps)}
-    return facts, memoryview(np.ascontiguousarray(displayed.pixels)).cast("B")
+    return facts, np.ascontiguousarray(displayed.pixels).data.cast("B")
 
 
 def _check(dataset: Dataset, max_pixels: int) -> None:
@@ -95,4 +97,5 @@ def _without_overlay_bits(stored: NDArray[Any], dataset: Dataset) -> NDArray[Any
     ):
         return stored
     unused = stored.dtype.itemsize * 8 - int(dataset.BitsStored)
-    return np.right_shift(np.left_shift(stored, unused), unused)
+    shifted: NDArray[Any] = np.right_shift(np.left_shift(stored, unused), unused)
+    return shifted

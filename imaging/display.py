@@ -77,14 +77,15 @@ def _histogram(stored: NDArray[np.generic]) -> _Histogram:
         scaled = band - lowest if exact else (band - lowest) / _step(lowest, highest)
         index[start : start + _BAND_ROWS] = np.clip(np.nan_to_num(scaled), 0, _LEVELS - 1).astype(np.uint16)
     levels = int(highest - lowest) + 1 if exact else _LEVELS
-    values = lowest + np.arange(levels) * (1.0 if exact else _step(lowest, highest))
+    step = 1.0 if exact else _step(lowest, highest)
+    values = lowest + np.arange(levels, dtype=np.float64) * np.float64(step)
     return _Histogram(index, values, np.bincount(index.ravel(), minlength=levels))
 
 
 def _finite_range(stored: NDArray[np.generic]) -> tuple[float, float]:
     if stored.dtype.kind != "f":
-        return float(stored.min()), float(stored.max())  # type: ignore[attr-defined]
-    finite = stored[np.isfinite(stored)]  # type: ignore[call-overload]
+        return float(stored.min()), float(stored.max())
+    finite = stored[np.isfinite(stored)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ _KINDS: dict[str, type[RadDraftError]] = {
 # Signals that come from outside (a stopping service, the kernel's out-of-memory killer), not from the image.
 _OUTSIDE_SIGNALS = frozenset({signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP})
 _CHILD_MODULE = "imaging.limited_child"
+_LONGEST_PAUSE_S = 0.02
 LENGTH_BYTES = 8
 
 
@@ -44,7 +44,7 @@ class Reply:
     """
 
     facts: dict[str, Any]
-    payload: bytes
+    payload: memoryview
 
 
 def run_limited(function: str, arguments: dict[str, Any], limits: DecodeLimits) -> Reply:
@@ -90,43 +90,34 @@ def run_limited(function: str, arguments: dict[str, Any], limits: DecodeLimits) 
 def _run_child(reply_fd: int, limits: DecodeLimits) -> int | None:
     """Return code of the child; None where it had to be ended for lack of time."""
     deadline = time.monotonic() + limits.timeout_s
-    alive_read, alive_write = os.pipe()
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", _CHILD_MODULE, str(reply_fd)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(reply_fd,),
+        env=_environment(),
+        cwd="/",
+        start_new_session=True,
+    )
     try:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", _CHILD_MODULE, str(reply_fd)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(reply_fd, alive_write),
-            env=_environment(),
-            cwd="/",
-            start_new_session=True,
-        )
-    except OSError:
-        os.close(alive_read)
-        raise
+        in_time = _ends_before(deadline, child.pid)
     finally:
-        os.close(alive_write)
-    try:
-        # Nothing is ever written to this pipe: it ends when the last process of the child's group is gone.
-        ended = _wait_for_end(alive_read, deadline)
-        return child.wait() if ended else None
-    finally:
-        os.close(alive_read)
-        _end_group(child)
-
-
-def _wait_for_end(alive_read: int, deadline: float) -> bool:
-    poll = select.poll()
-    poll.register(alive_read, select.POLLIN | select.POLLHUP)
-    return bool(poll.poll(max(deadline - time.monotonic(), 0.0) * 1000.0))
-
-
-def _end_group(child: subprocess.Popen[bytes]) -> None:
-    if child.returncode is None:
-        # The child is not reaped yet, so its process group still carries its id and nobody else's.
+        # Not reaped yet, so the group still carries the child's id and can be nobody else's.
         os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        return_code = child.wait()
+    return return_code if in_time else None
+
+
+def _ends_before(deadline: float, pid: int) -> bool:
+    """Wait for a child without reaping it; False where it still runs at the deadline."""
+    pause_s = 0.002
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+    return True
 
 
 def _environment() -> dict[str, str]:
@@ -149,12 +140,20 @@ def _reply(return_code: int | None, reply_fd: int) -> Reply:
         raise Quarantine("decode-crashed", f"the image crashed its decoder: signal {-return_code}")
     if return_code > 0:
         raise Quarantine("decode-crashed", f"the image ended its decoder: exit status {return_code}")
+    try:
+        document, payload = _read_reply(reply_fd)
+        if "error" not in document:
+            return Reply(document["facts"], payload)
+        error = document["error"]
+        raised = _KINDS[error["kind"]](error["code"], error["message"], tag=error["tag"])
+    except (ValueError, KeyError, TypeError):
+        raise Quarantine("decode-crashed", "the image made its decoder answer nonsense") from None
+    raise raised
+
+
+def _read_reply(reply_fd: int) -> tuple[dict[str, Any], memoryview]:
     with os.fdopen(os.dup(reply_fd), "rb") as file:
         file.seek(0)
-        length = int.from_bytes(file.read(LENGTH_BYTES), "big")
-        document = json.loads(file.read(length))
-        payload = file.read()
-    if "error" in document:
-        error = document["error"]
-        raise _KINDS[error["kind"]](error["code"], error["message"], tag=error["tag"])
-    return Reply(document["facts"], payload)
+        content = memoryview(file.read())
+    start = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "big")
+    return json.loads(bytes(content[LENGTH_BYTES:start])), content[start:]

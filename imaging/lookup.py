@@ -30,7 +30,7 @@ class LookupTable:
     def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Entries for `values`, any shape, rounded to whole inputs first."""
         index = np.clip(np.rint(values) - self.first_mapped, 0, len(self.entries) - 1)
-        return self.entries[index.astype(np.int64)]
+        return np.asarray(self.entries[index.astype(np.int64)], dtype=np.float64)
 
 
 class VoiFunction(StrEnum):

@@ -20,6 +20,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from clinical import CheckResult
 from inference.gate import words
 from inference.gate.facts import (
     Part,
@@ -77,7 +78,7 @@ _VIEW_OBJECTIONS = {
     ),
 }
 
-type_of_rule = Callable[[Dataset], Objection | str]
+_Rule = Callable[[Dataset], Objection | str]
 
 
 def gate_header(header: Dataset) -> GateVerdict:
@@ -95,7 +96,7 @@ def gate_header(header: Dataset) -> GateVerdict:
         photometric, no-image-size, too-small, implausible-shape, not-chest, body-part-conflict, lateral-view,
         oblique-view, decubitus-view, view-conflict``.
     """
-    checks = ()
+    checks: tuple[CheckResult, ...] = ()
     for name, rule in _RULES:
         outcome = rule(header)
         if isinstance(outcome, Objection):
@@ -190,7 +191,7 @@ def _view(header: Dataset) -> Objection | str:
     return "frontal by header" if view is View.FRONTAL else "no view stated"
 
 
-_RULES: tuple[tuple[str, type_of_rule], ...] = (
+_RULES: tuple[tuple[str, _Rule], ...] = (
     ("gate-object-kind", _object_kind),
     ("gate-species", _species),
     ("gate-body-part", _body_part),

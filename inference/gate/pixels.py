@@ -1,15 +1,15 @@
-"""The input gate by pixels: is this picture plausibly a frontal radiograph of a chest?
+"""The input gate by pixels: whether a picture may plausibly be a frontal radiograph of a chest.
 
 What the rule is: a screen against what a model of this family would happily "read": blank, constant, saturated or
 noisy pictures, test patterns, drawings, text pages, inverted or sideways images, and radiographs whose brightness is
-not laid out as two dark lungs around a bright middle. It compares a 48 x 48 thumbnail with a drawn scheme of the chest
-in some hundred poses, and asks whether the texture inside the scheme's lungs is that of a radiograph at all.
+not laid out as two dark lungs around a bright middle. It compares a 48 x 48 thumbnail with a drawn scheme of the
+chest in some hundred poses, and asks whether the texture inside the scheme's lungs is that of a radiograph at all.
 
-What it cannot do: it is no classifier of anatomy. A hip or knee that happens to have the same layout of light and dark
-passes; so does an upside-down or mirrored chest, a lateral view of a broad patient, a radiograph of an animal's chest,
-and any good drawing with texture. In the other direction it may refuse a true chest with a whole lung opacified, an
-extreme rotation, or one that fills only a small part of the picture. Its thresholds were set on synthetic chests, on a
-few public radiographs under many random changes of exposure, pose, crop and noise, and on synthetic non-chests; its
+What it cannot do: it is no classifier of anatomy. A hip or knee that happens to have the same layout of light and
+dark passes; so do a mirrored chest, some upside-down ones, a lateral view of a broad patient, an animal's chest, and
+any good drawing with texture. In the other direction it may refuse a true chest with a whole lung opacified, with an
+extreme rotation, or one that fills only a small part of the picture. Its thresholds were set on synthetic chests, on
+a few public radiographs under many random changes of exposure, pose, crop and noise, and on synthetic non-chests; its
 sensitivity on a clinical population was never measured.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from clinical import CheckResult
 from imaging import DisplayedImage
 from inference.gate.layout import GRID, Layout, best_layout
 from inference.gate.verdict import GateVerdict, Objection, accept, passed, refuse
@@ -36,10 +37,13 @@ _MIN_LEVELS = 24
 _SHAPE = (0.5, 1.65)
 # Typical local contrast inside the lungs, in percent of the contrast range, on a 192-pixel thumbnail.
 _MIN_DETAIL_PERCENT = 0.1
-# Local contrast at a quarter of the resolution over that at full: 0.25 for pure noise, 1 to 5 for anatomy.
-_MIN_SCALE_RATIO = 0.5
-# Correlation with the scheme: chests 0.6 and more, one opacified lung about 0.5, other body parts below 0.5.
-_MIN_LAYOUT = 0.5
+# Local contrast at a quarter of the resolution over that at full: 0.25 for pure noise, 1 to 5 for anatomy, more for
+# smooth shadings and drawings.
+_SCALE_RATIO = (0.5, 8.0)
+# Correlation with the scheme: chests 0.6 and more, one opacified lung about 0.5, other body parts mostly below 0.5.
+_MIN_LAYOUT = 0.55
+# The scheme fits an upright chest better than the same picture upside down, or about as well, never clearly worse.
+_MAX_UPSIDE_DOWN_GAIN = 0.10
 
 
 def gate_pixels(displayed: DisplayedImage) -> GateVerdict:
@@ -53,25 +57,29 @@ def gate_pixels(displayed: DisplayedImage) -> GateVerdict:
     Returns
     -------
     GateVerdict
-        Codes: ``blank-image, saturated-image, drawing, implausible-shape, no-anatomical-detail, noise,
-        not-a-chest-radiograph``.
+        Codes: ``blank-image, saturated-image, drawing, implausible-shape, not-a-chest-radiograph, upside-down,
+        no-anatomical-detail, noise``.
     """
     tone = _tone(displayed.pixels)
     if isinstance(tone, Objection):
         return refuse("gate-tone", tone, ())
-    checks = (passed("gate-tone", tone),)
+    checks: tuple[CheckResult, ...] = (passed("gate-tone", tone),)
     content = _content(displayed.pixels)
     shape = content.shape[0] / content.shape[1]
     if not _SHAPE[0] <= shape <= _SHAPE[1]:
         objection = Objection("implausible-shape", "the exposed area is too long or too wide for a chest")
         return refuse("gate-shape", objection, checks, shape)
     checks = (*checks, passed("gate-shape", "exposed area shaped like a chest", shape))
-    layout = best_layout(_thumbnail(content, GRID))
+    brightness = _thumbnail(content, GRID)
+    layout = best_layout(brightness)
     if layout.score < _MIN_LAYOUT:
         objection = Objection(
             "not-a-chest-radiograph", "light and dark are not laid out as in a frontal chest radiograph"
         )
         return refuse("gate-layout", objection, checks, layout.score)
+    gain = best_layout(brightness[::-1]).score - layout.score
+    if gain > _MAX_UPSIDE_DOWN_GAIN:
+        return refuse("gate-upright", Objection("upside-down", "the image is upside down"), checks, gain)
     checks = (*checks, passed("gate-layout", "laid out like a frontal chest", layout.score))
     texture = _texture(content, layout)
     if isinstance(texture, Objection):
@@ -122,8 +130,12 @@ def _texture(content: NDArray[np.uint8], layout: Layout) -> Objection | str:
     fine, coarse = (_local_contrast(content, grid, layout.lungs) for grid in _DETAIL_GRIDS)
     if fine < _MIN_DETAIL_PERCENT:
         return Objection("no-anatomical-detail", "where the lungs should be, the image shows no detail")
-    if coarse / fine < _MIN_SCALE_RATIO:
+    if coarse / fine < _SCALE_RATIO[0]:
         return Objection("noise", "where the lungs should be, the image shows only noise")
+    if coarse / fine > _SCALE_RATIO[1]:
+        return Objection(
+            "no-anatomical-detail", "where the lungs should be, the image shows smooth shading only"
+        )
     return f"detail {fine:.2f} %, coarse over fine {coarse / fine:.2f}"
 
 
