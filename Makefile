@@ -1,0 +1,56 @@
+# Each target sets up what it needs in .venv; nothing is installed again until pyproject.toml changes.
+#   make demo [STUDIES=path] [ARGS="--allow-not-assessed"]
+#   make test [ARGS="tests/reporting -k presentation"]
+#   make serve [ARGS="--config site.toml"]
+#   make lint
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := demo
+.DELETE_ON_ERROR:
+.PHONY: demo test serve lint clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STUDIES ?=
+ARGS ?=
+
+# The embedded broker has no wheel for Python 3.13 and newer, so 3.11 or 3.12 is looked for under its own name too.
+# PYTHON=python3.13 is taken as it is; such a site needs [broker] url.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	"$$p" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& { echo "$$p"; break; }; done)
+
+demo: $(VENV)/.cpu
+	@$(BIN)/python -m service.cli.demo --out demo-output $(if $(STUDIES),--studies "$(STUDIES)") $(ARGS)
+
+serve: $(VENV)/.cpu
+	@$(BIN)/raddraft serve $(ARGS)
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# The types of training are checked against torch itself, so lint installs the extra `training` as well.
+lint: $(VENV)/.training
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Python 3.11 or 3.12 with the venv module is needed (Debian: apt-get install python3-venv)." >&2; exit 1; fi
+	@echo "Creating $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.cpu: EXTRAS := cpu
+$(VENV)/.dev: EXTRAS := cpu,dev
+$(VENV)/.training: EXTRAS := cpu,dev,training
+
+$(VENV)/.cpu $(VENV)/.dev $(VENV)/.training: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing raddraft with $(EXTRAS) into $(VENV) (once; one to two minutes)"
+	@$(PIP) install --quiet --editable '.[$(EXTRAS)]'
+	@touch $@
