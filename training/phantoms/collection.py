@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image
 
+from training.phantoms.dicom import VARIANTS, phantom_dataset
 from training.phantoms.phantom import FractionBox, TrueFinding, Truth, displayed, draw
 from training.phantoms.scene import Kind
 
@@ -47,6 +48,37 @@ def write_collection(
             lines.write(line + "\n")
             if progress:
                 progress(done)
+
+
+def write_dicom_collection(
+    out: Path,
+    *,
+    count: int,
+    first_seed: int,
+    size_px: int,
+    processes: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write phantoms as DICOM, in turn as DX (both intents) and CR, MONOCHROME1 and MONOCHROME2.
+
+    `truth.jsonl` names each file as its image and adds its SOP Instance UID; PNGs are not written.
+    """
+    (out / "dicom").mkdir(parents=True, exist_ok=True)
+    write = partial(_write_dicom, out, size_px)
+    seeds = range(first_seed, first_seed + count)
+    with (out / TRUTH_FILE).open("w", encoding="utf-8") as lines:
+        for done, line in enumerate(_rendered(write, seeds, processes), start=1):
+            lines.write(line + "\n")
+            if progress:
+                progress(done)
+
+
+def _write_dicom(out: Path, size_px: int, seed: int) -> str:
+    dataset, truth = phantom_dataset(seed, VARIANTS[seed % len(VARIANTS)], size_px)
+    name = f"dicom/{seed:08d}.dcm"
+    dataset.save_as(out / name, enforce_file_format=True)
+    record = {"image": name, "sop_instance_uid": str(dataset.SOPInstanceUID), **to_json(truth)}
+    return json.dumps(record, separators=(",", ":"))
 
 
 def _rendered(render: Callable[[int], str], seeds: Iterable[int], processes: int) -> Iterator[str]:

@@ -81,6 +81,14 @@ def draw(seed: int, size_px: int = ANALYSIS_SIZE_PX) -> tuple[NDArray[np.float32
     return expose(scene, image_of(scene, grid, anatomy, lesions)), truth
 
 
+def truth_of(seed: int) -> Truth:
+    """Truth of a phantom without drawing its image."""
+    scene = compose(seed)
+    grid = grid_of(scene, ANALYSIS_SIZE_PX)
+    anatomy = anatomy_masks(scene, grid)
+    return _truth(scene, anatomy, [lesion_mask(scene, lesion, grid, anatomy) for lesion in scene.lesions])
+
+
 def displayed(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Eight-bit grayscale of an image in 0..1."""
     return np.round(image * 255).astype(np.uint8)

@@ -1,0 +1,116 @@
+"""`train phantoms`, `train instructions`, `train finetune`, `train evaluate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from service.cli.common import JsonOption, print_json, print_table
+
+app = typer.Typer(no_args_is_help=True)
+
+_Count = Annotated[int, typer.Option("--n", min=1, help="How many phantoms.")]
+_Out = Annotated[Path, typer.Option("--out", file_okay=False, help="Folder to write to.")]
+_Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes to render with.")]
+
+
+class Source(StrEnum):
+    """Where instruction data comes from."""
+
+    PHANTOM = "phantom"
+
+
+class Suite(StrEnum):
+    """What to evaluate on."""
+
+    PHANTOM = "phantom"
+
+
+@app.command()
+def phantoms(
+    n: _Count,
+    out: _Out,
+    seed: Annotated[int, typer.Option(help="Seed of the first phantom.")] = 0,
+    size: Annotated[int, typer.Option(min=32, max=4096, help="Width and height in pixels.")] = 160,
+    dicom: Annotated[bool, typer.Option("--dicom", help="Write DX and CR DICOM files instead of PNG.")] = False,
+    processes: _Processes = 1,
+) -> None:
+    """Write synthetic radiographs (PNG, or DICOM) and their ground truth."""
+    from training.phantoms.collection import write_collection, write_dicom_collection
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("phantoms", total=n)
+        write = write_dicom_collection if dicom else write_collection
+        write(
+            out,
+            count=n,
+            first_seed=seed,
+            size_px=size,
+            processes=processes,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    typer.echo(f"{n} phantoms in {out}")
+
+
+@app.command()
+def instructions(
+    source: Annotated[Source, typer.Option(help="Where the images come from.")],
+    n: _Count,
+    out: _Out,
+    seed: Annotated[int, typer.Option(help="Seed of the first phantom.")] = 0,
+    size: Annotated[int, typer.Option(min=32, max=4096, help="Width and height in pixels.")] = 160,
+    processes: _Processes = 1,
+) -> None:
+    """Write RadVLM instruction data (LLaVA JSON lines) with its images and the sidecar of exact boxes."""
+    from training.instructions import write_rows
+
+    phantoms(n=n, out=out, seed=seed, size=size, dicom=False, processes=processes)
+    typer.echo(f"{write_rows(out)} rows in {out / 'instructions.jsonl'}")
+
+
+@app.command()
+def finetune(
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of `train instructions`.")],
+    out: _Out,
+    recipe: Annotated[
+        Path | None, typer.Option("--config", exists=True, help="Recipe (TOML); default: the embedded model's.")
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Phantoms to score stage A on.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.05, help="Wall time for both stages.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each stage instead of minutes.")] = None,
+) -> None:
+    """Train a model on instruction data; writes a checkpoint folder that transformers loads (needs torch)."""
+    from training.finetune import train_model
+
+    typer.echo(f"checkpoint in {train_model(data, out, recipe, held_out=held_out, minutes=minutes, steps=steps)}")
+
+
+@app.command()
+def evaluate(
+    suite: Annotated[Suite, typer.Option(help="What to evaluate on.")] = Suite.PHANTOM,
+    model: Annotated[str, typer.Option(help="`embedded`, an ONNX package, or a checkpoint folder.")] = "embedded",
+    n: _Count = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the first phantom (training used seeds below 1,000,000).")] = 5_000_000,
+    size: Annotated[int, typer.Option(min=32, max=4096, help="Width and height of the phantoms.")] = 160,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the metrics of a model, with the best constant answers beside them."""
+    from training.evaluation.table import evaluate_model, rows_of_table
+
+    with Progress(transient=True, disable=as_json) as progress:
+        task = progress.add_task("phantoms", total=n)
+        result: dict[str, Any] = evaluate_model(
+            model, count=n, first_seed=seed, size_px=size, progress=lambda done: progress.update(task, completed=done)
+        )
+    if as_json:
+        print_json(result)
+    else:
+        print_table(
+            ("metric", "model", "floor", "best constant answer"), rows_of_table(result), title=f"{suite} suite, n={n}"
+        )

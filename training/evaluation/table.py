@@ -1,0 +1,82 @@
+"""`raddraft train evaluate`: run the phantom suite on a model and print it against floors and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from training.evaluation.baselines import constant_answers
+from training.evaluation.suite import Answerer, metrics, run_suite
+
+CHECKPOINT_FILE = "model.safetensors"
+
+# (group, metric, floor, baseline key); a floor with a minus sign is a ceiling.
+FLOORS: tuple[tuple[str, str, float, str], ...] = (
+    ("classification", "macro_f1", 0.92, "all_labels_macro_f1"),
+    ("anatomy", "map50", 0.90, "mean_box_map50"),
+    ("abnormality", "map50", 0.65, "best_box_map50"),
+    ("report", "contradiction_rate", -0.04, "normal_contradiction_rate"),
+    ("report", "side_accuracy", 0.95, ""),
+    ("phrase", "map50", 0.60, "best_box_map50"),
+    ("follow_up", "accuracy", 0.75, "most_common_accuracy"),
+)
+ABNORMALITY_OVER_CONSTANT = 0.25
+
+
+def open_answerer(model: str) -> Answerer:
+    """A model under test by name or path: a checkpoint folder needs torch, an ONNX package does not."""
+    if (Path(model) / CHECKPOINT_FILE).exists():
+        answerer: Answerer = import_module("training.torch_answerer").TorchAnswerer(Path(model))
+        return answerer
+    answerer = import_module("training.evaluation.onnx_answerer").OnnxAnswerer(model)
+    return answerer
+
+
+def evaluate_model(
+    model: str,
+    *,
+    count: int,
+    first_seed: int,
+    size_px: int,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Metrics, baselines and what they were measured on, as JSON values."""
+    results = run_suite(
+        open_answerer(model), count=count, first_seed=first_seed, size_px=size_px, progress=progress
+    )
+    measured = metrics(results)
+    baselines = constant_answers([item for item, _ in results])
+    return {
+        **measured,
+        "baselines": baselines,
+        "passed": passed(measured, baselines),
+        "suite": "phantom",
+        "model": model,
+        "n": count,
+        "seed": first_seed,
+        "size_px": size_px,
+    }
+
+
+def passed(measured: dict[str, Any], baselines: dict[str, Any]) -> dict[str, bool]:
+    """Which tasks reach their floor; a task that does not is to be off in the model package's manifest."""
+    verdicts: dict[str, bool] = {}
+    for group, metric, floor, _ in FLOORS:
+        value = measured[group][metric]
+        reached = value >= floor if floor > 0 else value <= -floor
+        verdicts[group] = verdicts.get(group, True) and reached
+    margin = measured["abnormality"]["map50"] - baselines["abnormality"]["best_box_map50"]
+    verdicts["abnormality"] = verdicts["abnormality"] and margin >= ABNORMALITY_OVER_CONSTANT
+    return verdicts
+
+
+def rows_of_table(result: dict[str, Any]) -> Sequence[Sequence[str]]:
+    """Rows (metric, model, floor, best constant answer) for printing."""
+    rows = []
+    for group, metric, floor, baseline in FLOORS:
+        constant = f"{result['baselines'][group][baseline]:.3f}" if baseline else ""
+        bound = f">= {floor:.2f}" if floor > 0 else f"<= {-floor:.2f}"
+        rows.append((f"{group} {metric}", f"{result[group][metric]:.3f}", bound, constant))
+    return rows

@@ -1,0 +1,61 @@
+"""Fine-tuning from end to end: tokenizer, dense pre-training, instruction training."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+from training.dense_stage import train_dense
+from training.instruction_stage import MODEL_FOLDER, train_instructions
+from training.instructions import read_rows
+from training.parallel import run_parallel
+from training.recipe import Recipe, read_recipe
+from training.tokenizer import train_tokenizer
+
+EMBEDDED_RECIPE = Path(__file__).with_name("recipes") / "embedded.toml"
+TOKENIZER_FOLDER = "tokenizer"
+_TOKENIZER_ROWS = 60_000
+_CHAT_WORDS = ("user\n", "assistant\n")
+
+
+def train_model(
+    data: Path,
+    out: Path,
+    recipe_file: Path | None = None,
+    *,
+    held_out: Path | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+) -> Path:
+    """Train on a folder of instruction data; returns the checkpoint folder `out/model`.
+
+    `minutes` shares the wall time between the stages as the recipe does; `steps` ends each stage after so many.
+    """
+    recipe = read_recipe(recipe_file or EMBEDDED_RECIPE)
+    if minutes is not None:
+        recipe = within(recipe, minutes)
+    out.mkdir(parents=True, exist_ok=True)
+    train_tokenizer(_texts(data), recipe.model.vocabulary).save_pretrained(out / TOKENIZER_FOLDER)
+    run_parallel(train_dense, recipe.processes, recipe, data, held_out, out, steps or 0)
+    run_parallel(
+        train_instructions, recipe.processes, recipe, data, out / TOKENIZER_FOLDER, out, steps or 0
+    )
+    return out / MODEL_FOLDER
+
+
+def within(recipe: Recipe, minutes: float) -> Recipe:
+    """The recipe with both stages scaled to a total wall time."""
+    factor = minutes / (recipe.dense.minutes + recipe.instruction.minutes)
+    return dataclasses.replace(
+        recipe,
+        dense=dataclasses.replace(recipe.dense, minutes=recipe.dense.minutes * factor),
+        instruction=dataclasses.replace(
+            recipe.instruction, minutes=recipe.instruction.minutes * factor
+        ),
+    )
+
+
+def _texts(data: Path) -> list[str]:
+    rows = itertools.islice(read_rows(data), _TOKENIZER_ROWS)
+    return [text for row in rows for turn in row.turns for text in (*turn, *_CHAT_WORDS)]
