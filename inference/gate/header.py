@@ -59,6 +59,8 @@ _CAPTURES = frozenset(
         MultiFrameTrueColorSecondaryCaptureImageStorage,
     }
 )
+# As RadDraft's own Secondary Captures state it, unless a site profile says otherwise.
+_OWN_MANUFACTURER = words.normalised("RadDraft")
 _MODALITIES = frozenset({"CR", "DX", "XR", "RG"})
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _CAPTURED = _GREY | {"RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"}
@@ -107,7 +109,7 @@ def gate_header(header: Dataset) -> GateVerdict:
 
 def _object_kind(header: Dataset) -> Objection | str:
     sop_class, modality = text_of(header, "SOPClassUID"), text_of(header, "Modality").upper()
-    if sop_class in _CAPTURES and words.names_any(text_of(header, "Manufacturer"), ("raddraft*",)):
+    if sop_class in _CAPTURES and words.normalised(text_of(header, "Manufacturer")) == _OWN_MANUFACTURER:
         return Objection("own-result", "the object is one of RadDraft's own results")
     if sop_class in _RADIOGRAPHS or not sop_class:
         known = modality in _MODALITIES or (not modality and bool(sop_class))

@@ -42,8 +42,8 @@ _MIN_DETAIL_PERCENT = 0.1
 _SCALE_RATIO = (0.5, 8.0)
 # Correlation with the scheme: chests 0.6 and more, one opacified lung about 0.5, other body parts mostly below 0.5.
 _MIN_LAYOUT = 0.55
-# The scheme fits an upright chest better than the same picture upside down, or about as well, never clearly worse.
-_MAX_UPSIDE_DOWN_GAIN = 0.10
+# The scheme fits an upright chest better than the same picture turned, or about as well, never clearly worse.
+_MAX_TURNED_GAIN = 0.10
 
 
 def gate_pixels(displayed: DisplayedImage) -> GateVerdict:
@@ -57,7 +57,7 @@ def gate_pixels(displayed: DisplayedImage) -> GateVerdict:
     Returns
     -------
     GateVerdict
-        Codes: ``blank-image, saturated-image, drawing, implausible-shape, not-a-chest-radiograph, upside-down,
+        Codes: ``blank-image, saturated-image, drawing, implausible-shape, not-a-chest-radiograph, turned-image,
         no-anatomical-detail, noise``.
     """
     tone = _tone(displayed.pixels)
@@ -77,9 +77,10 @@ def gate_pixels(displayed: DisplayedImage) -> GateVerdict:
             "not-a-chest-radiograph", "light and dark are not laid out as in a frontal chest radiograph"
         )
         return refuse("gate-layout", objection, checks, layout.score)
-    gain = best_layout(brightness[::-1]).score - layout.score
-    if gain > _MAX_UPSIDE_DOWN_GAIN:
-        return refuse("gate-upright", Objection("upside-down", "the image is upside down"), checks, gain)
+    gain = max(best_layout(np.rot90(brightness, turns)).score for turns in (1, 2, 3)) - layout.score
+    if gain > _MAX_TURNED_GAIN:
+        objection = Objection("turned-image", "the image lies on its side or upside down")
+        return refuse("gate-upright", objection, checks, gain)
     checks = (*checks, passed("gate-layout", "laid out like a frontal chest", layout.score))
     texture = _texture(content, layout)
     if isinstance(texture, Objection):
