@@ -7,6 +7,7 @@ a model of this family answers best what it was asked in training, so the produc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 IMAGE_TOKEN = "<image>"
 END_OF_TURN = "<|im_end|>"
@@ -40,6 +41,6 @@ def conversation(history: Sequence[tuple[str, str]], question: str) -> str:
     """Whole prompt of a multi-turn conversation; `history` holds (question, answer) in order."""
     turns = [*history, (question, "")]
     text = first_turn(turns[0][0])
-    for (_, answer), (asked, _) in zip(turns, turns[1:], strict=False):
+    for (_, answer), (asked, _) in pairwise(turns):
         text += answer + END_OF_TURN + later_turn(asked)
     return text

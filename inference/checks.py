@@ -1,0 +1,99 @@
+"""Safety checks on a reading. None edits a sentence; `fail` withholds it, `warn` is shown beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from clinical import CheckResult, CheckStatus, Laterality
+from inference.answers import ReadSentence
+
+_PRIOR = re.compile(
+    r"\b(unchanged|stable|interval|new|increased|decreased|again|redemonstrated|persistent|improved|improving|"
+    r"worsen(ed|ing)|prior|previous(ly)?|compared|comparison|since|resolved)\b",
+    re.IGNORECASE,
+)
+_MEASUREMENT = re.compile(r"\d+([.,]\d+)?\s*(x\s*\d+([.,]\d+)?\s*)?(mm|cm|millimet|centimet)", re.IGNORECASE)
+
+
+def comparison_check(text: str) -> CheckResult:
+    """This model sees one image: words that compare with an earlier one are made up (MAIRA-2, table D.9)."""
+    words = sorted({match.group().lower() for match in _PRIOR.finditer(text)})
+    status = CheckStatus.WARN if words else CheckStatus.PASS
+    evidence = (
+        f"compares with an image the model has not seen: {', '.join(words)}" if words else "no comparison"
+    )
+    return CheckResult("comparison-without-prior", "1", status, evidence)
+
+
+def measurement_check(text: str) -> CheckResult:
+    """This model has no scale: a number with a unit of length is made up (FactCheXcker, arXiv 2411.18672)."""
+    match = _MEASUREMENT.search(text)
+    status = CheckStatus.FAIL if match else CheckStatus.PASS
+    evidence = f"states a length without a scale: {match.group()}" if match else "no measurement"
+    return CheckResult("measurement-without-scale", "1", status, evidence)
+
+
+def classification_check(sentence: ReadSentence, named: Sequence[str]) -> CheckResult:
+    """Report and classification answer must not say opposite things of a label."""
+    denied = [label for label, asserted in sentence.labels if not asserted and label in named]
+    unnamed = [label for label, asserted in sentence.labels if asserted and label not in named]
+    if denied:
+        evidence = f"denies what the classification answer names: {', '.join(denied)}"
+        return CheckResult("report-vs-classification", "1", CheckStatus.FAIL, evidence)
+    if unnamed:
+        evidence = f"asserts what the classification answer does not name: {', '.join(unnamed)}"
+        return CheckResult("report-vs-classification", "1", CheckStatus.WARN, evidence)
+    return CheckResult(
+        "report-vs-classification", "1", CheckStatus.PASS, "agrees with the classification answer"
+    )
+
+
+def contradiction_check(index: int, sentences: Sequence[ReadSentence]) -> CheckResult:
+    """One draft must not assert and deny the same label."""
+    mine = dict(sentences[index].labels)
+    others = {label: said for n, other in enumerate(sentences) if n != index for label, said in other.labels}
+    clash = sorted(label for label, said in mine.items() if label in others and others[label] is not said)
+    status = CheckStatus.FAIL if clash else CheckStatus.PASS
+    evidence = (
+        f"another sentence says the opposite of: {', '.join(clash)}" if clash else "no opposite sentence"
+    )
+    return CheckResult("report-contradiction", "1", status, evidence)
+
+
+def omission_check(named: Sequence[str], sentences: Sequence[ReadSentence]) -> CheckResult:
+    """Every label the classification answer names should be asserted by a sentence."""
+    asserted = {label for sentence in sentences for label, said in sentence.labels if said}
+    missing = [label for label in named if label not in asserted]
+    status = CheckStatus.WARN if missing else CheckStatus.PASS
+    evidence = f"possibly omitted from the report: {', '.join(missing)}" if missing else "nothing omitted"
+    return CheckResult("report-omission", "1", status, evidence)
+
+
+def laterality_check(said: Laterality, seen: Laterality) -> CheckResult:
+    """The side a sentence states and the side its box lies on must agree."""
+    sides = (Laterality.LEFT, Laterality.RIGHT)
+    if said not in sides or seen not in sides:
+        return CheckResult(
+            "laterality-text-vs-box", "1", CheckStatus.NOT_RUN, "no single side in text or box"
+        )
+    if said is seen:
+        return CheckResult("laterality-text-vs-box", "1", CheckStatus.PASS, f"text and box say {said.value}")
+    return CheckResult(
+        "laterality-text-vs-box",
+        "1",
+        CheckStatus.FAIL,
+        f"the text says {said.value}, the box lies {seen.value}",
+    )
+
+
+def score_check(raw: float, operating_point: float | None, named: bool) -> CheckResult:
+    """The classification answer and the label's score must agree about the operating point."""
+    if operating_point is None:
+        return CheckResult(
+            "answer-vs-score", "1", CheckStatus.NOT_RUN, "the package has no operating point", raw
+        )
+    agree = named == (raw >= operating_point)
+    verb = "names" if named else "does not name"
+    evidence = f"the answer {verb} it; score {raw:.3f}, operating point {operating_point:.3f}"
+    return CheckResult("answer-vs-score", "1", CheckStatus.PASS if agree else CheckStatus.WARN, evidence, raw)

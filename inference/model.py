@@ -1,0 +1,201 @@
+"""A loaded model: read an image, ask a question."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clinical import Box, ImageRef, ModelIdentity, Permanent, Reading, derived_uid
+from imaging import DisplayedImage, load_displayed
+from inference.answers import read_grounding
+from inference.engine import Engine
+from inference.manifest import EMBEDDED, Manifest, open_package
+from inference.plan import CONVERSATION, ReadingPlan, prompts_sha256
+from inference.processor import Tiles
+from inference.sessions import open_sessions
+from inference.vlm import Generation, Vlm
+
+ImageLike = DisplayedImage | NDArray[np.uint8] | str | Path
+_PICTURES = {".png", ".jpg", ".jpeg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to a free question.
+
+    Attributes
+    ----------
+    boxes_px
+        Boxes of the text, in pixels of the stored image.
+    confidence
+        Geometric mean of the token probabilities, 0 to 1. Not a probability of being right.
+    complete
+        Whether the model ended its answer itself.
+    """
+
+    text: str
+    boxes_px: tuple[Box, ...]
+    confidence: float
+    complete: bool
+
+
+class Model:
+    """A model package ready to answer. Any thread may call it; one engine thread does the work.
+
+    Parameters
+    ----------
+    path
+        ``"embedded"`` or a package folder.
+    providers, threads
+        See `inference.sessions.open_sessions`.
+    slots
+        Images in flight at once.
+    """
+
+    def __init__(
+        self,
+        path: str | Path = EMBEDDED,
+        *,
+        providers: Sequence[str] = ("cpu",),
+        threads: int | None = None,
+        slots: int = 4,
+    ) -> None:
+        package = open_package(path)
+        self.manifest: Manifest = package.manifest
+        sessions = open_sessions(package.folder, providers=providers, threads=threads)
+        self._vlm = Vlm(package, sessions)
+        self.identity = ModelIdentity(
+            name=self.manifest.name,
+            version=self.manifest.version,
+            family=self.manifest.family,
+            weights_sha256=package.weights_sha256,
+            prompts_sha256=prompts_sha256(),
+            engine=sessions.engine,
+            precision=self.manifest.precision,
+            statement=self.manifest.statement,
+        )
+        self.engine = Engine(slots=slots)
+
+    def read(
+        self,
+        image: ImageLike,
+        *,
+        image_ref: ImageRef | None = None,
+        study_instance_uid: str = "",
+        deadline_s: float | None = None,
+    ) -> Reading:
+        """Read one frontal chest radiograph.
+
+        Parameters
+        ----------
+        image
+            A displayed image, a uint8 array (rows, columns) with 0 black, or the path of a DICOM file or picture.
+        image_ref, study_instance_uid
+            What the Reading refers to; made up from the pixels where they are not given.
+
+        Raises
+        ------
+        Transient
+            ``deadline-passed`` after `deadline_s` seconds.
+        Quarantine, Permanent
+            If the file cannot be decoded.
+        """
+        gray = _gray(image)
+        tiles = self._vlm.tiles(gray)
+        ref = _sized(image_ref, gray)
+        plan = ReadingPlan(self._vlm, self.manifest, self.identity)
+        study = study_instance_uid or derived_uid("study-of-pixels", ref.sop_instance_uid)
+        future = self.engine.submit(lambda: plan.run(tiles, ref, study), deadline_s=deadline_s)
+        reading: Reading = future.result()
+        return reading
+
+    def ask(
+        self,
+        image: ImageLike,
+        question: str,
+        *,
+        history: Sequence[tuple[str, str]] = (),
+        deadline_s: float | None = None,
+    ) -> Answer:
+        """Ask a question about one image; `history` holds earlier (question, answer) pairs.
+
+        Raises
+        ------
+        Permanent
+            ``task-off`` if the package does not serve conversations, with its reason.
+        """
+        state = self.manifest.task(CONVERSATION)
+        if not state.enabled:
+            raise Permanent("task-off", f"this model package answers no free questions: {state.reason}")
+        gray = _gray(image)
+        (generation,) = self.answers(gray, [(question, tuple(history))], deadline_s=deadline_s)
+        rows, columns = gray.shape
+        boxes = tuple(b.box_px for b in read_grounding(generation, columns=columns, rows=rows))
+        return Answer(generation.text, boxes, round(generation.confidence, 4), generation.finished)
+
+    def answers(
+        self,
+        image: ImageLike,
+        asked: Sequence[tuple[str, tuple[tuple[str, str], ...]]],
+        *,
+        deadline_s: float | None = None,
+    ) -> list[Generation]:
+        """Raw greedy answers to several questions from one image prefix, for evaluation."""
+        tiles = self._vlm.tiles(_gray(image))
+        future = self.engine.submit(lambda: self._answers(tiles, asked), deadline_s=deadline_s)
+        result: list[Generation] = future.result()
+        return result
+
+    def _answers(
+        self, tiles: Tiles, asked: Sequence[tuple[str, tuple[tuple[str, str], ...]]]
+    ) -> Generator[None, None, Any]:
+        prefix = yield from self._vlm.read_image(tiles, room_for=self._vlm.room_for_questions)
+        found = []
+        for question, history in asked:
+            found.append((yield from self._vlm.answer(prefix, question, history=history)))
+        return found
+
+    def close(self) -> None:
+        """End the engine thread."""
+        self.engine.close()
+
+
+def load_model(
+    path: str | Path = EMBEDDED,
+    *,
+    providers: Sequence[str] = ("cpu",),
+    threads: int | None = None,
+    slots: int = 4,
+) -> Model:
+    """Load a model package; ``"embedded"`` is the phantom model that is shipped."""
+    return Model(path, providers=providers, threads=threads, slots=slots)
+
+
+def _gray(image: ImageLike) -> NDArray[np.uint8]:
+    if isinstance(image, DisplayedImage):
+        return image.pixels
+    if isinstance(image, np.ndarray):
+        if image.ndim != 2 or image.dtype != np.uint8:
+            raise Permanent("not-a-gray-image", "an array must be uint8 with shape (rows, columns)")
+        return image
+    path = Path(image)
+    if path.suffix.lower() in _PICTURES:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("L"))
+    return load_displayed(path).pixels
+
+
+def _sized(ref: ImageRef | None, gray: NDArray[np.uint8]) -> ImageRef:
+    rows, columns = int(gray.shape[0]), int(gray.shape[1])
+    if ref is not None:
+        # The displayed matrix is the stored one: boxes are in its pixels.
+        return replace(ref, rows=rows, columns=columns)
+    uid = derived_uid("pixels", hashlib.sha256(gray.tobytes()).hexdigest())
+    return ImageRef(uid, "", "", rows, columns, "", "MONOCHROME2")
