@@ -92,6 +92,10 @@ def statements(header: Dataset) -> tuple[Statement, Statement, Statement]:
 
 def _statement(header: Dataset, keywords: Iterable[str]) -> Statement:
     named = {keyword: part_of(text_of(header, keyword)) for keyword in keywords}
+    if named.get("BodyPartExamined") is Part.SILENT and words.names_any(
+        text_of(header, "BodyPartExamined"), words.PART_NAMES
+    ):
+        named["BodyPartExamined"] = Part.OTHER
     for part in (Part.CHEST, Part.OTHER):
         telling = tuple(keyword for keyword, found in named.items() if found is part)
         if telling:

@@ -30,17 +30,17 @@ OTHER_PART = (
     "позвон*", "cervical*", "cervico*", "lumbar*", "lumbal*", "lumbo*", "sacr*", "coccyx", "腰椎", "頚椎",
     # arm
     "shoulder*", "schulter*", "epaule*", "hombro*", "ombro*", "spalla", "плеч*", "clavicl*", "scapula*",
-    "humer*", "arm", "upper extremit*", "elbow*", "ellenbogen*", "coude*", "codo", "локо*", "forearm*",
-    "radius", "ulna", "wrist*", "poignet*", "hand", "hands", "mano", "finger*", "thumb*", "кист*",
+    "humer*", "upper extremit*", "elbow*", "ellenbogen*", "coude*", "codo", "локо*", "forearm*",
+    "radius", "ulna", "wrist*", "poignet*", "hands", "mano", "finger*", "thumb*", "кист*",
     # leg
     "hip", "hips", "hufte*", "hanche*", "cadera*", "pelvis*", "pelvic", "becken*", "bassin", "таз",
     "тазобедр*", "femur*", "thigh*", "knee*", "knie*", "genou*", "rodilla*", "колен*", "patella*", "tibia*",
-    "fibula*", "leg", "legs", "lower extremit*", "extremit*", "ankle*", "cheville*", "foot", "feet", "fuss",
+    "fibula*", "legs", "lower extremit*", "extremit*", "ankle*", "cheville*", "foot", "feet", "fuss",
     "pied", "toe", "toes", "calcan*", "heel*", "стоп*", "голен*",
     # head and neck
-    "skull*", "schadel*", "crane", "craneo", "череп*", "head", "sinus*", "facial", "face", "nasal*", "orbit*",
+    "skull*", "schadel*", "crane", "craneo", "череп*", "sinus*", "facial", "nasal*", "orbit*",
     "mandib*", "maxill*", "jaw*", "tmj", "teeth", "tooth", "dental*", "dent", "zahn*", "opg", "panoram*",
-    "ceph*", "neck", "larynx", "зуб*", "челюст*",
+    "ceph*", "larynx", "зуб*", "челюст*",
     # trunk
     "abdom*", "abd", "kub", "bauch", "ventre", "брюш*", "腹部", "복부", "urogra*", "renal", "kidney*",
     "bladder", "breast*", "mammo*", "mama", "mamma", "rib", "ribs", "ripp*", "sternum", "ребр*",
@@ -48,8 +48,12 @@ OTHER_PART = (
     "whole body", "bone age", "skeletal survey", "scoliosis", "babygram",
 )  # fmt: skip
 
+# Names of parts as Body Part Examined gives them (PS3.16 Annex L); in running text they mean too many other things
+# ("head up 45", "C-arm", French "face" for a frontal view).
+PART_NAMES = ("head", "face", "arm", "leg", "neck", "hand")
+
 FRONTAL = (
-    "pa", "ap", "frontal*", "front", "face frontal", "antero posterior", "anteroposterior",
+    "pa", "ap", "frontal*", "front", "face", "face frontal", "antero posterior", "anteroposterior",
     "postero anterior", "posteroanterior", "прям*", "正面",
 )  # fmt: skip
 DECUBITUS = ("decub*", "lld", "rld", "cross table")

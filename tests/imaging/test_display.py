@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydicom.dataset import Dataset
@@ -42,6 +42,7 @@ def _inverted(facts: DisplayFacts) -> DisplayFacts:
     )
 
 
+@settings(deadline=None)
 @given(_STORED, _FACTS)
 def test_output_is_uint8_of_the_same_shape(stored: np.ndarray, facts: DisplayFacts) -> None:
     shown = display(stored, facts)
@@ -50,18 +51,21 @@ def test_output_is_uint8_of_the_same_shape(stored: np.ndarray, facts: DisplayFac
     assert not shown.pixels.flags.writeable
 
 
+@settings(deadline=None)
 @given(_STORED, _FACTS)
 def test_a_larger_stored_value_is_never_darker(stored: np.ndarray, facts: DisplayFacts) -> None:
     order = np.argsort(stored, axis=None, kind="stable")
     assert np.all(np.diff(display(stored, facts).pixels.ravel()[order].astype(int)) >= 0)
 
 
+@settings(deadline=None)
 @given(_STORED, _FACTS)
 def test_monochrome1_is_the_inverse_of_monochrome2(stored: np.ndarray, facts: DisplayFacts) -> None:
     plain = display(stored, facts).pixels.astype(int)
     assert np.all(np.abs(255 - plain - display(stored, _inverted(facts)).pixels) <= 1)
 
 
+@settings(deadline=None)
 @given(_STORED, st.integers(0, 60000))
 def test_stored_values_shifted_by_a_constant_look_the_same(stored: np.ndarray, shift: int) -> None:
     shifted = stored.astype(np.int64) + shift
