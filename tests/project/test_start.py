@@ -85,6 +85,20 @@ def test_serving_names_bring_no_torch() -> None:
     assert loaded.stdout.strip() == "False"
 
 
+@pytest.mark.parametrize("module", ["service.roles", "service.cli.demo.program", "training.phantoms"])
+def test_serving_and_the_demonstration_need_no_torch(module: str) -> None:
+    code = f"""
+import sys
+for name in ("onnx", "safetensors", "torch", "transformers"):
+    sys.modules[name] = None
+import {module}
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+
+
 def test_unknown_public_name_is_an_attribute_error() -> None:
     import raddraft
 
