@@ -42,7 +42,8 @@ clean:
 
 $(VENV)/bin/python:
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "Python 3.11 or 3.12 with the venv module is needed (Debian: apt-get install python3-venv)." >&2; exit 1; fi
+		echo "Python 3.11 or 3.12 with the venv module is needed (Debian: apt-get install python3-venv)." >&2; \
+		echo "A newer one works with a broker of your own: make PYTHON=python3.13, and [broker] url." >&2; exit 1; fi
 	@echo "Creating $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv $(VENV)
 

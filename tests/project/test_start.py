@@ -22,7 +22,7 @@ def _raddraft(*before: Path) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=200,
         check=False,
     )
 
@@ -72,7 +72,7 @@ def test_import_brings_neither_torch_nor_a_room() -> None:
         f"import sys, raddraft; print([m for m in ('torch', 'onnxruntime', *{_ROOMS}) if m in sys.modules])"
     )
     loaded = subprocess.run(
-        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True, timeout=200
     )
     assert loaded.stdout.strip() == "[]"
 
@@ -80,7 +80,7 @@ def test_import_brings_neither_torch_nor_a_room() -> None:
 def test_serving_names_bring_no_torch() -> None:
     code = "import sys, raddraft; raddraft.load_model, raddraft.build_sr; print('torch' in sys.modules)"
     loaded = subprocess.run(
-        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True, timeout=200
     )
     assert loaded.stdout.strip() == "False"
 
@@ -94,7 +94,7 @@ for name in ("onnx", "safetensors", "torch", "transformers"):
 import {module}
 """
     ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=False, timeout=200
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
 
