@@ -1,6 +1,6 @@
 """Rows -> token blocks that continue one shared image prefix.
 
-The prefix of every sample is `<|im_start|>user\\n` and the image; a block is what follows it in RadVLM's chat
+The prefix of every sample is the opening of the user's turn and the image; a block is what follows it in RadVLM's chat
 format: the question, the answer, and for a conversation the later turns. Only answers carry loss.
 """
 

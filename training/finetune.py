@@ -38,9 +38,7 @@ def train_model(
     out.mkdir(parents=True, exist_ok=True)
     train_tokenizer(_texts(data), recipe.model.vocabulary).save_pretrained(out / TOKENIZER_FOLDER)
     run_parallel(train_dense, recipe.processes, recipe, data, held_out, out, steps or 0)
-    run_parallel(
-        train_instructions, recipe.processes, recipe, data, out / TOKENIZER_FOLDER, out, steps or 0
-    )
+    run_parallel(train_instructions, recipe.processes, recipe, data, out / TOKENIZER_FOLDER, out, steps or 0)
     return out / MODEL_FOLDER
 
 
@@ -50,9 +48,7 @@ def within(recipe: Recipe, minutes: float) -> Recipe:
     return dataclasses.replace(
         recipe,
         dense=dataclasses.replace(recipe.dense, minutes=recipe.dense.minutes * factor),
-        instruction=dataclasses.replace(
-            recipe.instruction, minutes=recipe.instruction.minutes * factor
-        ),
+        instruction=dataclasses.replace(recipe.instruction, minutes=recipe.instruction.minutes * factor),
     )
 
 

@@ -41,7 +41,9 @@ def exposed(images: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
         return torch.from_numpy(rng.uniform(low, high, shape).astype(np.float32))
 
     batch = batch ** draw(0.75, 1.33) * draw(0.85, 1.2) + draw(-0.06, 0.06)
-    smooth = functional.avg_pool2d(batch.unsqueeze(1), 3, stride=1, padding=1, count_include_pad=False).squeeze(1)
+    smooth = functional.avg_pool2d(
+        batch.unsqueeze(1), 3, stride=1, padding=1, count_include_pad=False
+    ).squeeze(1)
     batch = batch.lerp(smooth, draw(0, 0.5))
     noise = torch.from_numpy(rng.standard_normal(batch.shape, dtype=np.float32))
     return (batch + noise * draw(0, 0.015)).clamp(0, 1)

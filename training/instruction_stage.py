@@ -113,7 +113,10 @@ def _restore(
 
 
 def save_checkpoint(
-    model: LlavaOnevisionForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, folder: Path
+    model: LlavaOnevisionForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    folder: Path,
 ) -> None:
     """Write a checkpoint folder that transformers loads (weights, configuration, processor, tokenizer)."""
     part = folder.with_name(folder.name + ".part")

@@ -32,7 +32,12 @@ class TrainingLog:
     def _write(self, step: int, elapsed_s: float, values: dict[str, float]) -> None:
         if not self._active:
             return
-        record = {"step": step, "elapsed_s": round(elapsed_s, 1), "cpu_s": round(time.process_time(), 1), **values}
+        record = {
+            "step": step,
+            "elapsed_s": round(elapsed_s, 1),
+            "cpu_s": round(time.process_time(), 1),
+            **values,
+        }
         line = json.dumps(record)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")

@@ -27,7 +27,9 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in by_shape.items():
-                updates = orthogonalised(torch.stack([self._momentum(p, group["momentum"]) for p in parameters]))
+                updates = orthogonalised(
+                    torch.stack([self._momentum(p, group["momentum"]) for p in parameters])
+                )
                 scale = 0.2 * max(shape) ** 0.5
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])

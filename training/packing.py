@@ -41,7 +41,9 @@ def instruction_loss(
     model: LlavaOnevisionForConditionalGeneration, cache: DynamicCache, blocks: list[list[Block]]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted cross-entropy of all answers: (loss, its weight-free mean, share of tokens predicted right)."""
-    flat = sorted(((block, row) for row, many in enumerate(blocks) for block in many), key=lambda b: len(b[0].ids))
+    flat = sorted(
+        ((block, row) for row, many in enumerate(blocks) for block in many), key=lambda b: len(b[0].ids)
+    )
     total = torch.zeros(())
     weight = plain = right = count = 0.0
     for start in range(0, len(flat), _GROUP):

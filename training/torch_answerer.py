@@ -66,7 +66,9 @@ class TorchAnswerer:
             ids, position = chosen[:, None], position[:, -1:] + 1
         return [[index for index in answer if index != self._end] for answer in answers]
 
-    def _next(self, ids: Tensor, position: Tensor, past: DynamicCache, prefix: int, padding: Tensor) -> Tensor:
+    def _next(
+        self, ids: Tensor, position: Tensor, past: DynamicCache, prefix: int, padding: Tensor
+    ) -> Tensor:
         length, before = ids.shape[1], past.get_seq_length()
         key = torch.arange(before + length)
         hidden = (key >= prefix)[None] & (key[None] < prefix + padding[:, None])

@@ -36,7 +36,9 @@ def phantoms(
     out: _Out,
     seed: Annotated[int, typer.Option(help="Seed of the first phantom.")] = 0,
     size: Annotated[int, typer.Option(min=32, max=4096, help="Width and height in pixels.")] = 160,
-    dicom: Annotated[bool, typer.Option("--dicom", help="Write DX and CR DICOM files instead of PNG.")] = False,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Write DX and CR DICOM files instead of PNG.")
+    ] = False,
     processes: _Processes = 1,
 ) -> None:
     """Write synthetic radiographs (PNG, or DICOM) and their ground truth."""
@@ -77,7 +79,8 @@ def finetune(
     data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of `train instructions`.")],
     out: _Out,
     recipe: Annotated[
-        Path | None, typer.Option("--config", exists=True, help="Recipe (TOML); default: the embedded model's.")
+        Path | None,
+        typer.Option("--config", exists=True, help="Recipe (TOML); default: the embedded model's."),
     ] = None,
     held_out: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Phantoms to score stage A on.")
@@ -88,16 +91,23 @@ def finetune(
     """Train a model on instruction data; writes a checkpoint folder that transformers loads (needs torch)."""
     from training.finetune import train_model
 
-    typer.echo(f"checkpoint in {train_model(data, out, recipe, held_out=held_out, minutes=minutes, steps=steps)}")
+    typer.echo(
+        f"checkpoint in {train_model(data, out, recipe, held_out=held_out, minutes=minutes, steps=steps)}"
+    )
 
 
 @app.command()
 def evaluate(
     suite: Annotated[Suite, typer.Option(help="What to evaluate on.")] = Suite.PHANTOM,
-    model: Annotated[str, typer.Option(help="`embedded`, an ONNX package, or a checkpoint folder.")] = "embedded",
+    model: Annotated[
+        str, typer.Option(help="`embedded`, an ONNX package, or a checkpoint folder.")
+    ] = "embedded",
     n: _Count = 500,
-    seed: Annotated[int, typer.Option(help="Seed of the first phantom (training used seeds below 1,000,000).")] = 5_000_000,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the first phantom (training used seeds below 1,000,000).")
+    ] = 5_000_000,
     size: Annotated[int, typer.Option(min=32, max=4096, help="Width and height of the phantoms.")] = 160,
+    processes: Annotated[int, typer.Option(min=1, help="Processes to ask with.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Print the metrics of a model, with the best constant answers beside them."""
@@ -106,11 +116,39 @@ def evaluate(
     with Progress(transient=True, disable=as_json) as progress:
         task = progress.add_task("phantoms", total=n)
         result: dict[str, Any] = evaluate_model(
-            model, count=n, first_seed=seed, size_px=size, progress=lambda done: progress.update(task, completed=done)
+            model,
+            count=n,
+            first_seed=seed,
+            size_px=size,
+            processes=processes,
+            progress=lambda done: progress.update(task, completed=done),
         )
     if as_json:
         print_json(result)
     else:
         print_table(
-            ("metric", "model", "floor", "best constant answer"), rows_of_table(result), title=f"{suite} suite, n={n}"
+            ("metric", "model", "floor", "best constant answer"),
+            rows_of_table(result),
+            title=f"{suite} suite, n={n}",
         )
+
+
+@app.command()
+def package(
+    checkpoint: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of `train finetune`.")
+    ],
+    out: _Out,
+    n: Annotated[int, typer.Option("--n", min=50, help="Phantoms to measure on.")] = 500,
+    processes: Annotated[int, typer.Option(min=1, help="Processes to ask with.")] = 1,
+) -> None:
+    """Export a checkpoint as the embedded model: measure it, fit operating points, write its manifest."""
+    from training.embedded_package import package_embedded
+    from training.evaluation.table import rows_of_table
+
+    result = package_embedded(checkpoint, out, count=n, processes=processes)
+    print_table(
+        ("metric", "model", "floor", "best constant answer"),
+        rows_of_table(result),
+        title=f"phantom suite, n={n}",
+    )

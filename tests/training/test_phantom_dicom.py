@@ -60,5 +60,7 @@ def test_collection_holds_every_variant_and_its_truth(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: f"{v.storage}-{v.photometric}")
 def test_dciodvfy_finds_no_error(variant: Variant, tmp_path: Path) -> None:
     write_phantom(tmp_path / "one.dcm", 5, variant, 64)
-    said = subprocess.run(["dciodvfy", str(tmp_path / "one.dcm")], capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        ["dciodvfy", str(tmp_path / "one.dcm")], capture_output=True, text=True, check=False
+    )
     assert "Error" not in said.stderr

@@ -61,7 +61,10 @@ def test_right_of_patient_is_left_of_image(seed: int) -> None:
     for finding in truth.findings:
         if finding.side in {"right", "left"} and finding.label is not Kind.SUPPORT_DEVICES:
             centre = (finding.boxes[0][0] + finding.boxes[0][2]) / 2
-            own, other = truth.regions[f"{finding.side} lung"], truth.regions[_opposite(finding.side) + " lung"]
+            own, other = (
+                truth.regions[f"{finding.side} lung"],
+                truth.regions[_opposite(finding.side) + " lung"],
+            )
             assert own[0] - 0.02 <= centre <= own[2] + 0.02
             assert abs(centre - (own[0] + own[2]) / 2) < abs(centre - (other[0] + other[2]) / 2)
 

@@ -33,7 +33,9 @@ def constant_answers(items: Sequence[Item]) -> dict[str, Any]:
         "abnormality": {"best_box_map50": _constant_boxes(Task.ABNORMALITY, items, fit)},
         "phrase": {"best_box_map50": _constant_boxes(Task.PHRASE, items, fit)},
         "report": {
-            "normal_contradiction_rate": rates(compare(normal, truth) for truth in truths)["contradiction_rate"]
+            "normal_contradiction_rate": rates(compare(normal, truth) for truth in truths)[
+                "contradiction_rate"
+            ]
         },
         "follow_up": {"most_common_accuracy": _most_common(items, fit)},
     }

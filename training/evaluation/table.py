@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib import import_module
+from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from training.evaluation.baselines import constant_answers
-from training.evaluation.suite import Answerer, metrics, run_suite
+from training.evaluation.suite import Answerer, Item, metrics, run_suite
 
 CHECKPOINT_FILE = "model.safetensors"
 
@@ -40,12 +44,23 @@ def evaluate_model(
     count: int,
     first_seed: int,
     size_px: int,
+    processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Metrics, baselines and what they were measured on, as JSON values."""
-    results = run_suite(
-        open_answerer(model), count=count, first_seed=first_seed, size_px=size_px, progress=progress
-    )
+    """Metrics, baselines and what they were measured on, as JSON values.
+
+    `progress` is called with the number of phantoms done; with several processes, part by part.
+    """
+    parts = _parts(first_seed, count, processes)
+    if processes == 1:
+        results = _ask_part(model, size_px, parts[0], progress)
+    else:
+        results = []
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            for part, found in zip(parts, pool.map(partial(_ask_part, model, size_px), parts), strict=True):
+                results += found
+                if progress:
+                    progress(part.stop - first_seed)
     measured = metrics(results)
     baselines = constant_answers([item for item, _ in results])
     return {
@@ -58,6 +73,19 @@ def evaluate_model(
         "seed": first_seed,
         "size_px": size_px,
     }
+
+
+def _parts(first_seed: int, count: int, processes: int) -> list[range]:
+    edges = [first_seed + count * index // processes for index in range(processes + 1)]
+    return [range(start, stop) for start, stop in pairwise(edges)]
+
+
+def _ask_part(
+    model: str, size_px: int, seeds: range, progress: Callable[[int], None] | None = None
+) -> list[tuple[Item, str]]:
+    return run_suite(
+        open_answerer(model), count=len(seeds), first_seed=seeds.start, size_px=size_px, progress=progress
+    )
 
 
 def passed(measured: dict[str, Any], baselines: dict[str, Any]) -> dict[str, bool]:

@@ -142,7 +142,9 @@ def _write_manifest(folder: Path, config: Any, description: Mapping[str, Any]) -
         "exporter": f"torch {torch.__version__.split('+')[0]}, onnxruntime {onnxruntime.__version__}",
         "files": files,
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -45,7 +45,9 @@ class _Talk:
 
     def details(self, finding: TrueFinding) -> None:
         """Side and size of the finding just located, in either order, one of them left out at times."""
-        asked = [questions.EXTENT] if finding.label is Kind.CARDIOMEGALY else [questions.SIDE, questions.EXTENT]
+        asked = (
+            [questions.EXTENT] if finding.label is Kind.CARDIOMEGALY else [questions.SIDE, questions.EXTENT]
+        )
         self.rng.shuffle(asked)
         for asks in asked[: 1 + int(self.rng.random() < 0.5)]:
             self.ask(asks, answers.side(finding) if asks == questions.SIDE else answers.extent(finding.boxes))

@@ -60,7 +60,9 @@ class Wording:
 
     def phrase(self, sentence: str) -> str:
         """Ask for the place of a sentence."""
-        return self._choose(prompts.phrase_grounding(sentence), tuple(text.format(sentence) for text in _PHRASE))
+        return self._choose(
+            prompts.phrase_grounding(sentence), tuple(text.format(sentence) for text in _PHRASE)
+        )
 
     def follow_up(self, canonical: str) -> str:
         """A later question of a conversation."""

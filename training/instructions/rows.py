@@ -82,7 +82,9 @@ def rows_of(entry: Entry) -> Iterator[Row]:
         yield Row(f"phantom-{truth.seed}-{number}", entry.image, task, spoken, truth.labels)
 
 
-def _tasks(truth: Truth, rng: np.random.Generator, wording: Wording) -> Iterator[tuple[Task, tuple[Turn, ...]]]:
+def _tasks(
+    truth: Truth, rng: np.random.Generator, wording: Wording
+) -> Iterator[tuple[Task, tuple[Turn, ...]]]:
     yield Task.REPORT, (Turn(wording.report(), sentences.report(truth)),)
     yield Task.CLASSIFICATION, (Turn(wording.classification(), answers.classification(truth)),)
     yield Task.DETECTION, (Turn(wording.detection(), answers.detection(truth)),)

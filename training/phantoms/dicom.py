@@ -74,7 +74,10 @@ VARIANTS = (
 def phantom_dataset(seed: int, variant: Variant, size_px: int = 1024) -> tuple[FileDataset, Truth]:
     """Phantom of a seed as a DICOM data set, with its truth (boxes as fractions of the image)."""
     image, truth = draw(seed, size_px)
-    uids = [generate_uid(entropy_srcs=["raddraft phantom", str(seed), kind]) for kind in ("study", "series", "image")]
+    uids = [
+        generate_uid(entropy_srcs=["raddraft phantom", str(seed), kind])
+        for kind in ("study", "series", "image")
+    ]
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = variant.storage.sop_class_uid
     meta.MediaStorageSOPInstanceUID = uids[2]
@@ -132,7 +135,9 @@ def _series_and_equipment(dataset: Dataset, seed: int, variant: Variant, uids: l
 
 
 def _image(dataset: Dataset, variant: Variant, size_px: int) -> None:
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", ""] if variant.storage is not Storage.CR else ["ORIGINAL", "PRIMARY"]
+    dataset.ImageType = (
+        ["ORIGINAL", "PRIMARY", ""] if variant.storage is not Storage.CR else ["ORIGINAL", "PRIMARY"]
+    )
     dataset.PatientOrientation = ["L", "F"]
     dataset.ViewPosition = "PA"
     dataset.BurnedInAnnotation = "YES"
@@ -177,9 +182,7 @@ def _digital_x_ray(dataset: Dataset, variant: Variant, size_px: int) -> None:
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = "0", "1", "US"
     dataset.PositionerType = "NONE"
     dataset.AcquisitionContextSequence = DicomSequence([])
-    dataset.PresentationLUTShape = (
-        "INVERSE" if variant.photometric is Photometric.MONOCHROME1 else "IDENTITY"
-    )
+    dataset.PresentationLUTShape = "INVERSE" if variant.photometric is Photometric.MONOCHROME1 else "IDENTITY"
     if presentation:
         _window(dataset)
 

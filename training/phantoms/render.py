@@ -209,7 +209,9 @@ def image_of(scene: Scene, grid: Grid, anatomy: dict[str, Array], lesions: list[
     image = 0.58 - 0.10 * np.clip(grid.s / 0.46, 0, 1) + 0.015 * _texture(scene.seed, grid, 12, 2)
     below = np.where(grid.x < 0.5, dome_y(a, grid, RIGHT), dome_y(a, grid, LEFT))
     image += 0.12 * _inside(grid.y - below, soft * 2)
-    hilar = np.clip(1.15 - np.sqrt(((grid.s - 0.08) / 0.20) ** 2 + ((grid.y - a.carina_y - 0.07) / 0.26) ** 2), 0, 1)
+    hilar = np.clip(
+        1.15 - np.sqrt(((grid.s - 0.08) / 0.20) ** 2 + ((grid.y - a.carina_y - 0.07) / 0.26) ** 2), 0, 1
+    )
     vessels = np.clip(0.55 - np.abs(fine), 0, 1) * (0.05 + 0.22 * hilar) + 0.06 * hilar
     free = np.ones_like(lungs)
     for lesion, mask in zip(scene.lesions, lesions, strict=True):
@@ -290,6 +292,14 @@ def _burn_marker(image: Array) -> None:
 
 
 __all__ = [
-    "ANALYSIS_SIZE_PX", "UPPER", "Grid", "anatomy_masks", "device_parts", "dome_y", "expose", "grid_of",
-    "image_of", "lesion_mask",
+    "ANALYSIS_SIZE_PX",
+    "UPPER",
+    "Grid",
+    "anatomy_masks",
+    "device_parts",
+    "dome_y",
+    "expose",
+    "grid_of",
+    "image_of",
+    "lesion_mask",
 ]

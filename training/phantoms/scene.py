@@ -193,9 +193,7 @@ def _lung_lesions(
         Kind.LUNG_LESION: (UPPER, LOWER),
     }[kind]
     hidden = anatomy.heart_rx > 0.19 and kind is not Kind.PLEURAL_EFFUSION
-    options = sorted(
-        place for place in free if place[1] in zones and not (hidden and place == (LEFT, LOWER))
-    )
+    options = sorted(place for place in free if place[1] in zones and not (hidden and place == (LEFT, LOWER)))
     if not options:
         return []
     side, zone = options[int(rng.integers(len(options)))]
@@ -212,9 +210,7 @@ def _effusion(rng: np.random.Generator, side: str) -> Lesion:
     return Lesion(Kind.PLEURAL_EFFUSION, side, LOWER, form, extent=height)
 
 
-def _lung_lesion(
-    rng: np.random.Generator, anatomy: Anatomy, kind: Kind, side: str, zone: str
-) -> Lesion:
+def _lung_lesion(rng: np.random.Generator, anatomy: Anatomy, kind: Kind, side: str, zone: str) -> Lesion:
     sign = -1.0 if side == RIGHT else 1.0
     dome = anatomy.dome_right_y if side == RIGHT else anatomy.dome_left_y
     if kind is Kind.PNEUMOTHORAX:
@@ -224,7 +220,9 @@ def _lung_lesion(
     y_range = (anatomy.apex_y + 0.12, anatomy.apex_y + 0.22) if zone == UPPER else (dome - 0.20, dome - 0.09)
     if kind is Kind.ATELECTASIS:
         return Lesion(
-            kind, side, zone,
+            kind,
+            side,
+            zone,
             x=0.5 + sign * rng.uniform(0.21, 0.25),
             y=dome - rng.uniform(0.06, 0.11),
             extent=rng.uniform(0.022, 0.032),
@@ -233,14 +231,22 @@ def _lung_lesion(
     if kind is Kind.CONSOLIDATION:
         extent = rng.uniform(0.085, 0.125)
         return Lesion(
-            kind, side, zone,
+            kind,
+            side,
+            zone,
             x=0.5 + sign * rng.uniform(inner + 0.02, outer - 0.10),
-            y=rng.uniform(*y_range), extent=extent, angle=rng.uniform(0.8, 1.25),
+            y=rng.uniform(*y_range),
+            extent=extent,
+            angle=rng.uniform(0.8, 1.25),
         )
     extent = rng.uniform(0.048, 0.078)
     return Lesion(
-        kind, side, zone,
-        x=0.5 + sign * rng.uniform(inner + 0.01, outer - 0.075), y=rng.uniform(*y_range), extent=extent,
+        kind,
+        side,
+        zone,
+        x=0.5 + sign * rng.uniform(inner + 0.01, outer - 0.075),
+        y=rng.uniform(*y_range),
+        extent=extent,
     )
 
 
@@ -249,7 +255,10 @@ def _device(rng: np.random.Generator) -> Lesion:
     sign = -1.0 if side == RIGHT else 1.0
     form = "pacemaker" if rng.random() < 0.5 else "port"
     return Lesion(
-        Kind.SUPPORT_DEVICES, side, UPPER, form,
+        Kind.SUPPORT_DEVICES,
+        side,
+        UPPER,
+        form,
         x=0.5 + sign * rng.uniform(0.25, 0.31),
         y=rng.uniform(0.27, 0.34),
         extent=rng.uniform(0.036, 0.046),

@@ -1,0 +1,97 @@
+"""The shipped package: export, measure through ONNX, and write what was measured into the manifest.
+
+A task below its floor is switched off in the manifest with that reason, so that the product refuses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from training.evaluation.operating_points import fit_operating_points
+from training.evaluation.raw_scores import phantom_scores
+from training.evaluation.suite import FIRST_UNSEEN_SEED, LABELS
+from training.evaluation.table import FLOORS, evaluate_model
+from training.export import export_onnx
+from training.instructions.answers import CLASSIFICATION_PREFIX
+from training.phantoms import REGIONS
+
+NAME = "RadDraft phantom model"
+VERSION = "1"
+STATEMENT = (
+    "SYNTHETIC PHANTOM MODEL - NOT FOR CLINICAL USE. Trained on drawn phantoms only; what it says about a real "
+    "radiograph is without meaning."
+)
+
+# The manifest's task names, and the group of the evaluation table that decides each; detection has no floor of
+# its own and is decided by the boxes of abnormalities.
+TASK_GROUPS = {
+    "report": "report",
+    "classification": "classification",
+    "abnormality-grounding": "abnormality",
+    "phrase-grounding": "phrase",
+    "anatomy-grounding": "anatomy",
+    "detection": "abnormality",
+    "conversation": "follow_up",
+}
+
+
+def package_embedded(
+    checkpoint: Path,
+    out: Path,
+    *,
+    count: int = 500,
+    fitting: int = 300,
+    processes: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Export a checkpoint, evaluate it on unseen phantoms, fit operating points on others, write the manifest.
+
+    Returns the evaluation's result.
+    """
+    export_onnx(checkpoint, out, description=describe(None, {}))
+    result = evaluate_model(
+        str(out),
+        count=count,
+        first_seed=FIRST_UNSEEN_SEED,
+        size_px=160,
+        processes=processes,
+        progress=progress,
+    )
+    scores, truth = phantom_scores(str(out), count=fitting, progress=progress)
+    points = {
+        label: round(point.threshold, 4) for label, point in fit_operating_points(scores, truth).items()
+    }
+    export_onnx(checkpoint, out, description=describe(result, points))
+    return result
+
+
+def describe(result: dict[str, Any] | None, operating_points: dict[str, float]) -> dict[str, Any]:
+    """Manifest entries of the embedded model; every task is on before it was measured."""
+    tasks = {name: task_state(group, result) for name, group in TASK_GROUPS.items()}
+    return {
+        "name": NAME,
+        "version": VERSION,
+        "labels": list(LABELS),
+        "classification_prefix": CLASSIFICATION_PREFIX,
+        "regions": list(REGIONS),
+        "operating_points": operating_points,
+        "tasks": tasks,
+        "statement": STATEMENT,
+        "licence": "Apache-2.0",
+        "source": "training/recipes/embedded.toml on phantoms of seeds 0 to 21999",
+    }
+
+
+def task_state(group: str, result: dict[str, Any] | None) -> dict[str, Any]:
+    """Whether a task is served, why not, and what was measured."""
+    if result is None:
+        return {"enabled": True, "reason": "", "measured": {}}
+    measured = {
+        metric: round(float(result[name][metric]), 4) for name, metric, _, _ in FLOORS if name == group
+    }
+    enabled = bool(result["passed"][group])
+    listed = ", ".join(f"{metric} {value}" for metric, value in measured.items())
+    reason = "" if enabled else f"below its floor on {result['n']} unseen phantoms ({listed})"
+    return {"enabled": enabled, "reason": reason, "measured": measured}
