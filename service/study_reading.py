@@ -30,6 +30,10 @@ from service.book.states import InstanceState
 from service.clock import now_utc
 
 
+# Gate reasons by which an image is no chest radiograph at all: nobody waits for a result about it.
+_NOT_OURS = frozenset({"not-a-radiograph", "own-result", "not-chest", "not-human"})
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFile:
     """One candidate image and the file that holds it."""
@@ -211,7 +215,7 @@ def _turned_away(
     image: ImageRef, header: Dataset, verdict: GateVerdict, file: ImageFile, terms: ReadingTerms
 ) -> ImageResult:
     """An image the header gate refuses: not ours at all, or a chest radiograph we say "not assessed" of."""
-    if verdict.not_ours:
+    if verdict.code in _NOT_OURS:
         return ImageResult(image, InstanceState.IGNORED, header, verdict.code, verdict.reason)
     try:
         displayed: DisplayedImage | None = load_displayed(file.path, terms.limits)

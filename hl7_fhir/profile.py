@@ -1,0 +1,63 @@
+"""How one EHR names patients, orders and drafts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clinical import Permanent
+from hl7_fhir.header import StudyHeader
+
+
+class PatientUnmatched(Permanent):  # noqa: N818 (the name is the state the delivery gets)
+    """The patient cannot be named to this EHR; nothing is sent until a person maps the identifier."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("patient-unmatched", message)
+
+
+@dataclass(frozen=True, slots=True)
+class FhirProfile:
+    """Naming at one destination.
+
+    Attributes
+    ----------
+    draft_status
+        ``"preliminary"`` or ``"partial"``; a draft is never ``final``.
+    issuers
+        IssuerOfPatientID (or its universal ID) to identifier system (a URI).
+    default_patient_system
+        A site's explicit choice for images without an issuer.
+    accession_system
+        Identifier system of accession numbers; without one the order is not referenced.
+    """
+
+    draft_status: str = "preliminary"
+    issuers: Mapping[str, str] = field(default_factory=dict)
+    default_patient_system: str | None = None
+    accession_system: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.draft_status not in ("preliminary", "partial"):
+            raise ValueError("a draft is sent as preliminary or partial, never as anything else")
+
+    def patient_system(self, header: StudyHeader) -> str:
+        """Identifier system of the study's patient.
+
+        Raises
+        ------
+        PatientUnmatched
+            If there is no patient ID, or its issuer is not mapped: the subject is never invented.
+        """
+        if not header.patient_id:
+            raise PatientUnmatched("the image carries no Patient ID (0010,0020)")
+        for issuer in (header.issuer_of_patient_id, header.issuer_universal_id):
+            if issuer and issuer in self.issuers:
+                return self.issuers[issuer]
+        if header.issuer_of_patient_id or header.issuer_universal_id:
+            raise PatientUnmatched("the image's Issuer of Patient ID is not in the destination's issuers")
+        if self.default_patient_system is None:
+            raise PatientUnmatched(
+                "the image names no issuer and the destination has no default_patient_system"
+            )
+        return self.default_patient_system
