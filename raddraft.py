@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from inference import load_model
     from reporting import build_sr
-    from training import export_onnx
+    from training.export import export_onnx
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "build_sr", "export_onnx", "load_model", "main"]
 
 _ROOMS = ("clinical", "dicom_node", "hl7_fhir", "imaging", "inference", "reporting", "service", "training")
-_PUBLIC = {"load_model": "inference", "build_sr": "reporting", "export_onnx": "training"}
+_PUBLIC = {"load_model": "inference", "build_sr": "reporting", "export_onnx": "training.export"}
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
