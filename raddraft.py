@@ -26,6 +26,8 @@ __all__ = ["__version__", "build_sr", "export_onnx", "load_model", "main"]
 
 _ROOMS = ("clinical", "dicom_node", "hl7_fhir", "imaging", "inference", "reporting", "service", "training")
 _PUBLIC = {"load_model": "inference", "build_sr": "reporting", "export_onnx": "training.export"}
+# What a public name imports beyond the base installation, and the extra that brings it.
+_EXTRAS = {"onnx": "training", "onnxruntime": "cpu", "onnxscript": "training", "torch": "training"}
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -35,7 +37,13 @@ def __getattr__(name: str) -> object:
         room = _PUBLIC[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return getattr(import_module(room), name)
+    try:
+        return getattr(import_module(room), name)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        extra = f"pip install 'raddraft[{_EXTRAS[error.name]}]'"
+        raise ImportError(f"{name} needs {error.name}: {extra}", name=error.name) from None
 
 
 def __dir__() -> list[str]:

@@ -99,6 +99,22 @@ import {module}
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 
+def test_public_name_without_its_extra_says_which_one() -> None:
+    code = """
+import sys
+sys.modules["torch"] = None
+import raddraft
+try:
+    raddraft.export_onnx
+except ImportError as error:
+    print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True, timeout=200
+    )
+    assert "raddraft[training]" in ended.stdout
+
+
 def test_unknown_public_name_is_an_attribute_error() -> None:
     import raddraft
 
