@@ -13,7 +13,7 @@ from dicom_node.candidates import classify, ignored_sentence
 from imaging import read_header
 from inference import Model
 from service.book.states import InstanceState
-from service.destinations import FaceTerms, faces_for, write_whole
+from service.destinations import Destination, FaceTerms, faces_for, write_whole
 from service.faces import Face
 from service.study_reading import ImageFile, ReadingTerms, StudyReading, read_study
 
@@ -69,6 +69,7 @@ def analyze_paths(
     model: Model,
     terms: ReadingTerms,
     faces: FaceTerms,
+    folder: Destination,
     *,
     own_manufacturer: str,
     progress: Callable[[str], None] = lambda _: None,
@@ -97,7 +98,7 @@ def analyze_paths(
                 FileOutcome(f.path, i.code, i.reason) for f, i in zip(files, reading.images, strict=True)
             ]
             continue
-        results.append(_write(uid, reading, out_dir, faces))
+        results.append(_write(uid, reading, out_dir, faces, folder))
     return Analysis(tuple(results), tuple(others))
 
 
@@ -129,8 +130,8 @@ def _uid(header: Dataset, keyword: str) -> str:
     return text if text and set(text) <= set("0123456789.") else ""
 
 
-def _write(uid: str, reading: StudyReading, out_dir: Path, terms: FaceTerms) -> StudyResult:
-    faces, unmatched = faces_for(reading.draft, reading.sources, terms.destinations, terms)
+def _write(uid: str, reading: StudyReading, out_dir: Path, terms: FaceTerms, destination: Destination) -> StudyResult:
+    faces, unmatched = faces_for(reading.draft, reading.sources, (destination,), terms)
     folder = out_dir / uid
     for face in faces:
         write_whole(folder / face.file_name, face.content)

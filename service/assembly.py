@@ -38,6 +38,7 @@ from service.study_reading import ReadingTerms
 from service.telling_task import TellingDesk
 
 OWN_MANUFACTURER = SiteProfile().manufacturer
+UNMAPPED_PATIENT_SYSTEM = "urn:raddraft:unmapped-patient-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,18 @@ def _fhir_profile(entry: FhirDestination | FolderDestination) -> FhirProfile:
         default_patient_system=entry.default_patient_system,
         accession_system=entry.accession_system,
     )
+
+
+def analysis_faces(settings: Settings) -> tuple[FaceTerms, Destination]:
+    """What `raddraft analyze` writes, as a folder destination of its own.
+
+    Without a configured one the patient's identifier is left in a system that says it is unmapped: the bundle is
+    there to be looked at, and no EHR would take it for somebody else's.
+    """
+    folders = [entry for entry in settings.destinations if isinstance(entry, FolderDestination)]
+    named = _fhir_profile(folders[0]) if folders else FhirProfile(default_patient_system=UNMAPPED_PATIENT_SYSTEM)
+    nowhere = folder_sender(settings.data_dir)
+    return FaceTerms(SiteProfile()), Destination("analysis", frozenset(), nowhere, named)
 
 
 def retry_rule(settings: Settings) -> RetryRule:

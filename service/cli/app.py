@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-import click
 import typer
 from rich.console import Console
 
@@ -15,6 +14,8 @@ from service.logs import set_up_logging
 from service.settings import ConfigurationError
 
 _BAD_USE = 2
+# Typer's usage errors share this base, which it does not export by name.
+_UsageError = typer.BadParameter.__mro__[1]
 _FAILED = 1
 
 
@@ -35,11 +36,12 @@ def build_app() -> typer.Typer:
     app.add_typer(
         import_module("service.cli.train").app, name="train", help="Phantoms, training, evaluation."
     )
-    app.callback()(_version)
+    app.callback(invoke_without_command=True)(_version)
     return app
 
 
 def _version(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
 ) -> None:
     if version:
@@ -47,6 +49,8 @@ def _version(
 
         typer.echo(VERSION)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def run() -> None:
@@ -55,8 +59,8 @@ def run() -> None:
     command = typer.main.get_command(build_app())
     try:
         status = command.main(standalone_mode=False)
-    except click.UsageError as error:
-        _say(error.format_message())
+    except _UsageError as error:
+        _say(str(getattr(error, "message", error)))
         sys.exit(_BAD_USE)
     except ConfigurationError as error:
         _say(error.message)
@@ -64,7 +68,7 @@ def run() -> None:
     except RadDraftError as error:
         _say(str(error))
         sys.exit(_FAILED)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(_FAILED)

@@ -36,7 +36,7 @@ def analyze(
             out,
             model,
             reading_terms(settings),
-            analysis_faces(settings),
+            *analysis_faces(settings),
             own_manufacturer=OWN_MANUFACTURER,
             progress=lambda text: status.update(f"reading {text}"),
         )

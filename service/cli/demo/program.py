@@ -120,10 +120,10 @@ class Demonstration:
 
     def _prepare(self, studies: Path | None, count: int, seed: int) -> dict[str, _SentStudy]:
         if studies is None:
-            from training.phantoms import write_phantom_studies
+            from training.phantoms.collection import write_dicom_collection
 
             self._say(f"drawing {count} phantom radiographs")
-            write_phantom_studies(self._work / "sent", count=count, first_seed=seed)
+            write_dicom_collection(self._work / "sent", count=count, first_seed=seed, size_px=1024, processes=1)
             studies = self._work / "sent"
         if not studies.exists():
             raise Permanent("no-such-path", f"there is no file or folder {studies}")
