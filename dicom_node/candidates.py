@@ -24,28 +24,46 @@ _SENTENCES = {
     "own-result": "a result of this product that came back from the archive",
     "not-an-image": "not an image of projection radiography",
     "other-modality": "a captured image of another modality than CR, DX or XR",
-    "no-pixel-data": "holds no pixel data",
 }
 
 
 def classify(header: Dataset, *, own_manufacturer: str) -> str:
+    """Why the object with this header is not a candidate for reading; empty for a candidate.
+
+    See `ignored_reason`.
+    """
+    return ignored_reason(
+        sop_class_uid=_text(header, "SOPClassUID"),
+        modality=_text(header, "Modality"),
+        manufacturer=_text(header, "Manufacturer"),
+        own_manufacturer=own_manufacturer,
+    )
+
+
+def ignored_reason(*, sop_class_uid: str, modality: str, manufacturer: str, own_manufacturer: str) -> str:
     """Why an object is not a candidate for reading; empty for a candidate.
+
+    Candidates are CR, DX (for presentation and for processing) and Secondary Capture of modality CR, DX or XR.
 
     Parameters
     ----------
-    header
-        Data set without pixels.
+    sop_class_uid, modality, manufacturer
+        (0008,0016), (0008,0060) and (0008,0070) of the object.
     own_manufacturer
-        Manufacturer (0008,0070) all results of this product carry. Without this rule a PACS that routes every new
-        object to us would send our own overlays back for reading, for ever.
+        Manufacturer all results of this product carry. Without this rule an archive that routes every new object to
+        us would send our own overlays back for reading, for ever.
+
+    Returns
+    -------
+    str
+        A code of `ignored_sentence`: ``"own-result"``, ``"not-an-image"`` or ``"other-modality"``.
     """
-    if _text(header, "Manufacturer") == own_manufacturer:
+    if manufacturer.strip() == own_manufacturer:
         return "own-result"
-    sop_class = _text(header, "SOPClassUID")
-    if sop_class in _PROJECTION_RADIOGRAPHY:
+    if sop_class_uid in _PROJECTION_RADIOGRAPHY:
         return ""
-    if sop_class == SecondaryCaptureImageStorage:
-        return "" if _text(header, "Modality").upper() in _CAPTURED_MODALITIES else "other-modality"
+    if sop_class_uid == SecondaryCaptureImageStorage:
+        return "" if modality.strip().upper() in _CAPTURED_MODALITIES else "other-modality"
     return "not-an-image"
 
 

@@ -6,36 +6,49 @@ An object is answered 0x0000 only when its bytes and its row are on disk; every 
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import logging
+import os
 import socket
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, cast
 
-from pynetdicom import AE, _config, evt
-from pynetdicom.presentation import AllStoragePresentationContexts
+from pydicom import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from pynetdicom.transport import ThreadedAssociationServer
 
-from clinical import Permanent, Quarantine, RadDraftError, Transient, policy_of
-from dicom_node.candidates import classify
-from dicom_node.identification import read_identification, valid_uid
+from clinical import Permanent, RadDraftError, Transient, policy_of
+from dicom_node.file_format import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.library_words import silence_libraries
+from dicom_node.negotiation import storage_service_items, supported_contexts
 from dicom_node.peers import AllowedPeer, allowed
-from dicom_node.received import Ledger, ReceivedObject
+from dicom_node.received import Ledger
+from dicom_node.reception import (
+    Caller,
+    IncomingObject,
+    Reception,
+    SopClassMismatch,
+)
 from dicom_node.spool import Spool
+from dicom_node.transport import AssociationListener, PduSocket
 
 _log = logging.getLogger(__name__)
 
-# pynetdicom writes UIDs, and at its debug level whole data sets, to its log: patient data.
-logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-
 SUCCESS = 0x0000
-# PS3.4 Table B.2-1: the data set does not match the SOP Class (or instance) of the request.
-DATASET_MISMATCH = 0xA900
-# PS3.8 Table 9-21: rejected permanent, by the service user, calling AE title not recognised.
-_CALLING_AE_NOT_RECOGNISED = (0x01, 0x01, 0x03)
+# PS3.4 Table B.2-1: the data set does not match the SOP Class.
+DATASET_DOES_NOT_MATCH = 0xA900
+# PS3.8 Table 9-21: result (1 permanent), source (1 service user), reason.
+CALLING_AE_NOT_RECOGNISED = (0x01, 0x01, 0x03)
+CALLED_AE_NOT_RECOGNISED = (0x01, 0x01, 0x07)
+# LO: 64 characters (PS3.5 Table 6.2-1).
+_COMMENT_LENGTH_MAX = 64
+# Beyond the largest object we still take this much of a larger one, so that it can be answered with a status.
+_OVERSIZE_BYTES = 16 << 20
+_DRAIN_LOOK_EVERY_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +62,22 @@ class ListenerSettings:
     host, port
         Where to bind; port 0 takes a free one. Not used with an inherited socket.
     peers
-        (AE title, host) of who may call; empty means this machine only.
+        (AE title, host) of who may call; a host is an address, a network (CIDR) or a name. Empty means this machine
+        only, under any AE title.
     own_manufacturer
         Manufacturer by which our own results are known when they come back.
     maximum_pdu_bytes
         Longest P-DATA-TF we accept; larger than the usual 16 KiB because it halves the work per object.
-    network_timeout_s, dimse_timeout_s, acse_timeout_s
-        Silence after which an association is aborted: of the peer, within an operation, within negotiation.
+    maximum_associations
+        More at once are refused as transient (local limit exceeded).
+    network_timeout_s
+        Silence after which an association is aborted, and the longest time one PDU may take.
+    dimse_timeout_s, acse_timeout_s
+        Longest wait within an operation, and for an association request on a new connection.
     maximum_object_bytes
-        Larger objects are refused.
+        Larger objects are refused. Together with `maximum_associations` it bounds the listener's memory.
+    drain_s
+        Longest wait at stop for associations under way.
     """
 
     ae_title: str = "RADDRAFT"
@@ -71,32 +91,7 @@ class ListenerSettings:
     dimse_timeout_s: float = 60.0
     acse_timeout_s: float = 30.0
     maximum_object_bytes: int = 512 << 20
-
-
-class _InheritingServer(ThreadedAssociationServer):
-    """An association server that may listen on a socket its process inherited."""
-
-    inherited: socket.socket | None = None
-
-    def server_bind(self) -> None:
-        if self.inherited is None:
-            super().server_bind()
-            return
-        if self.socket is not None:
-            self.socket.close()
-        self.socket = self.inherited
-        self.socket.settimeout(None)
-        self.server_address = self.socket.getsockname()
-
-    def server_activate(self) -> None:
-        if self.inherited is None:
-            super().server_activate()
-
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        client, address = super().get_request()
-        # Small responses must not wait for the peer's delayed acknowledgement.
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return client, address
+    drain_s: float = 5.0
 
 
 class Listener:
@@ -109,7 +104,8 @@ class Listener:
     spool, ledger
         Where bytes and receipts go.
     listening_socket
-        A bound and listening socket, e.g. inherited from a supervisor; without one the listener binds itself.
+        A bound and listening socket, e.g. inherited from a supervisor; without one the listener binds itself. Several
+        processes may listen on one such socket.
     """
 
     def __init__(
@@ -121,15 +117,22 @@ class Listener:
         listening_socket: socket.socket | None = None,
     ) -> None:
         self._settings = settings
-        self._spool = spool
-        self._ledger = ledger
         self._socket = listening_socket
         self._peers = tuple(AllowedPeer(*peer) for peer in settings.peers)
-        self._server: Any = None
+        self._reception = Reception(
+            spool,
+            ledger,
+            own_manufacturer=settings.own_manufacturer,
+            object_bytes_max=settings.maximum_object_bytes,
+        )
+        self._ae: AE | None = None
+        self._server: AssociationListener | None = None
 
     @property
     def port(self) -> int:
         """Port the listener is bound to; only after `start`."""
+        if self._server is None:
+            raise Permanent("not-listening", "the listener was not started")
         return int(self._server.server_address[1])
 
     def start(self) -> None:
@@ -138,122 +141,162 @@ class Listener:
         Raises
         ------
         Permanent
-            ``address-in-use`` if another program listens there.
+            ``address-in-use`` if another program listens there, ``address-not-usable`` if this machine has no such
+            address or may not use the port.
         """
-        # Private and future storage classes in any transfer syntax: a queue must not jam on a refused context.
-        _config.UNRESTRICTED_STORAGE_SERVICE = True
-        ae = self._application_entity()
-        server_class = type("_Server", (_InheritingServer,), {"inherited": self._socket})
-        handlers = [
-            (evt.EVT_REQUESTED, self._screen),
-            (evt.EVT_C_ECHO, lambda event: SUCCESS),
-            (evt.EVT_C_STORE, self._store),
-        ]
+        silence_libraries()
+        settings = self._settings
+        self._ae = _application_entity(settings)
         try:
-            self._server = ae.make_server(
-                (self._settings.host, self._settings.port),
-                evt_handlers=cast(Any, handlers),
-                server_class=server_class,
+            self._server = cast(
+                AssociationListener,
+                self._ae.make_server(
+                    self._address(),
+                    evt_handlers=cast(Any, self._handlers()),
+                    server_class=cast(Any, AssociationListener),
+                    inherited=self._socket,
+                    pdu_timeout_s=settings.network_timeout_s,
+                    message_bytes_max=settings.maximum_object_bytes + _OVERSIZE_BYTES,
+                ),
             )
         except OSError as error:
+            code = "address-in-use" if error.errno == errno.EADDRINUSE else "address-not-usable"
+            reason = error.strerror or os.strerror(error.errno or 0)
             raise Permanent(
-                "address-in-use",
-                f"cannot listen on {self._settings.host}:{self._settings.port}: {error.strerror}",
-                tag="node.port",
+                code, f"cannot listen on {settings.host}:{settings.port}: {reason}", tag="node.port"
             ) from error
-        ae._servers.append(self._server)
         threading.Thread(target=self._server.serve_forever, name="dicom-listener", daemon=True).start()
 
     def stop(self) -> None:
-        """Accept no more; associations under way are aborted, and unacknowledged objects are sent again."""
-        self._server.shutdown()
+        """Accept no more, let associations under way finish for `drain_s`, then abort them.
 
-    def _application_entity(self) -> AE:
-        settings = self._settings
-        ae = AE(ae_title=settings.ae_title)
-        ae.maximum_pdu_size = settings.maximum_pdu_bytes
-        ae.maximum_associations = settings.maximum_associations
-        ae.network_timeout = settings.network_timeout_s
-        ae.dimse_timeout = settings.dimse_timeout_s
-        ae.acse_timeout = settings.acse_timeout_s
-        ae.require_called_aet = True
-        ae.add_supported_context(Verification)
-        for context in AllStoragePresentationContexts:
-            ae.add_supported_context(cast(str, context.abstract_syntax))
-        return ae
+        What was not acknowledged by then has left nothing behind, and its sender sends it again.
+        """
+        if self._server is None or self._ae is None:
+            return
+        self._server.shutdown()
+        patience_ends_s = time.monotonic() + self._settings.drain_s
+        while self._associations() and time.monotonic() < patience_ends_s:
+            time.sleep(_DRAIN_LOOK_EVERY_S)
+        for association in self._associations():
+            association.abort()
+
+    def _associations(self) -> list[Association]:
+        return list(self._ae.active_associations) if self._ae is not None else []
+
+    def _address(self) -> Any:
+        return self._socket.getsockname() if self._socket else (self._settings.host, self._settings.port)
+
+    def _handlers(self) -> list[tuple[evt.EventType, Callable[..., Any]]]:
+        return [
+            (evt.EVT_REQUESTED, self._screen),
+            (evt.EVT_SOP_COMMON, _name_storage_services),
+            (evt.EVT_REJECTED, self._note_rejection),
+            (evt.EVT_DIMSE_RECV, _end_message),
+            (evt.EVT_C_ECHO, lambda event: SUCCESS),
+            (evt.EVT_C_STORE, self._store),
+        ]
 
     def _screen(self, event: evt.Event) -> None:
-        """Reject callers that are not on the list (PS3.8 section 9.3.4)."""
+        """Reject callers that are not on the list (PS3.8 section 9.3.4); offer the others what they ask for."""
         association = event.assoc
-        calling = str(cast(Any, association.requestor.primitive).calling_ae_title)
-        address = str(association.requestor.address)
-        if not allowed(self._peers, calling, address):
-            _log.warning("association refused: caller is not on the list of peers")
-            association.acse.send_reject(*_CALLING_AE_NOT_RECOGNISED)
-
-    def _store(self, event: evt.Event) -> int:
         try:
-            return self._receive(event)
+            permitted = self._permitted(association)
+            if permitted:
+                requested = association.requestor.requested_contexts
+                association.acceptor.supported_contexts = supported_contexts(requested)
+        except Exception as error:
+            # The library would swallow this and go on to accept the caller.
+            _log.error("association refused after an unexpected %s", type(error).__name__)
+            permitted = False
+        if not permitted:
+            association.acse.send_reject(*CALLING_AE_NOT_RECOGNISED)
+            association.kill()
+
+    def _permitted(self, association: Association) -> bool:
+        calling = str(cast(Any, association.requestor.primitive).calling_ae_title).strip()
+        host = str(association.requestor.address)
+        if allowed(self._peers, calling, host):
+            return True
+        _log.warning("association refused: %r at %s is not in node.peers", calling, host)
+        return False
+
+    def _note_rejection(self, event: evt.Event) -> None:
+        request = cast(Any, event.assoc.requestor.primitive)
+        _log.warning(
+            "association of %r refused: called %r, or too many associations at once",
+            str(request.calling_ae_title).strip(),
+            str(request.called_ae_title).strip(),
+        )
+
+    def _store(self, event: evt.Event) -> Dataset:
+        peer = str(event.assoc.requestor.ae_title)
+        try:
+            self._reception.receive(_incoming(event), self._caller(event))
         except RadDraftError as error:
-            _log.warning("object refused: %s", error.code)
-            return policy_of(error).dimse_status
+            _log.warning("object from %r refused: %s %s", peer, error.code, error.tag)
+            mismatch = isinstance(error, SopClassMismatch)
+            return _answer(DATASET_DOES_NOT_MATCH if mismatch else policy_of(error).dimse_status, error.code)
         except Exception as error:
             # A defect, ours or a library's: its text may quote the data set, so only its type is kept.
-            _log.error("object refused after an unexpected %s", type(error).__name__)
-            return policy_of(Transient("defect", "")).dimse_status
+            _log.error("object from %r refused after an unexpected %s", peer, type(error).__name__)
+            return _answer(policy_of(Transient("defect", "")).dimse_status, "internal error")
+        return _answer(SUCCESS, "")
 
-    def _receive(self, event: evt.Event) -> int:
-        request = cast(Any, event.request)
-        sop_class_uid = str(request.AffectedSOPClassUID)
-        sop_instance_uid = str(request.AffectedSOPInstanceUID)
-        transfer_syntax_uid = str(event.context.transfer_syntax)
-        dataset = event.encoded_dataset(include_meta=False)
-        if len(dataset) > self._settings.maximum_object_bytes:
-            raise Permanent("object-too-large", "the object is larger than node.maximum_object_bytes")
-        header = read_identification(dataset, transfer_syntax_uid)
-        if (header.get("SOPClassUID"), header.get("SOPInstanceUID")) != (sop_class_uid, sop_instance_uid):
-            _log.warning("object refused: its SOP UIDs differ from the request's")
-            return DATASET_MISMATCH
-        study_uid, series_uid = (
-            str(header.get("StudyInstanceUID", "")),
-            str(header.get("SeriesInstanceUID", "")),
-        )
-        if not all(map(valid_uid, (sop_class_uid, sop_instance_uid, study_uid, series_uid))):
-            raise Quarantine("invalid-uid", "a study, series or SOP UID is missing or no UID")
-        digest = hashlib.sha256(transfer_syntax_uid.encode("ascii") + b"\0" + dataset).hexdigest()
-        self._account(event, header, digest, transfer_syntax_uid)
-        return SUCCESS
-
-    def _account(self, event: evt.Event, header: Any, digest: str, transfer_syntax_uid: str) -> None:
-        held = self._ledger.is_held(header.SOPInstanceUID, digest)
-        key, file_sha256, size_bytes = "", "", 0
-        if not held:
-            entry = self._spool.put(event.encoded_dataset())
-            key, file_sha256, size_bytes = entry.key, entry.file_sha256, entry.size_bytes
+    def _caller(self, event: evt.Event) -> Caller:
         requestor = event.assoc.requestor
-        received = ReceivedObject(
-            sop_instance_uid=header.SOPInstanceUID,
-            sop_class_uid=header.SOPClassUID,
-            study_instance_uid=header.StudyInstanceUID,
-            series_instance_uid=header.SeriesInstanceUID,
-            transfer_syntax_uid=transfer_syntax_uid,
-            modality=str(header.get("Modality", ""))[:16],
-            calling_ae_title=str(requestor.ae_title),
+        return Caller(
+            ae_title=str(requestor.ae_title).strip(),
+            host=str(requestor.address),
             called_ae_title=self._settings.ae_title,
-            calling_host=str(requestor.address),
-            dataset_sha256=digest,
-            file_sha256=file_sha256,
-            size_bytes=size_bytes,
-            spool_key=key,
-            ignored_reason=classify(header, own_manufacturer=self._settings.own_manufacturer),
-            received_at_utc=datetime.now(UTC),
         )
-        try:
-            kept = self._ledger.commit(received)
-        except BaseException:
-            if key:
-                self._spool.delete(key)
-            raise
-        if key and kept != key:
-            # Another association brought the same object meanwhile: its file stands.
-            self._spool.delete(key)
+
+
+def _application_entity(settings: ListenerSettings) -> AE:
+    ae = AE(ae_title=settings.ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    ae.maximum_pdu_size = settings.maximum_pdu_bytes
+    ae.maximum_associations = settings.maximum_associations
+    ae.network_timeout = settings.network_timeout_s
+    ae.dimse_timeout = settings.dimse_timeout_s
+    ae.acse_timeout = settings.acse_timeout_s
+    ae.require_called_aet = True
+    # Storage contexts are added per association, as they are requested.
+    ae.add_supported_context(Verification)
+    return ae
+
+
+def _name_storage_services(event: evt.Event) -> Any:
+    return storage_service_items(event.assoc.requestor.requested_contexts)
+
+
+def _end_message(event: evt.Event) -> None:
+    transport = event.assoc.dul.socket
+    connection = transport.socket if transport is not None else None
+    if isinstance(connection, PduSocket):
+        connection.message_ended()
+
+
+def _incoming(event: evt.Event) -> IncomingObject:
+    request = cast(Any, event.request)
+    sop_class_uid = str(request.AffectedSOPClassUID)
+    if sop_class_uid != str(event.context.abstract_syntax):
+        raise SopClassMismatch(
+            "sop-class-mismatch", "the request's SOP class is not its presentation context's"
+        )
+    return IncomingObject(
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=str(request.AffectedSOPInstanceUID),
+        transfer_syntax_uid=str(event.context.transfer_syntax),
+        dataset=event.encoded_dataset(include_meta=False),
+    )
+
+
+def _answer(status: int, comment: str) -> Dataset:
+    """A response's status, with a word for the log of the sender's administrator (PS3.7 section C.4)."""
+    answer = Dataset()
+    answer.Status = status
+    if comment:
+        answer.ErrorComment = comment[:_COMMENT_LENGTH_MAX]
+    return answer

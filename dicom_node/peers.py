@@ -16,20 +16,18 @@ class AllowedPeer:
 
     def matches(self, ae_title: str, address: str) -> bool:
         """Whether a caller with this AE title and IP address is this peer."""
-        return ae_title.strip() == self.ae_title and _same_host(self.host, address)
+        return ae_title.strip() == self.ae_title and _is_at(self.host, address)
 
 
 def allowed(peers: tuple[AllowedPeer, ...], ae_title: str, address: str) -> bool:
     """Whether a caller may associate. Without a list only this machine may."""
     if not peers:
-        return ipaddress.ip_address(address).is_loopback
+        return _plain_address(address).is_loopback
     return any(peer.matches(ae_title, address) for peer in peers)
 
 
-def _same_host(host: str, address: str) -> bool:
-    caller = ipaddress.ip_address(address)
-    mapped = getattr(caller, "ipv4_mapped", None)
-    caller = mapped or caller
+def _is_at(host: str, address: str) -> bool:
+    caller = _plain_address(address)
     try:
         return caller in ipaddress.ip_network(host, strict=False)
     except ValueError:
@@ -38,4 +36,10 @@ def _same_host(host: str, address: str) -> bool:
         answers = socket.getaddrinfo(host, None)
     except OSError:
         return False
-    return any(ipaddress.ip_address(str(answer[4][0]).split("%")[0]) == caller for answer in answers)
+    return any(_plain_address(str(answer[4][0])) == caller for answer in answers)
+
+
+def _plain_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address without its zone; an IPv4 caller of a dual-stack socket as IPv4 again."""
+    plain = ipaddress.ip_address(address.partition("%")[0])
+    return getattr(plain, "ipv4_mapped", None) or plain

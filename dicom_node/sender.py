@@ -5,23 +5,32 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.presentation import build_context
+from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.status import code_to_category
 
-from clinical import Permanent, Transient
+from clinical import Transient
+from dicom_node.file_format import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.library_words import silence_libraries
+from dicom_node.outgoing import OutgoingObject, opened
+
+# The library's switch for sending a file's bytes as they are; without it every data set is decoded and encoded again.
+_config.STORE_SEND_CHUNKED_DATASET = True
 
 # PS3.8 section 9.3.2.2: presentation context IDs are odd and at most 255.
 _CONTEXTS_PER_ASSOCIATION = 128
-_UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+_UNCOMPRESSED = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+# PS3.7 section 9.3.1.1: priority of the request.
+_MEDIUM = 0
+_MESSAGE_ID_MAX = 0xFFFF
+_SUCCESS = 0x0000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,10 @@ class SendResult:
     status
         DIMSE status of the response; None where there was none.
     outcome
-        ``"stored"``, ``"warning"`` (stored with a note, 0xBxxx), ``"failed"``, ``"not-negotiated"`` or ``"no-response"``.
+        ``"stored"``; ``"warning"``: stored with a note (0xB000, 0xB006, 0xB007); ``"failed"``; ``"not-negotiated"``; or
+        ``"no-response"``.
+    detail
+        What the status means, for an operator.
     """
 
     sop_instance_uid: str
@@ -70,54 +82,75 @@ def send_objects(
     """Send objects by C-STORE, each SOP class and transfer syntax on its own presentation context.
 
     A peer may then accept one class and refuse another, and every object has its own outcome (PS3.8 section 7.1.1.13).
+    Data sets are sent byte for byte as they are stored, but an uncompressed one is encoded anew for a peer that takes
+    only the other uncompressed syntax.
+
+    Parameters
+    ----------
+    objects
+        DICOM files, their contents, or data sets with file meta information.
+
+    Returns
+    -------
+    tuple of SendResult
+        One per object, in their order.
 
     Raises
     ------
     Transient
-        ``peer-unreachable`` or ``association-refused`` if no association could be made; nothing was sent.
+        ``peer-unreachable`` or ``association-refused`` if no association could be made for the first of the objects.
     Permanent
-        ``not-dicom`` if an object is no DICOM file.
+        ``not-dicom`` if an object is no DICOM file; nothing was sent.
     """
-    read = [_read(item) for item in objects]
-    contexts = sorted({(str(ds.SOPClassUID), str(ds.file_meta.TransferSyntaxUID)) for ds in read})
-    results: dict[str, SendResult] = {}
-    for start in range(0, len(contexts), _CONTEXTS_PER_ASSOCIATION):
-        group = contexts[start : start + _CONTEXTS_PER_ASSOCIATION]
-        chosen = [d for d in read if (str(d.SOPClassUID), str(d.file_meta.TransferSyntaxUID)) in group]
-        for result in _send_group(chosen, group, peer, calling_ae_title, timeouts):
-            results[result.sop_instance_uid] = result
-    return tuple(results[str(dataset.SOPInstanceUID)] for dataset in read)
+    silence_libraries()
+    results: list[SendResult] = []
+    with opened(objects) as outgoing:
+        for group in _groups(outgoing):
+            try:
+                results.extend(_send_group(group, peer, calling_ae_title, timeouts))
+            except Transient as error:
+                if not results:
+                    raise
+                results.extend(_no_response(item, error.message) for item in group)
+    return tuple(results)
 
 
-def _read(item: Path | bytes | Dataset) -> Dataset:
-    try:
-        dataset = (
-            item if isinstance(item, Dataset) else dcmread(BytesIO(item) if isinstance(item, bytes) else item)
-        )
-        if not (dataset.SOPClassUID and dataset.SOPInstanceUID and dataset.file_meta.TransferSyntaxUID):
-            raise ValueError
-    except Exception as error:
-        raise Permanent(
-            "not-dicom", "an object to send is no DICOM file with SOP UIDs and a transfer syntax"
-        ) from error
-    return dataset
+def _groups(outgoing: Sequence[OutgoingObject]) -> Iterator[list[OutgoingObject]]:
+    """Objects in their order, split where one association has no more presentation contexts to offer."""
+    group: list[OutgoingObject] = []
+    contexts: set[tuple[str, str]] = set()
+    for item in outgoing:
+        more = contexts | _proposals(item)
+        if len(more) > _CONTEXTS_PER_ASSOCIATION:
+            yield group
+            group, more = [], _proposals(item)
+        group.append(item)
+        contexts = more
+    if group:
+        yield group
+
+
+def _proposals(item: OutgoingObject) -> set[tuple[str, str]]:
+    stored = item.transfer_syntax_uid
+    syntaxes = _UNCOMPRESSED if stored in _UNCOMPRESSED else (stored,)
+    return {(item.sop_class_uid, syntax) for syntax in syntaxes}
 
 
 def _send_group(
-    datasets: Sequence[Dataset],
-    contexts: Sequence[tuple[str, str]],
-    peer: Peer,
-    calling_ae_title: str,
-    timeouts: SendTimeouts,
-) -> Iterator[SendResult]:
-    ae = _application_entity(calling_ae_title, timeouts)
-    for sop_class, syntax in contexts:
-        proposed = _UNCOMPRESSED if syntax in _UNCOMPRESSED else (syntax,)
-        ae.requested_contexts = [*ae.requested_contexts, build_context(sop_class, list(proposed))]
-    association = _associate(ae, peer)
+    group: Sequence[OutgoingObject], peer: Peer, calling_ae_title: str, timeouts: SendTimeouts
+) -> list[SendResult]:
+    proposed = sorted(set().union(*(_proposals(item) for item in group)))
+    contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in proposed]
+    association = _associate(_application_entity(calling_ae_title, timeouts), peer, contexts)
     try:
-        for dataset in datasets:
-            yield _send_one(association, dataset)
+        accepted = {
+            (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+            for context in association.accepted_contexts
+        }
+        return [
+            _send_one(association, item, accepted, 1 + number % _MESSAGE_ID_MAX)
+            for number, item in enumerate(group)
+        ]
     finally:
         if association.is_established:
             association.release()
@@ -125,6 +158,8 @@ def _send_group(
 
 def _application_entity(calling_ae_title: str, timeouts: SendTimeouts) -> AE:
     ae = AE(ae_title=calling_ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.connection_timeout = timeouts.connection_s
     ae.acse_timeout = timeouts.acse_s
     ae.dimse_timeout = timeouts.dimse_s
@@ -132,15 +167,22 @@ def _application_entity(calling_ae_title: str, timeouts: SendTimeouts) -> AE:
     return ae
 
 
-def _associate(ae: AE, peer: Peer) -> Association:
+def _associate(ae: AE, peer: Peer, contexts: list[PresentationContext]) -> Association:
     handlers: list[Any] = [(evt.EVT_CONN_OPEN, _send_small_packets_at_once)]
-    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=handlers)
+    try:
+        association = ae.associate(
+            peer.host, peer.port, contexts, ae_title=peer.ae_title, evt_handlers=handlers
+        )
+    except OSError as error:
+        raise Transient(
+            "peer-unreachable", f"the peer's host name has no address: {error.strerror}"
+        ) from error
     if association.is_established:
         return association
     if association.is_rejected:
-        raise Transient(
-            "association-refused", "the peer refused the association; check AE titles on both sides"
-        )
+        answer = cast(Any, association.acceptor.primitive)
+        reason = f"{answer.result_str}: {answer.reason_str}".lower()
+        raise Transient("association-refused", f"the peer refused the association ({reason})")
     raise Transient(
         "peer-unreachable", "no association could be made with the peer; check host, port and network"
     )
@@ -153,22 +195,55 @@ def _send_small_packets_at_once(event: evt.Event) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _send_one(association: Association, dataset: Dataset) -> SendResult:
-    uid = str(dataset.SOPInstanceUID)
-    if not association.is_established:
-        return SendResult(uid, None, "no-response", "the association ended before this object")
-    try:
-        response = association.send_c_store(dataset)
-    except ValueError:
-        return SendResult(uid, None, "not-negotiated", "no accepted presentation context for this SOP class")
-    if "Status" not in response:
+def _send_one(
+    association: Association, item: OutgoingObject, accepted: set[tuple[str, str]], message_id: int
+) -> SendResult:
+    if not _proposals(item) & accepted:
         return SendResult(
-            uid, None, "no-response", "the peer gave no answer in time or closed the connection"
+            item.sop_instance_uid, None, "not-negotiated", "the peer accepts no context for this SOP class"
         )
-    status = int(response.Status)
-    category = code_to_category(status)
-    outcome = {"Success": "stored", "Warning": "warning"}.get(category, "failed")
-    return SendResult(uid, status, outcome, category.lower())
+    if not association.is_established:
+        return _no_response(item, "the association ended before this object")
+    as_stored = (item.sop_class_uid, item.transfer_syntax_uid) in accepted
+    try:
+        # A path is sent as it is; a data set is encoded for the accepted context.
+        payload = item.path if as_stored else dcmread(item.path)
+        response = association.send_c_store(payload, msg_id=message_id, priority=_MEDIUM)
+    except Exception as error:
+        # The library's messages quote the data set; only the kind of failure is kept.
+        return SendResult(
+            item.sop_instance_uid, None, "failed", f"could not be encoded: {type(error).__name__}"
+        )
+    if "Status" not in response:
+        return _no_response(item, "the peer gave no answer in time or closed the connection")
+    return _judged(item, int(response.Status))
+
+
+def _judged(item: OutgoingObject, status: int) -> SendResult:
+    outcome = {"Success": "stored", "Warning": "warning"}.get(code_to_category(status), "failed")
+    return SendResult(item.sop_instance_uid, status, outcome, _meaning(status))
+
+
+def _meaning(status: int) -> str:
+    """What a C-STORE status says (PS3.4 Table B.2-1, PS3.7 Annex C)."""
+    exact = {
+        _SUCCESS: "stored",
+        0x0122: "SOP class not supported",
+        0x0124: "not authorized",
+        0xB000: "stored, data elements coerced",
+        0xB006: "stored, elements discarded",
+        0xB007: "stored, though the data set does not match its SOP class",
+    }
+    by_range = {0xA7: "out of resources", 0xA9: "data set does not match SOP class"}
+    if status in exact:
+        return exact[status]
+    if status >> 12 == 0xC:
+        return "cannot understand"
+    return by_range.get(status >> 8, code_to_category(status).lower())
+
+
+def _no_response(item: OutgoingObject, detail: str) -> SendResult:
+    return SendResult(item.sop_instance_uid, None, "no-response", detail)
 
 
 def echo(peer: Peer, *, calling_ae_title: str, timeouts: SendTimeouts = SendTimeouts()) -> int:
@@ -179,13 +254,18 @@ def echo(peer: Peer, *, calling_ae_title: str, timeouts: SendTimeouts = SendTime
     Transient
         If no association could be made or no answer came.
     """
-    ae = _application_entity(calling_ae_title, timeouts)
-    ae.add_requested_context(Verification)
-    association = _associate(ae, peer)
+    silence_libraries()
+    contexts = [build_context(Verification, [ImplicitVRLittleEndian, ExplicitVRLittleEndian])]
+    association = _associate(_application_entity(calling_ae_title, timeouts), peer, contexts)
     try:
         response = association.send_c_echo()
+    except ValueError as error:
+        raise Transient(
+            "peer-silent", "the peer accepted the association but not the verification"
+        ) from error
     finally:
-        association.release()
+        if association.is_established:
+            association.release()
     if "Status" not in response:
         raise Transient("peer-silent", "the peer accepted the association but did not answer the C-ECHO")
     return int(response.Status)

@@ -1,0 +1,17 @@
+"""Keeping the DICOM libraries' own words out of our logs."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+
+def silence_libraries() -> None:
+    """Let pynetdicom and pydicom say nothing in this process.
+
+    At every level they quote UIDs, names and other values of the objects they handle, in log lines, tracebacks and
+    warnings alike: patient data. What an operator must know, the listener and the sender say themselves.
+    """
+    for library in ("pynetdicom", "pydicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
+        warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
