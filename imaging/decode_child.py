@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def decode(arguments: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
     Returns
     -------
     tuple
-        ``{"rows": int, "columns": int, "steps": [str]}`` and the uint8 pixels in row order.
+        ``{"rows": int, "columns": int, "steps": [str], "linear_range": [float, float] | None}`` and the uint8
+        pixels in row order.
 
     Raises
     ------
@@ -43,8 +45,32 @@ def decode(arguments: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
     stored = _grey_values(dataset)
     little_endian = bool(dataset.original_encoding[1])
     displayed = display(stored, display_facts(dataset, little_endian=little_endian))
-    facts = {"rows": displayed.rows, "columns": displayed.columns, "steps": list(displayed.steps)}
+    facts = {
+        "rows": displayed.rows,
+        "columns": displayed.columns,
+        "steps": list(displayed.steps),
+        "linear_range": displayed.linear_range,
+    }
     return facts, np.ascontiguousarray(displayed.pixels).data.cast("B")
+
+
+def digest(arguments: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
+    """SHA-256 of the stored pixel values of the file ``arguments["path"]``, whatever they were compressed with.
+
+    Raises
+    ------
+    Permanent, Quarantine
+        As `decode` does.
+    """
+    dataset = dcmread(Path(arguments["path"]), force=True)
+    require_identity(dataset)
+    state_transfer_syntax(dataset)
+    _check(dataset, int(arguments["max_pixels"]))
+    stored = _grey_values(dataset)
+    # Values, not bytes: another encoding may store the same values in another byte order or width.
+    values = np.ascontiguousarray(stored.astype(np.int64))
+    facts = {"sha256": hashlib.sha256(repr(values.shape).encode("ascii") + values.tobytes()).hexdigest()}
+    return facts, memoryview(b"")
 
 
 def _check(dataset: Dataset, max_pixels: int) -> None:
