@@ -1,6 +1,6 @@
 """Stored pixels to displayed grayscale: safe decoding and the one display pipeline."""
 
-from imaging.decode import decodable_transfer_syntaxes, load_displayed
+from imaging.decode import decodable_transfer_syntaxes, load_displayed, stored_pixels_sha256
 from imaging.display import display
 from imaging.display_facts import DisplayFacts, display_facts
 from imaging.displayed import DisplayedImage
@@ -21,4 +21,5 @@ __all__ = [
     "keep_header_values_out_of_logs",
     "load_displayed",
     "read_header",
+    "stored_pixels_sha256",
 ]

@@ -14,6 +14,7 @@ from imaging.limited_process import run_limited
 from imaging.limits import DecodeLimits
 
 _DECODE = "imaging.decode_child:decode"
+_DIGEST = "imaging.decode_child:digest"
 _STANDARD = DecodeLimits()
 
 
@@ -39,15 +40,29 @@ def load_displayed(path: Path, limits: DecodeLimits = _STANDARD) -> DisplayedIma
     Transient
         ``file-unreadable``, ``decode-interrupted``, ``decode-unavailable``.
     """
-    try:
-        with path.open("rb"):
-            absolute = str(path.absolute())
-    except OSError as error:
-        raise Transient("file-unreadable", f"the image file cannot be read: {type(error).__name__}") from None
-    reply = run_limited(_DECODE, {"path": absolute, "max_pixels": limits.max_pixels}, limits)
+    reply = run_limited(_DECODE, {"path": _readable(path), "max_pixels": limits.max_pixels}, limits)
     pixels = np.frombuffer(reply.payload, dtype=np.uint8)
     pixels = pixels.reshape((int(reply.facts["rows"]), int(reply.facts["columns"])))
-    return DisplayedImage(pixels, tuple(reply.facts["steps"]))
+    stated = reply.facts["linear_range"]
+    linear_range = None if stated is None else (float(stated[0]), float(stated[1]))
+    return DisplayedImage(pixels, tuple(reply.facts["steps"]), linear_range)
+
+
+def stored_pixels_sha256(path: Path, limits: DecodeLimits = _STANDARD) -> str:
+    """SHA-256 of an image's stored pixel values, the same for every lossless encoding of them.
+
+    Raises as `load_displayed` does.
+    """
+    arguments = {"path": _readable(path), "max_pixels": limits.max_pixels}
+    return str(run_limited(_DIGEST, arguments, limits).facts["sha256"])
+
+
+def _readable(path: Path) -> str:
+    try:
+        with path.open("rb"):
+            return str(path.absolute())
+    except OSError as error:
+        raise Transient("file-unreadable", f"the image file cannot be read: {type(error).__name__}") from None
 
 
 def decodable_transfer_syntaxes() -> tuple[str, ...]:

@@ -130,7 +130,9 @@ def _uid(header: Dataset, keyword: str) -> str:
     return text if text and set(text) <= set("0123456789.") else ""
 
 
-def _write(uid: str, reading: StudyReading, out_dir: Path, terms: FaceTerms, destination: Destination) -> StudyResult:
+def _write(
+    uid: str, reading: StudyReading, out_dir: Path, terms: FaceTerms, destination: Destination
+) -> StudyResult:
     faces, unmatched = faces_for(reading.draft, reading.sources, (destination,), terms)
     folder = out_dir / uid
     for face in faces:

@@ -27,7 +27,7 @@ def _socket(data_dir: Path) -> Path:
     if len(os.fsencode(path)) > _SOCKET_PATH_MAX:
         raise Permanent(
             "data-dir-too-long",
-            f"the embedded broker's socket path has more than {_SOCKET_PATH_MAX} bytes; shorten data_dir or set broker.url",
+            f"the broker's socket path has more than {_SOCKET_PATH_MAX} bytes; shorten data_dir or set broker.url",
             tag="data_dir",
         )
     return path

@@ -1,4 +1,4 @@
-"""The ``io`` queue's third task: what is an object that came again with other bytes?"""
+"""The ``io`` queue's third task: what an object is that came again with other bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from clinical import RadDraftError, Transient
 from dicom_node import Spool
-from imaging import DecodeLimits, load_stored_pixels, read_header
+from imaging import DecodeLimits, read_header, stored_pixels_sha256
 from service.book import walk
 from service.book.states import InstanceState
 from service.clock import now_utc
@@ -55,7 +55,7 @@ class ComparingDesk:
 
     def _class(self, older_key: str, newer_key: str) -> tuple[InstanceState, str, str]:
         older, newer = self.spool.path(older_key), self.spool.path(newer_key)
-        same_pixels = load_stored_pixels(older, self.limits) == load_stored_pixels(newer, self.limits)
+        same_pixels = stored_pixels_sha256(older, self.limits) == stored_pixels_sha256(newer, self.limits)
         if not same_pixels:
             return (
                 InstanceState.QUARANTINED,

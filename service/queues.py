@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from clinical import Transient
+from clinical import RadDraftError, Transient
 from service.book.states import StudyState
 
 GPU_QUEUE = "gpu"
@@ -76,3 +78,15 @@ class Hints:
             raise Transient(
                 "broker-away", "the message broker did not answer; the sweeper tries again"
             ) from error
+
+
+def quietly(hint: Callable[[int], None]) -> Callable[[int], None]:
+    """A hint that may be lost: the row is committed already, and the sweeper finds it."""
+
+    def give(row_id: int) -> None:
+        try:
+            hint(row_id)
+        except RadDraftError:
+            return
+
+    return give

@@ -17,6 +17,8 @@ from service.book.queries import note_role
 from service.clock import now_utc
 
 SUPERVISOR_PID_VARIABLE = "RADDRAFT_SUPERVISOR_PID"
+NODE_SOCKET_VARIABLE = "RADDRAFT_NODE_SOCKET_FD"
+HTTP_SOCKET_VARIABLE = "RADDRAFT_HTTP_SOCKET_FD"
 _PR_SET_PDEATHSIG = 1
 _SIGN_OF_LIFE_S = 5.0
 
@@ -42,6 +44,12 @@ def lease_owner() -> str:
 def lease_owner_prefix(supervisor: str) -> str:
     """Start of the lease owner names of one supervisor's children on this host."""
     return f"{socket.gethostname()[:64]}/{supervisor}/"
+
+
+def inherited_socket(variable: str) -> socket.socket | None:
+    """The listening socket the supervisor bound and named in an environment variable; None without one."""
+    descriptor = os.environ.get(variable)
+    return socket.socket(fileno=int(descriptor)) if descriptor else None
 
 
 def stop_on_signals() -> Event:

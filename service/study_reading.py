@@ -29,7 +29,6 @@ from reporting import SourceImage, header_digest
 from service.book.states import InstanceState
 from service.clock import now_utc
 
-
 # Gate reasons by which an image is no chest radiograph at all: nobody waits for a result about it.
 _NOT_OURS = frozenset({"not-a-radiograph", "own-result", "not-chest", "not-human"})
 

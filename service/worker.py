@@ -6,27 +6,18 @@ ONNX session ever crosses a fork.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Sequence
-from threading import Event, Thread
+from typing import TYPE_CHECKING
 
-import structlog
 from celery import Celery
 
-from inference import Model
-from service.book import Book
-from service.comparing_task import ComparingDesk
-from service.delivery_task import DeliveryDesk
 from service.queues import COMPARE_INSTANCE, DELIVER, GPU_QUEUE, IO_QUEUE, READ_STUDY, TELL_STUDY
-from service.reading_task import ReadingDesk
-from service.role_process import SignsOfLife
-from service.telling_task import TellingDesk
 
-_log = structlog.get_logger(__name__)
-
-# Exit status of a worker that ended itself because its engine stood still (sysexits: EX_SOFTWARE).
-STALLED_EXIT_STATUS = 70
+if TYPE_CHECKING:
+    from service.comparing_task import ComparingDesk
+    from service.delivery_task import DeliveryDesk
+    from service.reading_task import ReadingDesk
+    from service.telling_task import TellingDesk
 
 
 def register_reading(app: Celery, desk: ReadingDesk) -> None:
@@ -68,39 +59,3 @@ def run_worker_loop(app: Celery, queues: Sequence[str], *, concurrency: int, nam
             "--without-heartbeat",
         ]
     )
-
-
-class EngineWatchdog:
-    """Ends this process when the engine has work and makes no step for `stall_s`.
-
-    A thread that hangs inside a native library cannot be stopped; its process can. The leases it held run out, the
-    supervisor starts a new worker, and studies that were in flight are read again, each alone.
-    """
-
-    def __init__(self, model: Model, *, stall_s: float) -> None:
-        self._model = model
-        self._stall_s = stall_s
-        self._stop = Event()
-        self._thread = Thread(target=self._run, name="engine-watchdog", daemon=True)
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the watch."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(min(1.0, self._stall_s / 4)):
-            engine = self._model.engine
-            idle_s = time.monotonic() - engine.last_step_monotonic_s
-            if engine.busy and idle_s > self._stall_s:
-                _log.error("engine_stalled", idle_s=round(idle_s, 1), stall_s=self._stall_s)
-                os._exit(STALLED_EXIT_STATUS)
-
-
-def role_signs(book: Book, name: str) -> SignsOfLife:
-    """Signs of life of a worker that is ready as soon as it gives them."""
-    return SignsOfLife(book.engine, name, lambda: (True, "ready"))

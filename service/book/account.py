@@ -106,7 +106,7 @@ def take_account(engine: Engine, spool: SpoolView | None = None, *, deep: bool =
 
 def _counts(session: Session, table: Any, names: list[str]) -> dict[str, int]:
     rows = session.execute(select(table.state, func.count()).group_by(table.state)).all()
-    found: dict[str, int] = {state: count for state, count in rows}
+    found: dict[str, int] = {row[0]: row[1] for row in rows}
     return {name: found.get(name, 0) for name in names}
 
 

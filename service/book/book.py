@@ -82,7 +82,7 @@ class Book:
     def _by_state(self, table: Any, names: list[str]) -> dict[str, int]:
         with reading(self.engine) as session:
             rows = session.execute(select(table.state, func.count()).group_by(table.state)).all()
-            found: dict[str, int] = {state: count for state, count in rows}
+            found: dict[str, int] = {row[0]: row[1] for row in rows}
         return {name: found.get(name, 0) for name in names}
 
     def claim_spool(self, spool_identity: str) -> None:

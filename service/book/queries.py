@@ -117,7 +117,7 @@ def _image_counts(session: Session, study_ids: list[int]) -> dict[int, int]:
         .where(InstanceRow.study_id.in_(study_ids))
         .group_by(InstanceRow.study_id)
     )
-    return {study_id: count for study_id, count in session.execute(query).all()}
+    return {row[0]: row[1] for row in session.execute(query).all()}
 
 
 def study_detail(engine: Engine, study_instance_uid: str) -> StudyDetail | None:

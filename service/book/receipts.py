@@ -177,7 +177,7 @@ def _new_instance(session: Session, study: StudyRow, arrival: Arrival, *, sent_b
 
 
 def _reopen(study: StudyRow, arrival: Arrival, rule: QuietRule) -> None:
-    """A candidate arrived: the study waits for quiet (again). A reading under way goes on and is followed by another."""
+    """A candidate arrived: the study waits for quiet (again); a reading under way is followed by another."""
     now = arrival.received_at_utc
     study.arrivals += 1
     if study.state not in (StudyState.RECEIVING, StudyState.READING, StudyState.TELLING):

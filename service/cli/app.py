@@ -23,7 +23,7 @@ def build_app() -> typer.Typer:
     """The whole command tree."""
     app = typer.Typer(
         name="raddraft",
-        help="Drafts chest X-ray reports with grounded findings beside the PACS. Not for clinical use with the embedded model.",
+        help="Drafts chest X-ray reports with grounded findings beside the PACS; a human signs.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

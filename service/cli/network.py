@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def echo(host: str, port: int, aet: str) -> None:
-    """C-ECHO: does HOST:PORT answer as AET?"""
+    """C-ECHO: ask whether HOST:PORT answers as AET."""
     from dicom_node import Peer
     from dicom_node import echo as c_echo
 

@@ -1,4 +1,4 @@
-"""`studies`, `show`, `retry` and `account`: where is study X, and does the book balance?"""
+"""`studies`, `show`, `retry` and `account`: where study X is, and whether the book balances."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _book(settings: Settings) -> Book:
-    from service.assembly import database_url
     from service.book import migrate
+    from service.house import database_url
 
     migrate(database_url(settings))
     return open_book(database_url(settings))

@@ -27,7 +27,9 @@ def analyze(
     """Read DICOM files and write every face of every result; no network is used."""
     settings = load_settings(config)
     from service.analysis import analyze_paths
-    from service.assembly import OWN_MANUFACTURER, analysis_faces, reading_terms, site_model
+    from service.house import OWN_MANUFACTURER
+    from service.io_worker import analysis_faces
+    from service.reading_worker import reading_terms, site_model
 
     model = site_model(settings)
     with Console(stderr=True).status("reading") as status:
@@ -69,7 +71,7 @@ def ask(
 ) -> None:
     """Ask the model one question about one image."""
     settings = load_settings(config)
-    from service.assembly import site_model
+    from service.reading_worker import site_model
 
     model = site_model(settings)
     answer = model.ask(path, question, deadline_s=settings.model.read_timeout_s)

@@ -33,7 +33,7 @@ def _settings(config: ConfigOption) -> Settings:
 def serve(config: ConfigOption = None) -> None:
     """Everything on one machine: listener, workers, scheduler, HTTP."""
     settings = _settings(config)
-    from service.roles import run_serve
+    from service.roles.serve import run_serve
 
     run_serve(settings)
 
@@ -41,7 +41,7 @@ def serve(config: ConfigOption = None) -> None:
 def node(config: ConfigOption = None) -> None:
     """The DICOM listener alone."""
     settings = _settings(config)
-    from service.roles import run_node
+    from service.roles.node import run_node
 
     run_node(settings)
 
@@ -55,7 +55,7 @@ def worker(
     if not wanted or set(wanted) - set(_QUEUES):
         raise typer.BadParameter(f"--queues takes {' and '.join(_QUEUES)}, separated by commas")
     settings = _settings(config)
-    from service.roles import run_worker
+    from service.roles.worker import run_worker
 
     run_worker(settings, wanted)
 
@@ -63,7 +63,7 @@ def worker(
 def scheduler(config: ConfigOption = None) -> None:
     """The scheduler alone: closes quiet studies, finds lost work."""
     settings = _settings(config)
-    from service.roles import run_scheduler
+    from service.roles.scheduler import run_scheduler
 
     run_scheduler(settings)
 
@@ -71,6 +71,6 @@ def scheduler(config: ConfigOption = None) -> None:
 def api(config: ConfigOption = None) -> None:
     """The HTTP API and console alone."""
     settings = _settings(config)
-    from service.roles import run_api
+    from service.roles.api import run_api
 
     run_api(settings)

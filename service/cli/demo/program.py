@@ -123,7 +123,9 @@ class Demonstration:
             from training.phantoms.collection import write_dicom_collection
 
             self._say(f"drawing {count} phantom radiographs")
-            write_dicom_collection(self._work / "sent", count=count, first_seed=seed, size_px=1024, processes=1)
+            write_dicom_collection(
+                self._work / "sent", count=count, first_seed=seed, size_px=1024, processes=1
+            )
             studies = self._work / "sent"
         if not studies.exists():
             raise Permanent("no-such-path", f"there is no file or folder {studies}")

@@ -1,0 +1,102 @@
+"""The telling and delivering worker put together: destinations and desks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dicom_node import Peer
+from hl7_fhir import FhirClient, FhirProfile
+from imaging import DecodeLimits
+from reporting import SiteProfile
+from service.book.leases import LeaseKeeper
+from service.comparing_task import ComparingDesk
+from service.delivery_task import DeliveryDesk, RetryRule
+from service.destinations import Destination, FaceTerms, dicom_sender, fhir_sender, folder_sender
+from service.faces import FHIR
+from service.house import House
+from service.queues import Hints, quietly
+from service.role_process import lease_owner
+from service.settings import DicomDestination, FhirDestination, FolderDestination, Settings
+from service.telling_task import TellingDesk
+
+UNMAPPED_PATIENT_SYSTEM = "urn:raddraft:unmapped-patient-id"
+
+
+def destinations(settings: Settings) -> tuple[Destination, ...]:
+    """The destinations of the settings, ready to send."""
+    return tuple(_destination(entry, settings) for entry in settings.destinations)
+
+
+def _destination(
+    entry: DicomDestination | FhirDestination | FolderDestination, settings: Settings
+) -> Destination:
+    if isinstance(entry, DicomDestination):
+        peer = Peer(entry.ae_title, entry.host, entry.port)
+        return Destination(entry.name, frozenset(entry.objects), dicom_sender(peer, settings.node.ae_title))
+    if isinstance(entry, FhirDestination):
+        token = entry.bearer_token.get_secret_value() if entry.bearer_token else None
+        client = FhirClient(str(entry.base_url), bearer_token=token)
+        return Destination(entry.name, frozenset({FHIR}), fhir_sender(client), _fhir_profile(entry))
+    return Destination(entry.name, frozenset(), folder_sender(Path(entry.path)), _fhir_profile(entry))
+
+
+def _fhir_profile(entry: FhirDestination | FolderDestination) -> FhirProfile:
+    return FhirProfile(
+        draft_status=entry.draft_status,
+        issuers=dict(entry.issuers),
+        default_patient_system=entry.default_patient_system,
+        accession_system=entry.accession_system,
+    )
+
+
+def analysis_faces(settings: Settings) -> tuple[FaceTerms, Destination]:
+    """What `raddraft analyze` writes, as a folder destination of its own.
+
+    Without a configured one the patient's identifier is left in a system that says it is unmapped: the bundle is
+    there to be looked at, and no EHR would take it for somebody else's.
+    """
+    folders = [entry for entry in settings.destinations if isinstance(entry, FolderDestination)]
+    named = (
+        _fhir_profile(folders[0]) if folders else FhirProfile(default_patient_system=UNMAPPED_PATIENT_SYSTEM)
+    )
+    nowhere = folder_sender(settings.data_dir)
+    return FaceTerms(SiteProfile()), Destination("analysis", frozenset(), nowhere, named)
+
+
+def retry_rule(settings: Settings) -> RetryRule:
+    """How long and how often destinations are tried."""
+    delivery = settings.delivery
+    return RetryRule(delivery.first_delay_s, delivery.longest_delay_s, delivery.give_up_after_h)
+
+
+def io_desks(
+    house: House, hints: Hints, keeper: LeaseKeeper
+) -> tuple[TellingDesk, DeliveryDesk, ComparingDesk]:
+    """Everything the ``io`` queue's worker works with."""
+    places = destinations(house.settings)
+    decode = house.settings.decode
+    limits = DecodeLimits(
+        timeout_s=decode.timeout_s, memory_bytes=decode.memory_bytes, max_pixels=decode.max_pixels
+    )
+    telling = TellingDesk(
+        engine=house.book.engine,
+        spool=house.spool,
+        results=house.results,
+        destinations=places,
+        terms=FaceTerms(SiteProfile()),
+        limits=limits,
+        keeper=keeper,
+        owner=lease_owner(),
+        max_attempts=house.settings.study.max_attempts,
+        retry_delay_s=house.settings.study.retry_delay_s,
+        deliver=quietly(hints.delivery),
+    )
+    delivering = DeliveryDesk(
+        engine=house.book.engine,
+        results=house.results,
+        destinations={place.name: place for place in places},
+        rule=retry_rule(house.settings),
+        keeper=keeper,
+        owner=lease_owner(),
+    )
+    return telling, delivering, ComparingDesk(house.book.engine, house.spool, limits)

@@ -1,0 +1,3 @@
+"""The roles of an installation: one process each."""
+
+__all__: list[str] = []

@@ -1,0 +1,56 @@
+"""The DICOM listener's process."""
+
+from __future__ import annotations
+
+import structlog
+
+from dicom_node import Listener, ListenerSettings
+from service.book.receipts import QuietRule
+from service.house import OWN_MANUFACTURER, open_house
+from service.intake import BookLedger
+from service.role_process import (
+    NODE_SOCKET_VARIABLE,
+    SignsOfLife,
+    die_with_supervisor,
+    inherited_socket,
+    stop_on_signals,
+)
+from service.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+
+def run_node(settings: Settings) -> None:
+    """The DICOM listener, until SIGTERM."""
+    die_with_supervisor()
+    stop = stop_on_signals()
+    house = open_house(settings)
+    ledger = BookLedger(
+        house.book.engine, QuietRule(settings.study.quiet_period_s, settings.study.max_wait_s)
+    )
+    listener = Listener(
+        _listener_settings(settings),
+        house.spool,
+        ledger,
+        listening_socket=inherited_socket(NODE_SOCKET_VARIABLE),
+    )
+    listener.start()
+    signs = SignsOfLife(house.book.engine, "node", lambda: (True, "listening"))
+    signs.start()
+    _log.info("node_listens", port=listener.port, ae_title=settings.node.ae_title)
+    stop.wait()
+    listener.stop()
+    signs.stop()
+
+
+def _listener_settings(settings: Settings) -> ListenerSettings:
+    node = settings.node
+    return ListenerSettings(
+        ae_title=node.ae_title,
+        host=node.host,
+        port=node.port,
+        peers=tuple((peer.ae_title, peer.host) for peer in node.peers),
+        own_manufacturer=OWN_MANUFACTURER,
+        maximum_associations=node.max_associations,
+        network_timeout_s=node.network_timeout_s,
+    )

@@ -1,0 +1,74 @@
+"""`raddraft serve`: every role under one supervisor."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import structlog
+
+from clinical import Transient
+from service.book.leases import free_leases
+from service.broker import embedded_broker_command
+from service.clock import now_utc
+from service.house import House, open_house, require_embedded_broker
+from service.orphans import set_orphans_aside
+from service.queues import GPU_QUEUE, IO_QUEUE
+from service.role_process import (
+    HTTP_SOCKET_VARIABLE,
+    NODE_SOCKET_VARIABLE,
+    SUPERVISOR_PID_VARIABLE,
+    lease_owner_prefix,
+    stop_on_signals,
+)
+from service.settings import Settings
+from service.supervisor import RoleCommand, Supervisor, bind_listening_socket, lock_data_dir, role_command
+
+_log = structlog.get_logger(__name__)
+
+
+def run_serve(settings: Settings) -> None:
+    """Everything on one machine, until SIGTERM or SIGINT."""
+    lock = lock_data_dir(settings.data_dir)
+    node_socket = bind_listening_socket(settings.node.host, settings.node.port, "node.port")
+    http_socket = bind_listening_socket(settings.http.host, settings.http.port, "http.port")
+    house = open_house(settings)
+    # Workers of an earlier supervisor on this data_dir died with it (the lock is ours now): their leases are void.
+    freed = free_leases(house.book.engine, f"{socket.gethostname()[:64]}/", now=now_utc())
+    aside = set_orphans_aside(house.book.engine, house.spool, settings.data_dir / "orphans")
+    _log.info("serve_starts", freed_leases=freed, orphan_files_set_aside=aside)
+    stop = stop_on_signals()
+    roles = _serve_roles(settings, house, node_socket, http_socket)
+    try:
+        Supervisor(roles).run(stop)
+    finally:
+        node_socket.close()
+        http_socket.close()
+        lock.close()
+
+
+def _serve_roles(
+    settings: Settings, house: House, node_socket: socket.socket, http_socket: socket.socket
+) -> list[RoleCommand]:
+    me = str(os.getpid())
+    environment = {SUPERVISOR_PID_VARIABLE: me}
+
+    def free(pid: int) -> None:
+        try:
+            free_leases(house.book.engine, f"{lease_owner_prefix(me)}{pid}", now=now_utc())
+        except Transient as error:
+            _log.warning("leases_not_freed", code=error.code)
+
+    roles = []
+    if require_embedded_broker(settings):
+        roles.append(RoleCommand("broker", embedded_broker_command(settings.data_dir)))
+    node = {**environment, NODE_SOCKET_VARIABLE: str(node_socket.fileno())}
+    http = {**environment, HTTP_SOCKET_VARIABLE: str(http_socket.fileno())}
+    return [
+        *roles,
+        RoleCommand("api", role_command("api"), http, (http_socket.fileno(),)),
+        RoleCommand("node", role_command("node"), node, (node_socket.fileno(),)),
+        RoleCommand("scheduler", role_command("scheduler"), environment, ended=free),
+        RoleCommand("worker-io", role_command("worker", "--queues", IO_QUEUE), environment, ended=free),
+        RoleCommand("worker-gpu", role_command("worker", "--queues", GPU_QUEUE), environment, ended=free),
+    ]
