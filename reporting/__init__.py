@@ -3,11 +3,11 @@
 from reporting.faces import Artefact, build_faces
 from reporting.overlay import overlay_png
 from reporting.presentation_state import build_gsps
+from reporting.report_text import report_text
 from reporting.secondary_capture import build_sc
 from reporting.site_profile import SiteProfile
 from reporting.source import SourceImage, header_digest
 from reporting.structured_report import build_sr
-from reporting.wording import report_text
 
 __all__ = [
     "Artefact",

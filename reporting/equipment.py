@@ -1,24 +1,35 @@
-"""Who made an object: the equipment attributes of every result, and its deterministic times and UIDs."""
+"""Who made an object, when, and under which UID: everything about that comes from the Draft."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
-from pydicom import Dataset, Sequence
+from pydicom import Dataset
+from pydicom import Sequence as DicomSequence
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from clinical import Draft, object_uid
+from clinical import CodedTerm, Draft, object_uid
+from reporting.charset import long_string, writable
 from reporting.site_profile import SiteProfile
-from reporting.source import encodable
+from reporting.source import REQUESTS, copied_attributes, text_of, writable_element
 
 # RadDraft's own implementation, derived once from its name (PS3.7 D.3.3.2).
 _IMPLEMENTATION_CLASS_UID = "2.25.164195904990690805692545054873771844916"
 _IMPLEMENTATION_VERSION_NAME = "RADDRAFT"
+_OFFSET = re.compile(r"([+-])(0\d|1[0-4])([0-5]\d)")
+_SERIAL_LENGTH = 16
+_LONG_TEXT_LONGEST = 1024
 
 
 def result_uid(draft: Draft, kind: str, *extra: str) -> str:
-    """UID of an object or series of this Draft version: same content, same UID."""
+    """UID of an object or series of this Draft version.
+
+    The same Draft gets the same UID again; whatever else goes into the content - headers, model, configuration,
+    product, the time of the reading - makes another, as no UID may ever name two contents.
+    """
     return object_uid(
         kind=kind,
         source_uids=draft.image_uids,
@@ -26,48 +37,104 @@ def result_uid(draft: Draft, kind: str, *extra: str) -> str:
         model_device_uid=draft.model.device_uid,
         configuration_sha256=draft.configuration_sha256,
         draft_version=draft.version,
-        extra=(draft.study_instance_uid, f"{draft.completed_at_utc.isoformat()}", *extra),
+        extra=(draft.study_instance_uid, draft.product_version, draft.completed_at_utc.isoformat(), *extra),
     )
 
 
-def software_versions(draft: Draft) -> str:
-    """(0018,1020): product and model, 64 characters at most."""
-    return f"{draft.product_version} / {draft.model.name} {draft.model.version}"[:64]
+def made_at(draft: Draft, header: Dataset, profile: SiteProfile) -> datetime:
+    """When the Draft was completed, in the zone its object's dates and times are in.
+
+    (0008,0201) of the source holds for every DA and TM of the object it is copied into, ours included.
+    """
+    stated = _OFFSET.fullmatch(text_of(header, "TimezoneOffsetFromUTC"))
+    if stated is None:
+        return draft.completed_at_utc.astimezone(ZoneInfo(profile.time_zone))
+    sign, hours, minutes = stated.groups()
+    offset = timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)
+    return draft.completed_at_utc.astimezone(timezone(offset))
 
 
-def stamp(dataset: Dataset, draft: Draft, profile: SiteProfile) -> None:
-    """Times from the Draft, equipment, contributing equipment with Device UID (PS3.3 C.7.5.1, C.12.1.1.5)."""
-    made: datetime = draft.completed_at_utc
-    # Times are UTC and say so; the source's own offset would belong to its times only.
-    for keyword in ("ContentDate", "InstanceCreationDate", "SeriesDate", "PresentationCreationDate"):
-        if keyword in dataset or keyword in ("InstanceCreationDate", "SeriesDate"):
-            setattr(dataset, keyword, made.strftime("%Y%m%d"))
-    for keyword in ("ContentTime", "InstanceCreationTime", "SeriesTime", "PresentationCreationTime"):
-        if keyword in dataset or keyword in ("InstanceCreationTime", "SeriesTime"):
-            setattr(dataset, keyword, made.strftime("%H%M%S"))
+def serial_number(draft: Draft) -> str:
+    """(0018,1000): the start of the weights' digest."""
+    return draft.model.weights_sha256[:_SERIAL_LENGTH]
+
+
+def software_versions(draft: Draft, header: Dataset) -> list[str]:
+    """(0018,1020): product and model."""
+    model = draft.model
+    return [
+        long_string(f"RadDraft {draft.product_version}", header),
+        long_string(f"{model.name} {model.version}", header),
+    ]
+
+
+def series_description(what: str, draft: Draft, header: Dataset) -> str:
+    """(0008,103E), 64 characters at most: product, content, and what the model says of itself."""
+    warning = (
+        "NOT FOR CLINICAL USE" if "NOT FOR CLINICAL USE" in draft.model.statement.upper() else "unverified"
+    )
+    return long_string(f"RadDraft AI {what}, {warning}", header)
+
+
+def finish(dataset: Dataset, draft: Draft, header: Dataset, profile: SiteProfile) -> None:
+    """Patient and study as the source has them, equipment and times of our own, and nothing of the present moment."""
+    for element in copied_attributes(header):
+        dataset.add(element)
+    if not text_of(dataset, "StudyInstanceUID"):
+        dataset.StudyInstanceUID = draft.study_instance_uid
+    _stamp_times(dataset, made_at(draft, header, profile))
     dataset.Manufacturer = profile.manufacturer
     dataset.ManufacturerModelName = profile.model_name
-    dataset.DeviceSerialNumber = draft.model.weights_sha256[:16]
-    dataset.SoftwareVersions = software_versions(draft)
-    dataset.ContributingEquipmentSequence = Sequence([_contributing(draft, profile)])
+    dataset.DeviceSerialNumber = serial_number(draft)
+    dataset.SoftwareVersions = software_versions(draft, header)
+    dataset.ContributingEquipmentSequence = DicomSequence([_contribution(draft, header, profile)])
     dataset.file_meta = _file_meta(dataset)
 
 
-def _contributing(draft: Draft, profile: SiteProfile) -> Dataset:
-    """The algorithm as IHE AIR 6.5.3.1 asks: purpose, maker, model, version, Device UID."""
+def copy_request_attributes(dataset: Dataset, header: Dataset) -> None:
+    """The order a source belongs to, as (0040,0275) of the result's series (PS3.3 C.7.3.1)."""
+    element = writable_element(header, REQUESTS[1])
+    if element is not None and element.value:
+        dataset.add(element)
+
+
+def coded(term: CodedTerm) -> Dataset:
+    """Code sequence item of a term (PS3.3 Table 8.8-1)."""
     item = Dataset()
-    purpose = Dataset()
-    purpose.CodeValue = "109102"
-    purpose.CodingSchemeDesignator = "DCM"
-    purpose.CodeMeaning = "Processing Equipment"
-    item.PurposeOfReferenceCodeSequence = Sequence([purpose])
+    item.CodeValue, item.CodingSchemeDesignator = term.value, term.scheme
+    item.CodeMeaning = term.meaning[:64]
+    return item
+
+
+def _stamp_times(dataset: Dataset, made: datetime) -> None:
+    day, time = made.strftime("%Y%m%d"), made.strftime("%H%M%S")
+    dataset.InstanceCreationDate, dataset.InstanceCreationTime = day, time
+    dataset.SeriesDate, dataset.SeriesTime = day, time
+    for what in ("Content", "PresentationCreation"):
+        if f"{what}Date" in dataset:
+            setattr(dataset, f"{what}Date", day)
+            setattr(dataset, f"{what}Time", time)
+
+
+def _contribution(draft: Draft, header: Dataset, profile: SiteProfile) -> Dataset:
+    """The algorithm as IHE AIR 6.5.3.1 asks: purpose, maker, model, version, Device UID, which is the model's own."""
+    item, model = Dataset(), draft.model
+    # The profile's own purpose code is still a placeholder there, so DICOM's is used.
+    purpose = coded(CodedTerm("109102", "DCM", "Processing Equipment"))
+    item.PurposeOfReferenceCodeSequence = DicomSequence([purpose])
     item.Manufacturer = profile.manufacturer
-    item.ManufacturerModelName = draft.model.name[:64]
-    item.DeviceSerialNumber = draft.model.weights_sha256[:16]
-    item.SoftwareVersions = f"{draft.model.version} {draft.model.engine}"[:64]
-    item.DeviceUID = draft.model.device_uid
-    item.ContributionDateTime = draft.completed_at_utc.strftime("%Y%m%d%H%M%S+0000")
-    item.ContributionDescription = (draft.model.statement or "AI draft, not verified")[:1024]
+    item.ManufacturerModelName = long_string(model.name, header)
+    item.DeviceSerialNumber = serial_number(draft)
+    item.DeviceUID = model.device_uid
+    item.SoftwareVersions = [
+        long_string(part, header)
+        for part in (f"RadDraft {draft.product_version}", f"model {model.version}", model.engine)
+    ]
+    made = made_at(draft, header, profile)
+    item.ContributionDateTime = made.strftime("%Y%m%d%H%M%S%z")
+    item.ContributionDescription = writable(
+        model.statement or "Reading by an AI model, not verified by a person", header
+    )[:_LONG_TEXT_LONGEST]
     return item
 
 
@@ -80,25 +147,3 @@ def _file_meta(dataset: Dataset) -> FileMetaDataset:
     meta.ImplementationClassUID = UID(_IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = _IMPLEMENTATION_VERSION_NAME
     return meta
-
-
-def copy_source(dataset: Dataset, copied: Dataset) -> None:
-    """Put the source's patient and study attributes back as their author wrote them."""
-    for element in copied:
-        dataset.add(element)
-    for keyword in (
-        "PatientName",
-        "PatientID",
-        "PatientBirthDate",
-        "PatientSex",
-        "StudyID",
-        "AccessionNumber",
-    ):
-        if keyword not in dataset:
-            setattr(dataset, keyword, "")
-
-
-def series_description(what: str, draft: Draft, header: Dataset) -> str:
-    """(0008,103E), 64 characters at most: product, content, and what the model says of itself."""
-    warning = ", NOT FOR CLINICAL USE" if "NOT FOR CLINICAL USE" in draft.model.statement else ", unverified"
-    return encodable(f"RadDraft AI {what}{warning}"[:64], header)

@@ -9,8 +9,9 @@ from io import BytesIO
 from pydicom import Dataset
 
 from clinical import Draft, Permanent
+from reporting.presentation_luts import is_grayscale
 from reporting.presentation_state import build_gsps
-from reporting.secondary_capture import build_not_assessed_sc, build_sc
+from reporting.secondary_capture import build_not_read_sc, build_sc
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.source import SourceImage
 from reporting.structured_report import build_sr
@@ -39,31 +40,48 @@ class Artefact:
 def build_faces(
     draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile = DEFAULT_PROFILE
 ) -> tuple[Artefact, ...]:
-    """One SR per Draft, one GSPS and one SC per Reading; the same arguments give the same bytes.
+    """Every DICOM object of a Draft; the same arguments give the same bytes.
 
-    A Draft without Readings has an SR that says why, and an SC of every image that could be displayed.
+    One SR per Draft; one presentation state and one Secondary Capture per Reading, findings or none. A source in
+    colours has no presentation state, which is for grayscale images only. A Draft without Readings has an SR that
+    says why, and a Secondary Capture of every image that could be displayed.
+
+    Parameters
+    ----------
+    sources
+        By SOP Instance UID: the header of every image of the Draft that has a readable one, and displayed pixels of
+        every read image.
 
     Raises
     ------
     Permanent
-        ``source-header-unusable`` if no image of the Draft has a usable header.
+        ``source-header-unusable``, naming the attribute, if a read image or every image of the Draft cannot be
+        referenced; ``displayed-image-missing`` if a read image comes without its displayed pixels.
     """
-    if not any(uid in sources for uid in draft.image_uids):
-        raise Permanent(
-            "source-header-unusable", "no image of the study has a header results could be made of"
-        )
     faces = [_artefact("sr", build_sr(draft, sources, profile))]
-    for number, reading in enumerate(draft.readings, start=1):
+    for reading in draft.readings:
         uid = reading.image.sop_instance_uid
-        faces.append(_artefact("pr", build_gsps(draft, reading, sources[uid], profile), uid))
-        faces.append(_artefact("sc", build_sc(draft, reading, sources[uid], number, profile), uid))
-    if not draft.readings:
-        for number, outcome in enumerate(draft.other_images, start=1):
-            uid = outcome.image.sop_instance_uid
-            source = sources.get(uid)
-            if source is not None and source.displayed is not None:
-                faces.append(_artefact("sc", build_not_assessed_sc(draft, source, number, profile), uid))
-    return tuple(faces)
+        if is_grayscale(sources[uid]):
+            faces.append(_artefact("pr", build_gsps(draft, reading, sources[uid], profile), uid))
+        faces.append(_artefact("sc", build_sc(draft, reading, sources[uid], profile), uid))
+    return tuple(faces) if draft.readings else (*faces, *_pictures_of_unread(draft, sources, profile))
+
+
+def _pictures_of_unread(
+    draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile
+) -> list[Artefact]:
+    pictures = []
+    for number, outcome in enumerate(draft.other_images, start=1):
+        image = outcome.image
+        source = sources.get(image.sop_instance_uid)
+        if source is None or source.displayed is None:
+            continue
+        try:
+            picture = build_not_read_sc(draft, image, source, number, profile)
+        except Permanent:
+            continue  # an image that cannot be referenced; the report says why it was not read
+        pictures.append(_artefact("sc", picture, image.sop_instance_uid))
+    return pictures
 
 
 def _artefact(kind: str, dataset: Dataset, image_uid: str = "") -> Artefact:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,16 @@ class SiteProfile:
         High numbers, so that results sort after the images.
     sc_modality
         Modality of overlays; OT unless a site's hanging protocols need another.
+    banner
+        First line of every picture, presentation state and report text.
+    time_zone
+        IANA name of the zone that dates and times are written in where the source images state no offset of
+        their own (0008,0201); one that states an offset has its results in that offset.
+
+    Raises
+    ------
+    zoneinfo.ZoneInfoNotFoundError
+        If `time_zone` is unknown.
     """
 
     manufacturer: str = "RadDraft"
@@ -25,6 +36,11 @@ class SiteProfile:
     pr_series_number: int = 9002
     sc_series_number: int = 9003
     sc_modality: str = "OT"
+    banner: str = "AI RESULT - NOT VERIFIED"
+    time_zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        ZoneInfo(self.time_zone)
 
 
 DEFAULT_PROFILE = SiteProfile()

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
-from pydicom.charset import python_encoding
-from pydicom.multival import MultiValue
+from pydicom.charset import convert_encodings
+from pydicom.dataelem import DataElement
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.tag import Tag
 
 from imaging import DisplayedImage
 
-# Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1) and what identifies the order; copied as they are.
+# Patient, Patient Study and General Study modules (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2), and what
+# identifies the order; copied as they are.
 PATIENT_AND_STUDY = (
+    "TimezoneOffsetFromUTC",
     "PatientName",
     "PatientID",
     "IssuerOfPatientID",
+    "TypeOfPatientID",
     "IssuerOfPatientIDQualifiersSequence",
-    "OtherPatientIDsSequence",
     "PatientBirthDate",
+    "PatientBirthTime",
     "PatientSex",
+    "OtherPatientIDs",
+    "OtherPatientIDsSequence",
+    "PatientAge",
     "StudyInstanceUID",
     "StudyDate",
     "StudyTime",
@@ -30,10 +38,10 @@ PATIENT_AND_STUDY = (
     "IssuerOfAccessionNumberSequence",
     "ReferringPhysicianName",
     "StudyDescription",
-    "TimezoneOffsetFromUTC",
+    "AdmissionID",
 )
-_REQUESTS = "ReferencedRequestSequence"
-# Attributes highdicom reads from its evidence and refuses to do without (type 2: may be empty).
+REQUESTS = ("ReferencedRequestSequence", "RequestAttributesSequence")
+# Type 2: present in every object, empty where the source does not know. Never invented.
 _TYPE_2 = (
     "PatientName",
     "PatientID",
@@ -56,112 +64,74 @@ class SourceImage:
 
 
 def header_digest(headers: Iterable[Dataset]) -> str:
-    """SHA-256 over everything faces copy from these headers; changes when a demographic does."""
+    """SHA-256 over exactly what faces copy from these headers, in any order; changes when a demographic does."""
     digest = hashlib.sha256()
-    for header in sorted(headers, key=lambda h: str(h.get("SOPInstanceUID", ""))):
-        for keyword in ("SpecificCharacterSet", *PATIENT_AND_STUDY, _REQUESTS):
-            digest.update(f"{keyword}={_shown(header, keyword)}\n".encode("utf-8", "surrogateescape"))
+    for copied in sorted(_encoded(_copied(header, (*PATIENT_AND_STUDY, *REQUESTS))) for header in headers):
+        digest.update(len(copied).to_bytes(8, "big"))
+        digest.update(copied)
     return digest.hexdigest()
 
 
-def _shown(header: Dataset, keyword: str) -> str:
-    try:
-        return str(header.get(keyword, "")) if keyword in header else "-"
-    except Exception:  # a malformed value is part of the header too
-        return "malformed"
-
-
 def copied_attributes(header: Dataset) -> Dataset:
-    """Patient and study attributes of a source, as its author wrote them.
+    """Patient and study attributes of a source, as its author wrote them, with its character set.
 
-    An attribute whose value cannot be read is left empty: it is not invented, and it does not stop the result.
+    An attribute that cannot be read or written again is left empty: it is not invented, and it does not stop the
+    result.
     """
-    copied = Dataset()
-    for keyword in (*PATIENT_AND_STUDY, _REQUESTS):
-        if _shown(header, keyword) not in ("-", "malformed"):
-            copied.add(header[keyword])
+    copied = _copied(header, PATIENT_AND_STUDY)
     for keyword in _TYPE_2:
         if keyword not in copied:
             setattr(copied, keyword, "")
-    charset = header.get("SpecificCharacterSet")
-    if charset:
-        copied.SpecificCharacterSet = charset
     return copied
 
 
-def evidence_of(header: Dataset) -> Dataset:
-    """A stand-in for a source image with everything highdicom wants of its evidence, and no pixels."""
-    evidence = copied_attributes(header)
-    for keyword in (
-        "SOPClassUID",
-        "SOPInstanceUID",
-        "SeriesInstanceUID",
-        "Modality",
-        "Rows",
-        "Columns",
-        "PhotometricInterpretation",
-        "WindowCenter",
-        "WindowWidth",
-        "WindowCenterWidthExplanation",
-        "VOILUTFunction",
-        "VOILUTSequence",
-        "ModalityLUTSequence",
-        "RescaleSlope",
-        "RescaleIntercept",
-        "RescaleType",
-        "Manufacturer",
-        "ManufacturerModelName",
-        "SoftwareVersions",
-        "DeviceSerialNumber",
-        "InstitutionName",
-        "StationName",
-        "BitsStored",
-        "BitsAllocated",
-        "PixelRepresentation",
-        "SamplesPerPixel",
-        "NumberOfFrames",
-        "PatientOrientation",
-    ):
-        if _shown(header, keyword) not in ("-", "malformed"):
-            evidence.add(header[keyword])
-    _drop_unusable_window(evidence)
-    return evidence
+def _copied(header: Dataset, keywords: Iterable[str]) -> Dataset:
+    copied = Dataset()
+    charset = element_of(header, "SpecificCharacterSet")
+    if charset is not None and charset.value:
+        copied.add(charset)
+    for keyword in keywords:
+        element = writable_element(header, keyword)
+        if element is not None:
+            copied.add(element)
+    return copied
 
 
-def _drop_unusable_window(evidence: Dataset) -> None:
-    """A window of no or negative width shows nothing (PS3.3 C.11.2.1.2): such a one is not passed on."""
+def element_of(header: Dataset, keyword: str) -> DataElement | None:
+    """Element of `header`; None where it is absent or its value cannot be read."""
     try:
-        centers, widths = (_numbers(evidence.get(k)) for k in ("WindowCenter", "WindowWidth"))
-        usable = bool(widths) and len(centers) == len(widths) and all(w >= 1 for w in widths)
-        usable = usable and all(math.isfinite(n) for n in (*centers, *widths))
-    except (TypeError, ValueError):
-        usable = False
-    if not usable:
-        for keyword in ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "VOILUTFunction"):
-            if keyword in evidence:
-                delattr(evidence, keyword)
+        return header.get(Tag(keyword))
+    except Exception:  # pydicom raises whatever a malformed value makes it raise
+        return None
 
 
-def _numbers(value: object) -> list[float]:
-    if value is None or value == "":
-        return []
-    return [float(v) for v in value] if isinstance(value, list | MultiValue) else [float(str(value))]
+def writable_element(header: Dataset, keyword: str) -> DataElement | None:
+    """Element of `header` that can be written again as it is; None where there is none."""
+    element = element_of(header, keyword)
+    if element is None:
+        return None
+    probe = Dataset()
+    charset = element_of(header, "SpecificCharacterSet")
+    if charset is not None and charset.value:
+        probe.add(charset)
+    probe.add(element)
+    try:
+        _encoded(probe)
+    except Exception:  # a value of a kind its VR cannot hold
+        return None
+    return element
 
 
-def encodable(text: str, header: Dataset) -> str:
-    """`text` as the source's character set can write it; what it cannot becomes its nearest plain letters."""
-    charset = header.get("SpecificCharacterSet")
-    first = charset if isinstance(charset, str) else (next(iter(charset)) if charset else "")
-    encoding = python_encoding.get(first or "ISO_IR 6", "ascii")
-    for plain in (text, text.translate(_PLAIN)):
-        try:
-            plain.encode(encoding)
-        except (UnicodeEncodeError, LookupError):
-            continue
-        return plain
-    return text.translate(_PLAIN).encode("ascii", "replace").decode("ascii")
+def _encoded(dataset: Dataset) -> bytes:
+    """Explicit VR Little Endian bytes."""
+    charset = dataset.get("SpecificCharacterSet") or "ISO_IR 6"
+    out = DicomBytesIO()
+    out.is_little_endian, out.is_implicit_VR = True, False
+    write_dataset(out, dataset, convert_encodings(charset))
+    return out.getvalue()
 
 
-_PLAIN = str.maketrans(
-    {"≥": ">=", "≤": "<=", "–": "-", "—": "-", "“": '"', "”": '"', "’": "'", "°": " degrees"}
-)
+def text_of(header: Dataset, keyword: str) -> str:
+    """Value as text without padding; empty where it is absent, empty or unreadable."""
+    element = element_of(header, keyword)
+    return "" if element is None or element.value is None else str(element.value).strip()

@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
-from clinical import CheckStatus, Draft, DraftOutcome, Finding, Reading, Sentence
+from clinical import CheckResult, CheckStatus, Draft, DraftOutcome, Finding, Laterality, Score, Sentence
 
-NOT_VERIFIED = "AI RESULT - NOT VERIFIED"
 DRAFT_TITLE = "AI DRAFT - NOT REVIEWED BY A RADIOLOGIST"
-
-_OUTCOMES = {
-    DraftOutcome.FINDINGS: "Findings were called present.",
-    DraftOutcome.NO_FINDINGS: "No finding was called present.",
-    DraftOutcome.NOT_ASSESSED: "Not assessed.",
-    DraftOutcome.FAILED: "The reading failed.",
-}
+SCORES_NOTE = "Scores are the model's own and uncalibrated: no probabilities of disease."
+NO_FINDING = "No finding called present."
+_CONCERNS = (CheckStatus.WARN, CheckStatus.FAIL)
 
 
 def outcome_sentence(draft: Draft) -> str:
-    """The outcome in words, with its reasons where it was not assessed or failed."""
-    text = _OUTCOMES[draft.outcome]
-    if draft.reasons:
-        reasons = "; ".join(dict.fromkeys(reason.reason for reason in draft.reasons))
-        start = (
-            "Not assessed because" if draft.outcome is DraftOutcome.NOT_ASSESSED else "The reading failed:"
-        )
-        text = f"{start} {reasons}."
-    return text
+    """The outcome in words, with its reasons where nothing was assessed or the reading failed."""
+    if draft.outcome is DraftOutcome.FINDINGS:
+        labels = dict.fromkeys(finding.label.name for r in draft.readings for finding in r.present)
+        return f"Called present: {', '.join(labels)}." if labels else "Findings were called present."
+    if draft.outcome is DraftOutcome.NO_FINDINGS:
+        return NO_FINDING
+    start = (
+        "Not assessed because" if draft.outcome is DraftOutcome.NOT_ASSESSED else "The reading failed because"
+    )
+    reasons = "; ".join(dict.fromkeys(entry.reason.strip().rstrip(".") for entry in draft.reasons))
+    return f"{start} {reasons or 'no reason was recorded'}."
+
+
+def side_and_name(finding: Finding) -> str:
+    """Label and side, with the site where it says more: "Lung Opacity, right (Lower zone of lung)"."""
+    if finding.laterality is Laterality.UNSPECIFIED and finding.site is not None:
+        return f"{finding.label.name} ({finding.site.name})"
+    return finding.description
 
 
 def finding_line(finding: Finding) -> str:
-    """One finding as "AI: Pleural Effusion, right (score 0.87)"."""
-    score = f" (score {finding.score.raw:.2f})" if finding.score else ""
+    """One finding as "AI: Pleural Effusion, right (0.87)"; the number is the label's raw score."""
+    score = f" ({finding.score.raw:.2f})" if finding.score is not None else ""
     return f"AI: {finding.description}{score}"
+
+
+def legend_line(finding: Finding) -> str:
+    """One finding as pictures list it: "Pleural Effusion, right  score 0.87"."""
+    score = f"  score {finding.score.raw:.2f}" if finding.score is not None else ""
+    return f"{side_and_name(finding)}{score}{'' if finding.boxes else '  (no box)'}"
+
+
+def score_words(score: Score) -> str:
+    """Score, operating point and calibration in words."""
+    parts = [f"raw score {score.raw:.4f}"]
+    if score.operating_point is not None:
+        parts.append(f"called present from {score.operating_point:.4f}")
+    else:
+        parts.append("no operating point")
+    if score.calibrated is not None:
+        parts.append(
+            f"calibrated {score.calibrated:.4f} by {score.calibration_id or 'an unnamed calibration'}"
+        )
+    else:
+        parts.append("uncalibrated")
+    return ", ".join(parts)
+
+
+def check_words(check: CheckResult) -> str:
+    """One check as "Check laterality-text-vs-box (version 1): warn. Text says left, box lies right"."""
+    return f"Check {check.name} (version {check.version}): {check.status.value}. {check.evidence}".rstrip(
+        ". "
+    )
 
 
 def is_withheld(sentence: Sentence) -> bool:
@@ -39,7 +72,7 @@ def is_withheld(sentence: Sentence) -> bool:
 
 
 def sentence_line(sentence: Sentence) -> str:
-    """A sentence as it may be shown: withheld, marked, or as it is."""
+    """A sentence as it may be shown: as it is, marked, or withheld."""
     if is_withheld(sentence):
         names = ", ".join(c.name for c in sentence.checks if c.status is CheckStatus.FAIL)
         return f"[a sentence is withheld by a failed check: {names}]"
@@ -47,50 +80,6 @@ def sentence_line(sentence: Sentence) -> str:
     return f"{sentence.text} [check: {'; '.join(warnings)}]" if warnings else sentence.text
 
 
-def report_text(draft: Draft) -> str:
-    """The draft as plain text: banner, outcome, findings, sentences, what was not assessed, provenance."""
-    lines = [DRAFT_TITLE]
-    if draft.model.statement:
-        lines.append(draft.model.statement)
-    lines += ["", outcome_sentence(draft)]
-    for number, reading in enumerate(draft.readings, start=1):
-        lines += ["", f"IMAGE {number}{_view(reading)}", *_reading_lines(reading)]
-    for outcome in draft.other_images:
-        lines += ["", f"Another image was not read ({outcome.state}): {outcome.reason}"]
-    model = draft.model
-    lines += [
-        "",
-        f"Draft version {draft.version}, {draft.completed_at_utc:%Y-%m-%d %H:%M:%S} UTC",
-        f"RadDraft {draft.product_version}",
-        f"Model {model.name} {model.version}, weights {model.weights_sha256[:16]}, {model.engine}",
-        f"Prompts {model.prompts_sha256[:16]}, configuration {draft.configuration_sha256[:16]}",
-        "Scores are the model's own, uncalibrated, and no probabilities of disease. No earlier image was compared.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _view(reading: Reading) -> str:
-    return f" ({reading.image.view_position})" if reading.image.view_position else ""
-
-
-def _reading_lines(reading: Reading) -> list[str]:
-    lines = ["FINDINGS:"]
-    lines += [sentence_line(sentence) for sentence in reading.sentences] or ["(no text)"]
-    lines.append("CALLED PRESENT:")
-    for number, finding in enumerate(reading.present, start=1):
-        places = "; ".join(
-            f"box x {b.box_px.x0:.0f}-{b.box_px.x1:.0f} y {b.box_px.y0:.0f}-{b.box_px.y1:.0f}"
-            for b in finding.boxes
-        )
-        lines.append(f"[{number}] {finding_line(finding)}{f', {places}' if places else ', no box'}")
-    if not reading.present:
-        lines.append("none")
-    unsure = [f.label.name for f in reading.findings if f.presence.value == "indeterminate"]
-    if unsure:
-        lines.append(f"INDETERMINATE: {', '.join(unsure)}")
-    lines += [f"NOT ASSESSED: {entry.subject} ({entry.reason})" for entry in reading.not_assessed]
-    lines += [f"CHECK {c.status.value}: {c.evidence}" for c in reading.checks if c.status in _CONCERNS]
-    return lines
-
-
-_CONCERNS = (CheckStatus.WARN, CheckStatus.FAIL)
+def concerns(checks: tuple[CheckResult, ...]) -> list[CheckResult]:
+    """Checks a reader has to see."""
+    return [check for check in checks if check.status in _CONCERNS]
