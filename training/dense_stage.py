@@ -15,7 +15,7 @@ from training.architecture import build_model, normalised, tile_features
 from training.dense import DenseHead, dense_loss, dense_scores
 from training.images import exposed, load_images, load_tables
 from training.log import TrainingLog
-from training.optimiser import build_optimiser
+from training.optimiser import Pair, build_optimiser
 from training.parallel import agreed, average_gradients
 from training.phantoms.collection import read_collection
 from training.recipe import Recipe
@@ -46,7 +46,7 @@ def train_dense(
         chosen = rng.integers(0, len(images), size)
         pixels = normalised(exposed(images[chosen], rng))
         loss = dense_loss(head, tile_features(model, pixels), torch.from_numpy(tables[chosen]))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         progress = step / steps if steps else elapsed / limit_s
         _update(named, optimiser, progress, step)
         step += 1
@@ -71,11 +71,11 @@ def trained_parameters(
     return named + [(f"dense.{name}", p) for name, p in head.named_parameters()]
 
 
-def _update(named: list[tuple[str, nn.Parameter]], optimiser: object, progress: float, step: int) -> None:
+def _update(named: list[tuple[str, nn.Parameter]], optimiser: Pair, progress: float, step: int) -> None:
     parameters = [parameter for _, parameter in named]
     average_gradients(parameters)
     nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimiser.step(rate_factor(progress, step))  # type: ignore[attr-defined]
+    optimiser.step(rate_factor(progress, step))
     for parameter in parameters:
         parameter.grad = None
 
@@ -94,7 +94,7 @@ def score_dense(
     entries = [entry for entry, _ in zip(read_collection(held_out), range(_SCORED_IMAGES), strict=False)]
     images = load_images(held_out, [entry.image for entry in entries], recipe.model.image_size_px)
     pixels: Tensor = normalised(torch.from_numpy(images).float() / 255)
-    features = torch.cat([tile_features(model, part) for part in pixels.split(50)])
+    features = torch.cat([tile_features(model, part) for part in torch.split(pixels, 50)])
     return dense_scores(head, features, torch.from_numpy(load_tables(entries)))
 
 

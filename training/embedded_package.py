@@ -5,10 +5,12 @@ A task below its floor is switched off in the manifest with that reason, so that
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from inference.manifest import MANIFEST_FILE
 from training.evaluation.operating_points import fit_operating_points
 from training.evaluation.raw_scores import phantom_scores
 from training.evaluation.suite import FIRST_UNSEEN_SEED, LABELS
@@ -42,7 +44,7 @@ def package_embedded(
     out: Path,
     *,
     count: int = 500,
-    fitting: int = 300,
+    fitting: int = 200,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -63,8 +65,15 @@ def package_embedded(
     points = {
         label: round(point.threshold, 4) for label, point in fit_operating_points(scores, truth).items()
     }
-    export_onnx(checkpoint, out, description=describe(result, points))
+    complete_manifest(out, describe(result, points))
     return result
+
+
+def complete_manifest(package: Path, description: dict[str, Any]) -> None:
+    """Renew what the manifest says of the model; the files and their digests stay as they are."""
+    path = package / MANIFEST_FILE
+    manifest = {**json.loads(path.read_text(encoding="utf-8")), **description}
+    path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def describe(result: dict[str, Any] | None, operating_points: dict[str, float]) -> dict[str, Any]:

@@ -7,14 +7,13 @@ import itertools
 from pathlib import Path
 
 from training.dense_stage import train_dense
-from training.instruction_stage import MODEL_FOLDER, train_instructions
+from training.instruction_stage import MODEL_FOLDER, TOKENIZER_FOLDER, begin_from, train_instructions
 from training.instructions import read_rows
 from training.parallel import run_parallel
 from training.recipe import Recipe, read_recipe
 from training.tokenizer import train_tokenizer
 
 EMBEDDED_RECIPE = Path(__file__).with_name("recipes") / "embedded.toml"
-TOKENIZER_FOLDER = "tokenizer"
 _TOKENIZER_ROWS = 60_000
 _CHAT_WORDS = ("user\n", "assistant\n")
 
@@ -24,20 +23,25 @@ def train_model(
     out: Path,
     recipe_file: Path | None = None,
     *,
+    start: Path | None = None,
     held_out: Path | None = None,
     minutes: float | None = None,
     steps: int | None = None,
 ) -> Path:
     """Train on a folder of instruction data; returns the checkpoint folder `out/model`.
 
+    `start` is the output folder of an earlier run: stage B goes on from there, and stage A is left out.
     `minutes` shares the wall time between the stages as the recipe does; `steps` ends each stage after so many.
     """
     recipe = read_recipe(recipe_file or EMBEDDED_RECIPE)
     if minutes is not None:
         recipe = within(recipe, minutes)
     out.mkdir(parents=True, exist_ok=True)
-    train_tokenizer(_texts(data), recipe.model.vocabulary).save_pretrained(out / TOKENIZER_FOLDER)
-    run_parallel(train_dense, recipe.processes, recipe, data, held_out, out, steps or 0)
+    if start is None:
+        train_tokenizer(_texts(data), recipe.model.vocabulary).save_pretrained(out / TOKENIZER_FOLDER)
+        run_parallel(train_dense, recipe.processes, recipe, data, held_out, out, steps or 0)
+    else:
+        begin_from(start, out)
     run_parallel(train_instructions, recipe.processes, recipe, data, out / TOKENIZER_FOLDER, out, steps or 0)
     return out / MODEL_FOLDER
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from training.recipe import Recipe
 from training.tokens import SPECIALS
 
 MODEL_FOLDER = "model"
+TOKENIZER_FOLDER = "tokenizer"
+HEAD_FILE = "head.pt"
 _SAVE_EVERY_S = 180.0
 
 
@@ -58,7 +61,7 @@ def train_instructions(
         features = tile_features(model, normalised(exposed(images[chosen], rng)))
         loss, plain, right = instruction_loss(model, prefix_cache(model, features, writer.prefix), blocks)
         dense = dense_loss(head, features, torch.from_numpy(tables[chosen]))
-        (loss + stage.dense_weight * dense).backward()  # type: ignore[no-untyped-call]
+        (loss + stage.dense_weight * dense).backward()
         average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step(rate_factor(step / steps if steps else elapsed / limit_s, step))
@@ -72,24 +75,32 @@ def train_instructions(
         if rank == 0 and elapsed - saved > _SAVE_EVERY_S:
             saved = elapsed
             save_checkpoint(model, tokenizer, recipe, out / MODEL_FOLDER)
-            torch.save(head.state_dict(), out / "head.pt")
+            torch.save(head.state_dict(), out / HEAD_FILE)
     if rank == 0:
         save_checkpoint(model, tokenizer, recipe, out / MODEL_FOLDER)
-        torch.save(head.state_dict(), out / "head.pt")
+        torch.save(head.state_dict(), out / HEAD_FILE)
 
 
-def _visits(count: int, rank: int, processes: int, seed: int):  # type: ignore[no-untyped-def]
+def _visits(count: int, rank: int, processes: int, seed: int) -> Iterator[int]:
     """Image numbers for one process: every image once per round, in a new order each round."""
     rounds = 0
     while True:
         order = np.random.default_rng([seed, rounds]).permutation(count)
-        yield from order[rank::processes]
+        yield from order[rank::processes].tolist()
         rounds += 1
+
+
+def begin_from(trained: Path, out: Path) -> None:
+    """Let stage B of `out` begin where another run's ended: its weights, dense head and tokenizer."""
+    model = LlavaOnevisionForConditionalGeneration.from_pretrained(trained / MODEL_FOLDER)
+    head = torch.load(trained / HEAD_FILE, weights_only=True)
+    torch.save({"model": model.state_dict(), "head": head}, out / CHECKPOINT)
+    PreTrainedTokenizerFast.from_pretrained(trained / MODEL_FOLDER).save_pretrained(out / TOKENIZER_FOLDER)
 
 
 def block_writer(tokenizer: PreTrainedTokenizerFast) -> BlockWriter:
     """Writer that uses a checkpoint's tokenizer."""
-    pieces = [tokenizer.decode([index]) for index in range(len(tokenizer))]
+    pieces = [str(tokenizer.decode([index])) for index in range(len(tokenizer))]
     return BlockWriter(lambda text: tokenizer.encode(text, add_special_tokens=False), pieces)
 
 
@@ -104,7 +115,7 @@ def rows_by_image(data: Path, names: list[str]) -> list[list[Row]]:
 def _restore(
     recipe: Recipe, tokenizer: PreTrainedTokenizerFast, dense: Path
 ) -> tuple[LlavaOnevisionForConditionalGeneration, DenseHead]:
-    ids = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in SPECIALS}
+    ids = {token: tokenizer.get_vocab()[token] for token in SPECIALS}
     model, head = build_model(recipe.model, ids), DenseHead(recipe.model.language_width)
     state = torch.load(dense, weights_only=True)
     model.load_state_dict(state["model"])

@@ -6,10 +6,13 @@ what one sample per block would compute, because attention is causal.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import DynamicCache, LlavaOnevisionForConditionalGeneration
+from transformers.cache_utils import DynamicLayer
 
 from training.architecture import packed_prefix
 from training.blocks import Block
@@ -33,7 +36,10 @@ def selected(cache: DynamicCache, rows: Tensor) -> DynamicCache:
     """A cache that holds the given batch rows, differentiable."""
     chosen = DynamicCache()
     for index, layer in enumerate(cache.layers):
-        chosen.update(layer.keys.index_select(0, rows), layer.values.index_select(0, rows), index)
+        keys, values = cast(DynamicLayer, layer).keys, cast(DynamicLayer, layer).values
+        if keys is None or values is None:
+            raise ValueError("the prefix has not been run")
+        chosen.update(keys.index_select(0, rows), values.index_select(0, rows), index)
     return chosen
 
 

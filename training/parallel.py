@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, multiprocessing, nn
+from torch import Tensor, distributed, nn
+from torch.multiprocessing.spawn import spawn
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
@@ -19,7 +20,7 @@ def average_gradients(parameters: list[nn.Parameter]) -> None:
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= distributed.get_world_size()
-    pieces: tuple[Tensor, ...] = flat.split([gradient.numel() for gradient in gradients])
+    pieces: tuple[Tensor, ...] = torch.split(flat, [g.numel() for g in gradients])
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.grad = piece.view_as(parameter)
 
@@ -40,7 +41,7 @@ def run_parallel(work: Callable[..., None], processes: int, *arguments: Any) -> 
         return
     with tempfile.TemporaryDirectory() as folder:
         meeting = str(Path(folder) / "meeting")
-        multiprocessing.spawn(_enter, (processes, meeting, work, arguments), nprocs=processes)
+        spawn(_enter, (processes, meeting, work, arguments), nprocs=processes)
 
 
 def _enter(

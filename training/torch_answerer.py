@@ -25,9 +25,10 @@ class TorchAnswerer:
     """Greedy answers of a checkpoint; all questions about an image are decoded together."""
 
     def __init__(self, folder: Path) -> None:
-        self._model = LlavaOnevisionForConditionalGeneration.from_pretrained(folder).eval()
+        self._model = LlavaOnevisionForConditionalGeneration.from_pretrained(folder)
+        self._model.train(False)
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        self._size_px = int(self._model.config.vision_config.image_size)
+        self._size_px = int(self._model.model.vision_tower.config.image_size)
         self._end = int(self._tokenizer.convert_tokens_to_ids(END_OF_TURN))
 
     @torch.no_grad()

@@ -82,6 +82,10 @@ def finetune(
         Path | None,
         typer.Option("--config", exists=True, help="Recipe (TOML); default: the embedded model's."),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Earlier --out folder: go on from there."),
+    ] = None,
     held_out: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Phantoms to score stage A on.")
     ] = None,
@@ -92,7 +96,7 @@ def finetune(
     from training.finetune import train_model
 
     typer.echo(
-        f"checkpoint in {train_model(data, out, recipe, held_out=held_out, minutes=minutes, steps=steps)}"
+        f"checkpoint in {train_model(data, out, recipe, start=start, held_out=held_out, minutes=minutes, steps=steps)}"
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
+    UID,
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
@@ -45,7 +46,7 @@ class Storage(StrEnum):
     CR = "cr"
 
     @property
-    def sop_class_uid(self) -> str:
+    def sop_class_uid(self) -> UID:
         """Storage SOP Class UID."""
         return {
             Storage.DX_PRESENTATION: DigitalXRayImageStorageForPresentation,
@@ -101,7 +102,7 @@ def write_phantom(path: Path, seed: int, variant: Variant, size_px: int = 1024) 
     return truth
 
 
-def _patient_and_study(dataset: Dataset, seed: int, uids: list[str]) -> None:
+def _patient_and_study(dataset: Dataset, seed: int, uids: list[UID]) -> None:
     taken = _FIRST_DAY + datetime.timedelta(minutes=7 * (seed % 100_000))
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientName = f"PHANTOM^{seed:03d}"
@@ -120,7 +121,7 @@ def _patient_and_study(dataset: Dataset, seed: int, uids: list[str]) -> None:
         setattr(dataset, f"{kind}Time", taken.strftime("%H%M%S"))
 
 
-def _series_and_equipment(dataset: Dataset, seed: int, variant: Variant, uids: list[str]) -> None:
+def _series_and_equipment(dataset: Dataset, seed: int, variant: Variant, uids: list[UID]) -> None:
     dataset.SOPClassUID = variant.storage.sop_class_uid
     dataset.Modality = "CR" if variant.storage is Storage.CR else "DX"
     dataset.SeriesNumber, dataset.InstanceNumber, dataset.AcquisitionNumber = 1, 1, 1

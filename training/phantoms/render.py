@@ -7,6 +7,7 @@ ramps, polynomials and one periodic function: no exponentials, so that a 160 px 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from scipy import ndimage
 from training.phantoms.scene import LEFT, RIGHT, UPPER, Anatomy, Kind, Lesion, Scene
 
 Array = NDArray[np.float32]
+Real = NDArray[np.floating[Any]]
 
 ANALYSIS_SIZE_PX = 160
 _NOISE_SIZE_PX = 160
@@ -43,16 +45,18 @@ def grid_of(scene: Scene, size_px: int) -> Grid:
     return Grid(x, y, np.abs(x - np.float32(0.5)), float(0.6 / size_px + 0.002) / pose.zoom)
 
 
-def _inside(distance: Array, soft: float) -> Array:
+def _inside(distance: Real, soft: float) -> Array:
     """Soft step: 1 where `distance` > 0, 0 where < 0, linear over one edge width."""
-    return np.clip(distance * np.float32(1 / soft) + np.float32(0.5), 0, 1)
+    step: Array = np.clip(distance * np.float32(1 / soft) + np.float32(0.5), 0, 1).astype(np.float32)
+    return step
 
 
 def _texture(seed: int, grid: Grid, cells: int, stream: int) -> Array:
     """Smooth noise fixed to the scene (mean 0, about +-1), the same at every size."""
     coarse = np.random.default_rng([seed, stream]).standard_normal((cells, cells)).astype(np.float32)
     at = np.stack([grid.y, grid.x]) * np.float32(cells - 1)
-    return ndimage.map_coordinates(coarse, at, order=1, mode="mirror")
+    texture: Array = ndimage.map_coordinates(coarse, at, order=1, mode="mirror")
+    return texture
 
 
 def anatomy_masks(scene: Scene, grid: Grid) -> dict[str, Array]:
@@ -220,7 +224,7 @@ def image_of(scene: Scene, grid: Grid, anatomy: dict[str, Array], lesions: list[
     image += lungs * (0.24 + (vessels + 0.05) * free - 0.03 - image)
     for lesion, mask in zip(scene.lesions, lesions, strict=True):
         image = _draw_lung_lesion(scene, lesion, grid, image, mask)
-    image += _ribs(a, grid) * (0.4 + 0.6 * lungs)
+    image = image + _ribs(a, grid) * (0.4 + 0.6 * lungs)
     image += 0.13 * (anatomy["right clavicle"] + anatomy["left clavicle"])
     image += anatomy["mediastinum"] * (0.80 - image) * 0.85
     image += anatomy["spine"] * (0.05 + 0.03 * _vertebrae(grid))
@@ -229,22 +233,29 @@ def image_of(scene: Scene, grid: Grid, anatomy: dict[str, Array], lesions: list[
     for lesion in scene.of_kind(Kind.SUPPORT_DEVICES):
         housing, line = device_parts(scene, lesion, grid)
         image += np.maximum(housing, 0.8 * line) * (0.98 - image)
-    return image.astype(np.float32)
+    drawn: Array = image.astype(np.float32)
+    return drawn
 
 
-def _draw_lung_lesion(scene: Scene, lesion: Lesion, grid: Grid, image: Array, mask: Array) -> Array:
-    if lesion.kind is Kind.LUNG_LESION:
-        return image + mask * (0.70 - image) * 0.85
-    if lesion.kind is Kind.CONSOLIDATION:
-        return image + mask * (0.52 + 0.06 * _texture(scene.seed, grid, 40, 4) - image) * 0.7
-    if lesion.kind is Kind.ATELECTASIS:
-        return image + mask * (0.56 - image) * 0.85
-    if lesion.kind is Kind.PLEURAL_EFFUSION:
-        return image + mask * (0.74 - image) * 0.95
-    if lesion.kind is Kind.PNEUMOTHORAX:
-        line = np.clip(1 - np.abs(mask - 0.5) * 2, 0, 1)
-        return image - 0.09 * mask + 0.22 * line
-    return image
+# Grey a lesion tends to, and how much of what lies under it is covered.
+_DENSITIES = {
+    Kind.LUNG_LESION: (0.70, 0.85),
+    Kind.CONSOLIDATION: (0.52, 0.70),
+    Kind.ATELECTASIS: (0.56, 0.85),
+    Kind.PLEURAL_EFFUSION: (0.74, 0.95),
+}
+
+
+def _draw_lung_lesion(scene: Scene, lesion: Lesion, grid: Grid, image: Real, mask: Array) -> Real:
+    drawn: Real = image
+    if lesion.kind in _DENSITIES:
+        gray, opacity = _DENSITIES[lesion.kind]
+        mottle = 0.06 * _texture(scene.seed, grid, 40, 4) if lesion.kind is Kind.CONSOLIDATION else 0.0
+        drawn = image + mask * (gray + mottle - image) * opacity
+    elif lesion.kind is Kind.PNEUMOTHORAX:
+        pleura = np.clip(1 - np.abs(mask - 0.5) * 2, 0, 1)
+        drawn = image - 0.09 * mask + 0.22 * pleura
+    return drawn
 
 
 def _ribs(a: Anatomy, grid: Grid) -> Array:
@@ -259,7 +270,8 @@ def _ribs(a: Anatomy, grid: Grid) -> Array:
 
 def _vertebrae(grid: Grid) -> Array:
     ripple = np.abs(((grid.y / 0.062) % 1) - 0.5) * 4 - 1
-    return np.clip(ripple, -1, 0.5).astype(np.float32)
+    clipped: Array = np.clip(ripple, -1, 0.5).astype(np.float32)
+    return clipped
 
 
 def expose(scene: Scene, image: Array) -> Array:

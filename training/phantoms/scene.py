@@ -114,10 +114,10 @@ def compose(seed: int) -> Scene:
     anatomy = _draw_anatomy(rng, enlarged=Kind.CARDIOMEGALY in kinds)
     lesions = _place(rng, anatomy, kinds)
     pose = Pose(
-        zoom=rng.uniform(0.78, 1.12),
-        shift_x=rng.uniform(-0.07, 0.07),
-        shift_y=rng.uniform(-0.07, 0.07),
-        rotation_rad=float(np.deg2rad(rng.uniform(-7, 7))),
+        zoom=rng.uniform(0.74, 1.14),
+        shift_x=rng.uniform(-0.10, 0.10),
+        shift_y=rng.uniform(-0.10, 0.10),
+        rotation_rad=float(np.deg2rad(rng.uniform(-8, 8))),
     )
     return Scene(seed, pose, anatomy, lesions, _draw_exposure(rng))
 
