@@ -22,8 +22,8 @@ _LONG_HEADER_BYTES = 12
 _LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
-# The largest enhanced multi-frame headers have some 100 000 elements before the UIDs' group ends; an attack has more.
-_HEADERS_MAX = 1_000_000
+# Objects that refer to thousands of images have some 20 000 elements before the UIDs' group ends; an attack has more.
+_HEADERS_MAX = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def walk_headers(dataset: bytes, encoding: Encoding) -> Iterator[Element]:
     Raises
     ------
     Quarantine
-        ``header-malformed`` where delimiters do not match, ``header-too-large`` beyond a million elements.
+        ``header-malformed`` where delimiters do not match, ``header-too-large`` beyond 200 000 elements.
     """
     # Open sequences and, at odd depths, open items: only those of undefined length need to be walked through.
     depth = 0

@@ -1,0 +1,76 @@
+"""A listener on a free loopback port with a spool and a ledger on disk, and where the real DICOM files are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicom_node import Ledger, Listener, ListenerSettings, Peer, PosixSpool, Spool
+from tests.dicom_node.sqlite_ledger import SqliteLedger
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A running listener and what it writes to."""
+
+    listener: Listener
+    folder: Path
+    spool: PosixSpool
+    ledger: SqliteLedger
+
+    @property
+    def peer(self) -> Peer:
+        return Peer("RADDRAFT", "127.0.0.1", self.listener.port)
+
+    def files(self) -> list[Path]:
+        """Every file in the spool, unfinished ones included."""
+        return [path for path in self.folder.rglob("*") if path.is_file()]
+
+    def nothing_left(self) -> bool:
+        """Whether there is neither a file nor a row."""
+        return not self.files() and not self.ledger.objects() and not self.ledger.receipts()
+
+
+StartNode = Callable[..., Node]
+
+
+@pytest.fixture
+def start_node(tmp_path: Path) -> Iterator[StartNode]:
+    """Start a listener; `spool` and `ledger` replace the ones it writes to, the rest are settings."""
+    folder = tmp_path / "spool"
+    real_spool, real_ledger = PosixSpool(folder), SqliteLedger(tmp_path / "ledger.sqlite")
+    started: list[Listener] = []
+
+    def start(*, spool: Spool | None = None, ledger: Ledger | None = None, **settings: Any) -> Node:
+        chosen = ListenerSettings(**{"port": 0, "drain_s": 1.0, **settings})
+        listener = Listener(chosen, spool or real_spool, ledger or real_ledger)
+        listener.start()
+        started.append(listener)
+        return Node(listener, folder, real_spool, real_ledger)
+
+    yield start
+    for listener in started:
+        listener.stop()
+
+
+@pytest.fixture
+def node(start_node: StartNode) -> Node:
+    """A listener with the default settings."""
+    return start_node()
+
+
+@pytest.fixture(scope="session")
+def real_files() -> Path:
+    """Folder of real DICOM files: RADDRAFT_TEST_DATA, or ``shared/data`` beside the repository."""
+    stated = os.environ.get("RADDRAFT_TEST_DATA")
+    folder = Path(stated) if stated else _REPOSITORY.parent / "shared" / "data"
+    if not (folder / "cxr").is_dir():
+        pytest.skip("no real DICOM files: set RADDRAFT_TEST_DATA to their folder")
+    return folder
