@@ -48,8 +48,8 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.cpu: EXTRAS := cpu
-$(VENV)/.dev: EXTRAS := cpu,dev
-$(VENV)/.training: EXTRAS := cpu,dev,training
+$(VENV)/.dev: EXTRAS := cpu,dev,postgres
+$(VENV)/.training: EXTRAS := cpu,dev,postgres,training
 
 $(VENV)/.cpu $(VENV)/.dev $(VENV)/.training: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing raddraft with $(EXTRAS) into $(VENV) (once; one to two minutes)"
