@@ -59,13 +59,13 @@ def display(stored: NDArray[np.generic], facts: DisplayFacts) -> DisplayedImage:
     if not shown.any():
         padded = np.zeros_like(padded)
         shown = histogram.counts > 0
-    grey, steps = _grey(histogram, shown, facts)
+    grey, steps, linear_range = _grey(histogram, shown, facts)
     if facts.inverted:
         grey = 1.0 - grey
         steps = (*steps, "inverted")
     grey = np.where(padded, 0.0, grey)
     table = np.floor(np.clip(grey, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-    return DisplayedImage(table[histogram.index], steps)
+    return DisplayedImage(table[histogram.index], steps, linear_range)
 
 
 def _histogram(stored: NDArray[np.generic]) -> _Histogram:
@@ -102,21 +102,26 @@ def _padded(values: NDArray[np.float64], facts: DisplayFacts) -> NDArray[np.bool
 
 def _grey(
     histogram: _Histogram, shown: NDArray[np.bool_], facts: DisplayFacts
-) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+) -> tuple[NDArray[np.float64], tuple[str, ...], tuple[float, float] | None]:
     values, steps = _modality(histogram.values, facts)
     weights = np.where(shown, histogram.counts, 0)
     if facts.voi_lut is not None:
         grey = _unit(facts.voi_lut.apply(values), facts.voi_lut.entries)
         if grey is not None and not _clips(grey, weights):
-            return grey, (*steps, "voi-lut")
+            return grey, (*steps, "voi-lut"), None
     if facts.window is not None:
         grey = facts.window.apply(values)
         if not _clips(grey, weights):
-            return grey, (*steps, f"window-{facts.window.function.value.lower().replace('_', '-')}")
+            return grey, (*steps, f"window-{facts.window.function.value.lower().replace('_', '-')}"), None
     if facts.logarithmic:
         values = np.log1p(np.maximum(values - values[shown].min(), 0.0))
         steps = (*steps, "logarithm")
-    return _robust(values, shown, weights), (*steps, "robust-range")
+    lowest, highest = _robust_range(values, shown, weights)
+    steps = (*steps, "robust-range")
+    if highest <= lowest:
+        return np.zeros_like(values), steps, None
+    grey = np.clip((values - lowest) / (highest - lowest), 0.0, 1.0)
+    return grey, steps, None if facts.logarithmic else (lowest, highest)
 
 
 def _modality(
@@ -140,9 +145,9 @@ def _clips(grey: NDArray[np.float64], weights: NDArray[np.int64]) -> bool:
     return clipped > _USELESS_SHARE * int(weights.sum())
 
 
-def _robust(
+def _robust_range(
     values: NDArray[np.float64], shown: NDArray[np.bool_], weights: NDArray[np.int64]
-) -> NDArray[np.float64]:
+) -> tuple[float, float]:
     order = np.argsort(values[shown], kind="stable")
     ordered, cumulative = values[shown][order], np.cumsum(weights[shown][order])
     lowest, highest = (
@@ -153,6 +158,4 @@ def _robust(
     )
     if highest <= lowest:
         lowest, highest = float(ordered[0]), float(ordered[-1])
-    if highest <= lowest:
-        return np.zeros_like(values)
-    return np.clip((values - lowest) / (highest - lowest), 0.0, 1.0)
+    return lowest, highest

@@ -19,6 +19,9 @@ class DisplayedImage:
     steps
         The transformations applied, in order, e.g. ``("rescale", "window-linear", "inverted")``; kept so that
         a result says how its picture was made.
+    linear_range
+        Values after the modality transformation that are shown black and white (before an inversion), where the
+        range was found from the pixels; None where the header's own window or table was used.
 
     Raises
     ------
@@ -28,6 +31,7 @@ class DisplayedImage:
 
     pixels: NDArray[np.uint8]
     steps: tuple[str, ...] = ()
+    linear_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 2 or self.pixels.size == 0:
