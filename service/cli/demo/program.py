@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -105,7 +106,7 @@ class Demonstration:
         try:
             sent = self._prepare(studies, count, seed)
             node_port, http_port = _free_port(), _free_port()
-            config = self._write_config(node_port, http_port)
+            config = self._write_config(node_port, http_port, _issuers(sent))
             service = self._start_service(config, http_port)
             self._send(sent, node_port)
             returns = self._collect(sent, timeout_s)
@@ -142,8 +143,10 @@ class Demonstration:
             raise Permanent("no-dicom", f"{studies} holds no DICOM file")
         return sent
 
-    def _write_config(self, node_port: int, http_port: int) -> Path:
+    def _write_config(self, node_port: int, http_port: int, issuers: set[str]) -> Path:
         config = self._work / "demo.toml"
+        # JSON strings are TOML strings too. Every issuer of the files sent is mapped, as a site would map its own.
+        mapped = ", ".join(f"{json.dumps(issuer)} = {json.dumps(_PATIENT_SYSTEM)}" for issuer in sorted(issuers))
         config.write_text(
             f"""
 data_dir = "{self._work / "data"}"
@@ -168,11 +171,13 @@ name = "ehr"
 type = "fhir"
 base_url = "{self._ehr.base_url}"
 default_patient_system = "{_PATIENT_SYSTEM}"
+issuers = {{ {mapped} }}
 [[destinations]]
 name = "archive"
 type = "folder"
 path = "{(self._out / "results").resolve()}"
 default_patient_system = "{_PATIENT_SYSTEM}"
+issuers = {{ {mapped} }}
 """,
             encoding="utf-8",
         )
@@ -282,6 +287,12 @@ default_patient_system = "{_PATIENT_SYSTEM}"
 
     def _say(self, text: str) -> None:
         self._errors.print(text, style="dim", markup=False)
+
+
+def _issuers(sent: dict[str, _SentStudy]) -> set[str]:
+    """Issuer of Patient ID (0010,0021) of every file, where it names one."""
+    headers = [read_header(path) for study in sent.values() for path in study.files]
+    return {str(h.get("IssuerOfPatientID", "")).strip() for h in headers} - {""}
 
 
 def _stages(draft: Draft) -> dict[str, float]:
