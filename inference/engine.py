@@ -40,6 +40,7 @@ class Engine:
         self._slots = slots
         self._waiting: deque[_Job] = deque()
         self._active: deque[_Job] = deque()
+        self._running: _Job | None = None
         self._change = Condition()
         self._closed = False
         self._last_step_s = time.monotonic()
@@ -48,8 +49,8 @@ class Engine:
 
     @property
     def busy(self) -> bool:
-        """Whether there is work."""
-        return bool(self._active or self._waiting)
+        """Whether there is work, a step that does not end included."""
+        return bool(self._running or self._active or self._waiting)
 
     @property
     def last_step_monotonic_s(self) -> float:
@@ -93,9 +94,11 @@ class Engine:
                     break
                 while self._waiting and len(self._active) < self._slots:
                     self._active.append(self._waiting.popleft())
-                job = self._active.popleft()
-            if not self._step(job):
-                with self._change:
+                self._running = job = self._active.popleft()
+            ended = self._step(job)
+            with self._change:
+                self._running = None
+                if not ended:
                     self._active.append(job)
         for job in (*self._active, *self._waiting):
             job.future.set_exception(Transient("engine-closed", "the model is being unloaded"))

@@ -112,16 +112,15 @@ class Vlm:
 
     def _encode(self, tiles: Tiles) -> Generator[None, None, FloatArray]:
         # Equal tiles are encoded once: with one pinpoint, a square image is its own only tile.
-        unique, where = np.unique(
-            tiles.pixel_values.reshape(len(tiles.pixel_values), -1), axis=0, return_inverse=True
-        )
-        shape = (-1, *tiles.pixel_values.shape[1:])
+        places: dict[bytes, int] = {}
+        where = [places.setdefault(tile.tobytes(), len(places)) for tile in tiles.pixel_values]
+        unique = tiles.pixel_values[[where.index(place) for place in range(len(places))]]
         parts = []
         for start in range(0, len(unique), _TILES_PER_STEP):
-            batch = np.ascontiguousarray(unique[start : start + _TILES_PER_STEP].reshape(shape))
+            batch = np.ascontiguousarray(unique[start : start + _TILES_PER_STEP])
             parts.append(self._vision.run(["image_features"], {"pixel_values": batch})[0])
             yield
-        features: FloatArray = np.concatenate(parts)[where.reshape(-1)]
+        features: FloatArray = np.concatenate(parts)[where]
         return features
 
     def _around_image(self, prompt: str) -> tuple[list[int], list[int]]:
