@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 
 # PS3.5 section 6.2: an AE title is 1 to 16 characters of the default repertoire without backslash.
 AeTitle = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[\x20-\x5b\x5d-\x7e]{1,16}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+# RFC 3986 section 3.2.1: user information stands before the last "@" of the authority.
+_PASSWORD = re.compile(r"(?<=://)([^/?#]*?):[^/?#]*(?=@)")
+
+
+def _without_password(url: object) -> str | None:
+    return None if url is None else _PASSWORD.sub(r"\1:**********", str(url))
+
+
+# Printed without its password: what is shown of a configuration ends up in tickets and logs.
+_Masked = PlainSerializer(_without_password, return_type=str | None)
+ServiceUrl = Annotated[str | None, _Masked]
 
 
 class Section(BaseModel):
@@ -79,13 +101,15 @@ class DecodeSection(Section):
 class DatabaseSection(Section):
     """The account book's database."""
 
-    url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite under data_dir")
+    url: ServiceUrl = Field(None, repr=False, description="SQLAlchemy URL; default: SQLite under data_dir")
 
 
 class BrokerSection(Section):
     """The message broker."""
 
-    url: str | None = Field(None, description="redis:// or amqp:// URL; default: embedded under data_dir")
+    url: ServiceUrl = Field(
+        None, repr=False, description="redis:// or amqp:// URL; default: embedded under data_dir"
+    )
 
 
 class LeaseSection(Section):
@@ -178,7 +202,7 @@ class FhirDestination(_FhirNaming):
     """An EHR that takes FHIR R4 transactions."""
 
     type: Literal["fhir"]
-    base_url: AnyHttpUrl
+    base_url: Annotated[AnyHttpUrl, _Masked] = Field(repr=False)
     bearer_token: SecretStr | None = None
 
 

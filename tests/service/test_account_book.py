@@ -11,8 +11,7 @@ from threading import Thread
 import pytest
 
 from clinical import Permanent, Transient
-from service.book import Book, InstanceState, StudyState, migrate, open_book
-from service.book import walk
+from service.book import Book, InstanceState, StudyState, migrate, open_book, walk
 from service.book.leases import free_leases, renew
 from service.book.receipts import Arrival, QuietRule, commit_arrival, is_held
 from service.book.states import checked_instance_change, checked_study_change
@@ -189,7 +188,7 @@ def test_many_threads_commit_without_locking_each_other_out(book: Book, url: str
         try:
             for number in range(10):
                 commit_arrival(own.engine, arrival(thread * 100 + number, study=f"1.{thread}"), QUIET)
-        except BaseException as error:  # noqa: BLE001 (reported by the assertion)
+        except BaseException as error:
             failures.append(error)
         finally:
             own.engine.dispose()
