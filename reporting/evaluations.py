@@ -128,7 +128,7 @@ def _evaluation(finding: Finding, evidence: Dataset, header: Dataset) -> CodeCon
     words = finding_line(finding)
     if finding.score is not None:
         properties += _score_items(finding.score, header)
-        words = f"{words}: {score_words(finding.score)}"
+        words = f"{words}; {score_words(finding.score)}"
     properties += [text_item(COMMENT, writable(words, header), HAS_PROPERTIES), uid_item(finding.uid)]
     properties += [
         text_item(CHECK, writable(check_words(check), header), HAS_PROPERTIES) for check in finding.checks

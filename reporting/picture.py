@@ -72,13 +72,13 @@ def annotated_picture(
     below = [_Line(line.text, body_px, line.colour, line.number) for line in text.legend]
     below += [_Line(line, foot_px, _FOOTNOTE) for line in text.footnotes]
     top, bottom = _wrapped(above, width), _wrapped(below, width)
-    head = _height(top)
-    canvas = Image.new("RGB", (width, head + image.height + _height(bottom)), _BAND)
+    head = _height(top, width)
+    canvas = Image.new("RGB", (width, head + image.height + _height(bottom, width)), _BAND)
     left = (width - image.width) // 2
     canvas.paste(image.convert("RGB"), (left, head))
     draw = ImageDraw.Draw(canvas)
-    _write(draw, top, 0)
-    _write(draw, bottom, head + image.height)
+    _write(draw, top, 0, width)
+    _write(draw, bottom, head + image.height, width)
     _draw_boxes(draw, findings, (left, head), image.size, scale)
     return np.asarray(canvas)
 
@@ -102,31 +102,31 @@ def _fitted(displayed: DisplayedImage) -> tuple[Image.Image, float]:
     return image, scale
 
 
-def _margin(size_px: int) -> int:
-    return round(size_px * 0.6)
+def _margin(width: int) -> int:
+    return max(8, width // 90)
 
 
 def _step(line: _Line) -> int:
     return round(line.size_px * 1.4)
 
 
-def _height(lines: Sequence[_Line]) -> int:
-    return sum(_step(line) for line in lines) + 2 * _margin(lines[0].size_px) if lines else 0
+def _height(lines: Sequence[_Line], width: int) -> int:
+    return sum(_step(line) for line in lines) + 2 * _margin(width) if lines else 0
 
 
 def _indent(line: _Line) -> int:
     """Room for the number before a finding's text."""
-    return round(line.size_px * 2.2) if line.number is not None else 0
+    return round(line.size_px * 1.7) if line.number is not None else 0
 
 
 def _wrapped(lines: Sequence[_Line], width: int) -> list[_Line]:
     """Lines broken to fit the band, at spaces where there are any."""
     parts = []
     for line in lines:
-        room = width - 2 * _margin(line.size_px) - _indent(line)
+        room = width - 2 * _margin(width) - _indent(line)
         pieces = _pieces(line.text, _font(line.size_px), room)
         parts.append(_Line(pieces[0], line.size_px, line.colour, line.number))
-        parts += [_Line(piece, line.size_px, line.colour) for piece in pieces[1:]]
+        parts += [_Line(piece, line.size_px, line.colour) for piece in pieces[1:] if piece]
     return parts
 
 
@@ -147,10 +147,10 @@ def _pieces(text: str, font: Font, room: int) -> list[str]:
     return pieces
 
 
-def _write(draw: ImageDraw.ImageDraw, lines: Sequence[_Line], top: int) -> None:
-    y = top + (_margin(lines[0].size_px) if lines else 0)
+def _write(draw: ImageDraw.ImageDraw, lines: Sequence[_Line], top: int, width: int) -> None:
+    x = _margin(width)
+    y = top + x
     for line in lines:
-        x = _margin(line.size_px)
         if line.number is not None:
             draw.text((x, y), str(line.number), fill=line.colour, font=_font(line.size_px))
         draw.text((x + _indent(line), y), line.text, fill=line.colour, font=_font(line.size_px))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clinical import CheckResult, CheckStatus, Draft, DraftOutcome, Finding, Laterality, Score, Sentence
+from clinical import CheckResult, CheckStatus, Draft, DraftOutcome, Finding, Presence, Score, Sentence
 
 DRAFT_TITLE = "AI DRAFT - NOT REVIEWED BY A RADIOLOGIST"
 SCORES_NOTE = "Scores are the model's own and uncalibrated: no probabilities of disease."
@@ -25,22 +25,25 @@ def outcome_sentence(draft: Draft) -> str:
 
 
 def side_and_name(finding: Finding) -> str:
-    """Label and side, with the site where it says more: "Lung Opacity, right (Lower zone of lung)"."""
-    if finding.laterality is Laterality.UNSPECIFIED and finding.site is not None:
-        return f"{finding.label.name} ({finding.site.name})"
-    return finding.description
+    """Label with its site or side: "Lung Opacity, right lower lung zone", "Pleural Effusion, right"."""
+    return f"{finding.label.name}, {finding.site.name}" if finding.site is not None else finding.description
 
 
 def finding_line(finding: Finding) -> str:
-    """One finding as "AI: Pleural Effusion, right (0.87)"; the number is the label's raw score."""
+    """One finding as "AI: Pleural Effusion, right (0.87)"; the number is the label's raw score.
+
+    What was not called present says so: "AI: Pneumothorax, absent (0.04)".
+    """
+    called = "" if finding.presence is Presence.PRESENT else f", {finding.presence.value}"
     score = f" ({finding.score.raw:.2f})" if finding.score is not None else ""
-    return f"AI: {finding.description}{score}"
+    return f"AI: {finding.description}{called}{score}"
 
 
 def legend_line(finding: Finding) -> str:
-    """One finding as pictures list it: "Pleural Effusion, right  score 0.87"."""
-    score = f"  score {finding.score.raw:.2f}" if finding.score is not None else ""
-    return f"{side_and_name(finding)}{score}{'' if finding.boxes else '  (no box)'}"
+    """One finding as pictures list it: "Pleural Effusion, right: score 0.87"."""
+    said = [f"score {finding.score.raw:.2f}"] if finding.score is not None else []
+    said += [] if finding.boxes else ["no box"]
+    return f"{side_and_name(finding)}{': ' if said else ''}{', '.join(said)}"
 
 
 def score_words(score: Score) -> str:
@@ -60,7 +63,7 @@ def score_words(score: Score) -> str:
 
 
 def check_words(check: CheckResult) -> str:
-    """One check as "Check laterality-text-vs-box (version 1): warn. Text says left, box lies right"."""
+    """One check as "Check laterality-text-vs-box (version 1), warn: text says left, box lies right"."""
     return f"Check {check.name} (version {check.version}): {check.status.value}. {check.evidence}".rstrip(
         ". "
     )
