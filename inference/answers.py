@@ -77,12 +77,14 @@ def read_classification(answer: str, vocabulary: Sequence[str], prefix: str) -> 
     names = {name.lower(): name for name in vocabulary}
     # Longer names first, so that "pleural effusion" is not read as another label's part.
     pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    matches = list(re.finditer(rf"(?<![\w-])({pattern})(?![\w-])", answer.lower())) if names else []
-    found = [(m.start(), names[m.group()]) for m in matches if not _denied(answer, m.start())]
-    rest = re.sub(rf"(?<![\w-])({pattern})(?![\w-])", "", body.lower()) if names else body.lower()
+    # ASCII only: other letters may change their number when their case changes, and offsets must hold.
+    named = re.compile(rf"(?<![\w-])({pattern})(?![\w-])", re.IGNORECASE | re.ASCII)
+    matches = list(named.finditer(answer)) if names else []
+    found = [(m.start(), names[m.group().lower()]) for m in matches if not _denied(answer, m.start())]
+    rest = named.sub("", body) if names else body
     strict = body != text or not prefix
     if found:
-        malformed = not strict or bool(re.sub(r"[\s,.]|\band\b", "", rest))
+        malformed = not strict or bool(re.sub(r"[\s,.]|\band\b", "", rest.lower()))
     else:
         malformed = not strict or _DENIALS.search(body) is None
     chosen = {name for _, name in found}
@@ -156,14 +158,25 @@ def _site(text: str, side: Laterality) -> Region | None:
 
 
 def read_grounding(answer: Generation, *, columns: int, rows: int) -> tuple[GroundedBox, ...]:
-    """Boxes of a grounding answer in pixels of the stored image, each with the confidence of its digits."""
-    boxes = []
+    """Boxes of a grounding answer in pixels of the stored image, each with the confidence of its digits.
+
+    A box that is given twice counts once.
+    """
+    boxes: dict[Box, GroundedBox] = {}
     for match in BOX_PATTERN.finditer(answer.text):
         fractions = read_boxes(match.group())
         if fractions:
             box = Box.from_fractions(fractions[0], columns=columns, rows=rows)
-            boxes.append(GroundedBox(box, answer.span_confidence(match.start(), match.end())))
-    return tuple(boxes)
+            numbers = [match.span(group) for group in range(1, 5)]
+            confidence = answer.confidence_of(numbers)
+            rounded = None if confidence is None else round(confidence, 4)
+            boxes.setdefault(box, GroundedBox(box, rounded))
+    return tuple(boxes.values())
+
+
+def has_broken_box(text: str) -> bool:
+    """Whether some bracket of `text` holds no well-formed box."""
+    return text.count("[") != len(read_boxes(text)) or text.count("]") != text.count("[")
 
 
 def side_of_box(box: Box, columns: int) -> Laterality:

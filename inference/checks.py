@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from clinical import CheckResult, CheckStatus, Laterality
 from inference.answers import ReadSentence
@@ -70,21 +70,36 @@ def omission_check(named: Sequence[str], sentences: Sequence[ReadSentence]) -> C
     return CheckResult("report-omission", "1", status, evidence)
 
 
-def laterality_check(said: Laterality, seen: Laterality) -> CheckResult:
-    """The side a sentence states and the side its box lies on must agree."""
-    sides = (Laterality.LEFT, Laterality.RIGHT)
-    if said not in sides or seen not in sides:
-        return CheckResult(
-            "laterality-text-vs-box", "1", CheckStatus.NOT_RUN, "no single side in text or box"
-        )
-    if said is seen:
-        return CheckResult("laterality-text-vs-box", "1", CheckStatus.PASS, f"text and box say {said.value}")
-    return CheckResult(
-        "laterality-text-vs-box",
-        "1",
-        CheckStatus.FAIL,
-        f"the text says {said.value}, the box lies {seen.value}",
-    )
+def laterality_check(stated: Collection[Laterality], seen: Collection[Laterality]) -> CheckResult:
+    """The sides a text states and the sides its boxes lie on must agree.
+
+    Parameters
+    ----------
+    stated
+        Sides of the sentences that assert the finding.
+    seen
+        Sides its boxes lie on; boxes across the midline have none.
+    """
+    said, boxed = _single_sides(stated), _single_sides(seen)
+    words = f"the text says {_listed(said)}, the box lies {_listed(boxed)}"
+    if not said or not boxed:
+        status, words = CheckStatus.NOT_RUN, "no side in text or box"
+    elif not said & boxed:
+        status = CheckStatus.FAIL
+    elif said != boxed:
+        status = CheckStatus.WARN
+    else:
+        status, words = CheckStatus.PASS, f"text and box say {_listed(said)}"
+    return CheckResult("laterality-text-vs-box", "1", status, words)
+
+
+def _single_sides(sides: Collection[Laterality]) -> frozenset[Laterality]:
+    both = frozenset({Laterality.LEFT, Laterality.RIGHT})
+    return both if Laterality.BILATERAL in sides else both & frozenset(sides)
+
+
+def _listed(sides: Collection[Laterality]) -> str:
+    return " and ".join(sorted(side.value for side in sides))
 
 
 def score_check(raw: float, operating_point: float | None, named: bool) -> CheckResult:

@@ -31,7 +31,7 @@ class Cache:
     def __init__(self, decoder: Decoder, capacity: int) -> None:
         self.capacity = capacity
         self.length = 0
-        self.buffers = decoder.allocate(capacity)
+        self.binding = decoder.bind(capacity)
 
 
 class Decoder:
@@ -56,10 +56,18 @@ class Decoder:
         self._head_dim = head_dim
         self._logits = _zeros((1, 1, len(embeddings)), self._dtype, "cpu")
 
-    def allocate(self, capacity: int) -> list[Any]:
-        """Zeroed buffers (1, kv heads, capacity, head size), two per layer, on the device."""
-        shape = (1, self._kv_heads, capacity, self._head_dim)
-        return [_zeros(shape, self._dtype, self._device) for _ in self._cache_names]
+    def bind(self, capacity: int) -> Any:
+        """IO binding over zeroed buffers (1, kv heads, capacity, head size), two per layer, on the device.
+
+        It owns the buffers, and is past and present at once.
+        """
+        binding = self._session.io_binding()
+        for past, present in self._cache_names:
+            buffer = _zeros((1, self._kv_heads, capacity, self._head_dim), self._dtype, self._device)
+            binding.bind_ortvalue_input(past, buffer)
+            binding.bind_ortvalue_output(present, buffer)
+        binding.bind_ortvalue_output("logits", self._logits)
+        return binding
 
     def embed(self, tokens: list[int]) -> FloatArray:
         """Embeddings (len(tokens), width)."""
@@ -71,21 +79,22 @@ class Decoder:
         Raises
         ------
         Permanent
-            ``context-too-long`` if the cache is full.
+            ``context-too-long`` if the cache is full; ``logits-not-finite`` if the weights or their precision are
+            broken.
         """
         total = cache.length + len(embeds)
         if total > cache.capacity:
             raise Permanent("context-too-long", "the conversation is longer than the model's context allows")
-        binding = self._session.io_binding()
-        binding.bind_cpu_input("inputs_embeds", np.ascontiguousarray(embeds[None], dtype=self._dtype))
-        binding.bind_cpu_input("attention_mask", np.ones((1, total), dtype=np.int64))
-        for (past, present), buffer in zip(self._cache_names, cache.buffers, strict=True):
-            binding.bind_ortvalue_input(past, buffer)
-            binding.bind_ortvalue_output(present, buffer)
-        binding.bind_ortvalue_output("logits", self._logits)
-        self._session.run_with_iobinding(binding)
+        # Both arrays live until the run has ended: on the CPU the binding may refer to them without a copy.
+        inputs = np.ascontiguousarray(embeds[None], dtype=self._dtype)
+        mask = np.ones((1, total), dtype=np.int64)
+        cache.binding.bind_cpu_input("inputs_embeds", inputs)
+        cache.binding.bind_cpu_input("attention_mask", mask)
+        self._session.run_with_iobinding(cache.binding)
         logits: FloatArray = self._logits.numpy().reshape(-1).astype(np.float32)
         cache.length = total
+        if not np.isfinite(logits.max()):
+            raise Permanent("logits-not-finite", "the model computes no numbers; its package is broken")
         return log_softmax(logits)
 
 

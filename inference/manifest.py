@@ -14,6 +14,17 @@ EMBEDDED = "embedded"
 MANIFEST_FILE = "manifest.json"
 _EMBEDDED_FOLDER = Path(__file__).parent / "models" / "embedded"
 _FAMILIES = ("llava_onevision",)
+_REQUIRED_FILES = frozenset(
+    {
+        "config.json",
+        "decoder.onnx",
+        "embeddings.npy",
+        "image_newline.npy",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "vision.onnx",
+    }
+)
 
 
 class TaskState(BaseModel):
@@ -104,6 +115,8 @@ def open_package(path: str | Path) -> ModelPackage:
         raise Permanent(
             "model-family-unknown", f"models of the family {manifest.family} cannot be served here"
         )
+    for name in sorted(_REQUIRED_FILES - manifest.files.keys()):
+        raise Permanent("package-damaged", f"{folder / MANIFEST_FILE} does not list {name}")
     for name, digest in manifest.files.items():
         if _sha256(folder / name) != digest:
             raise Permanent(

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from clinical import Box, ImageRef, ModelIdentity, Permanent, Reading, derived_uid
 from imaging import DisplayedImage, load_displayed
-from inference.answers import read_grounding
+from inference.answers import has_broken_box, read_grounding
 from inference.engine import Engine
 from inference.manifest import EMBEDDED, Manifest, open_package
 from inference.plan import CONVERSATION, ReadingPlan, prompts_sha256
@@ -36,14 +37,14 @@ class Answer:
         Boxes of the text, in pixels of the stored image.
     confidence
         Geometric mean of the token probabilities, 0 to 1. Not a probability of being right.
-    complete
-        Whether the model ended its answer itself.
+    malformed
+        Whether a box of the text is ill-formed, or the answer empty or cut off by its limit.
     """
 
     text: str
     boxes_px: tuple[Box, ...]
     confidence: float
-    complete: bool
+    malformed: bool
 
 
 class Model:
@@ -57,6 +58,11 @@ class Model:
         See `inference.sessions.open_sessions`.
     slots
         Images in flight at once.
+
+    Attributes
+    ----------
+    malformed_answers
+        Answers since loading that did not have the form their question asks for; a metric's counter.
     """
 
     def __init__(
@@ -82,6 +88,8 @@ class Model:
             statement=self.manifest.statement,
         )
         self.engine = Engine(slots=slots)
+        self.malformed_answers = 0
+        self._counting = Lock()
 
     def read(
         self,
@@ -114,6 +122,7 @@ class Model:
         study = study_instance_uid or derived_uid("study-of-pixels", ref.sop_instance_uid)
         future = self.engine.submit(lambda: plan.run(tiles, ref, study), deadline_s=deadline_s)
         reading: Reading = future.result()
+        self._count_malformed(sum(exchange.malformed for exchange in reading.exchanges))
         return reading
 
     def ask(
@@ -138,7 +147,10 @@ class Model:
         (generation,) = self.answers(gray, [(question, tuple(history))], deadline_s=deadline_s)
         rows, columns = gray.shape
         boxes = tuple(b.box_px for b in read_grounding(generation, columns=columns, rows=rows))
-        return Answer(generation.text, boxes, round(generation.confidence, 4), generation.finished)
+        text = generation.text
+        malformed = not text.strip() or not generation.finished or has_broken_box(text)
+        self._count_malformed(int(malformed))
+        return Answer(text, boxes, round(generation.confidence, 4), malformed)
 
     def answers(
         self,
@@ -156,11 +168,15 @@ class Model:
     def _answers(
         self, tiles: Tiles, asked: Sequence[tuple[str, tuple[tuple[str, str], ...]]]
     ) -> Generator[None, None, Any]:
-        prefix = yield from self._vlm.read_image(tiles, room_for=self._vlm.room_for_questions)
+        prefix = yield from self._vlm.read_image(tiles)
         found = []
         for question, history in asked:
             found.append((yield from self._vlm.answer(prefix, question, history=history)))
         return found
+
+    def _count_malformed(self, count: int) -> None:
+        with self._counting:
+            self.malformed_answers += count
 
     def close(self) -> None:
         """End the engine thread."""

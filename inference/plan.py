@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator
+from dataclasses import dataclass, field
 from time import monotonic
 
-from clinical import (
-    Exchange,
-    Finding,
-    GroundedBox,
-    ImageRef,
-    Laterality,
-    ModelIdentity,
-    NotAssessed,
-    Presence,
-    Reading,
-    Score,
-    Sentence,
-    finding_label,
-    finding_uid,
-)
+from clinical import Exchange, GroundedBox, ImageRef, ModelIdentity, NotAssessed, Reading
 from inference import checks, prompts
-from inference.answers import (
-    ReadSentence,
-    read_classification,
-    read_grounding,
-    read_sentences,
-    side_of_box,
-)
+from inference.answers import read_classification, read_grounding, read_sentences
+from inference.findings import Said, put_together
+from inference.labels import unknown_labels
 from inference.manifest import Manifest
 from inference.processor import Tiles
 from inference.scores import label_scores
@@ -41,8 +23,6 @@ CLASSIFICATION = "classification"
 ABNORMALITY = "abnormality-grounding"
 PHRASE = "phrase-grounding"
 CONVERSATION = "conversation"
-
-_SIDED = (Laterality.LEFT, Laterality.RIGHT)
 
 
 def prompts_sha256() -> str:
@@ -68,18 +48,6 @@ class _Notes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """Answers of one image, before they are put together."""
-
-    named: tuple[str, ...]
-    scores: dict[str, float]
-    boxes: dict[str, tuple[GroundedBox, ...]]
-    sentences: tuple[ReadSentence, ...]
-    sentence_confidence: tuple[float | None, ...]
-    phrase_boxes: dict[int, tuple[GroundedBox, ...]]
-
-
-@dataclass(frozen=True, slots=True)
 class ReadingPlan:
     """Asks one image's questions and builds its Reading."""
 
@@ -89,13 +57,15 @@ class ReadingPlan:
 
     def run(self, tiles: Tiles, image: ImageRef, study_instance_uid: str) -> Generator[None, None, Reading]:
         """The whole reading as engine steps."""
-        notes = _Notes()
+        notes = _Notes(not_assessed=list(unknown_labels(self.manifest.labels)))
         clock = monotonic()
-        prefix = yield from self.vlm.read_image(tiles, room_for=self.vlm.room_for_questions)
-        notes.stage_s["image"] = monotonic() - clock
+        features = yield from self.vlm.encode(tiles)
+        notes.stage_s["vision"] = monotonic() - clock
+        clock = monotonic()
+        prefix = yield from self.vlm.prefill(tiles, features)
+        notes.stage_s["prefill"] = monotonic() - clock
         said = yield from self._ask(prefix, image, notes)
-        findings = self._findings(said, image, study_instance_uid)
-        sentences, findings = _linked(said, findings)
+        findings, sentences = put_together(said, image, study_instance_uid)
         return Reading(
             image=image,
             findings=findings,
@@ -107,13 +77,13 @@ class ReadingPlan:
             stage_s=tuple((name, round(seconds, 3)) for name, seconds in notes.stage_s.items()),
         )
 
-    def _ask(self, prefix: ImagePrefix, image: ImageRef, notes: _Notes) -> Generator[None, None, _Said]:
+    def _ask(self, prefix: ImagePrefix, image: ImageRef, notes: _Notes) -> Generator[None, None, Said]:
         report = yield from self._report(prefix, notes)
         sentences = read_sentences(report.text, self.manifest.labels) if report else ()
         named, scores = yield from self._classify(prefix, notes)
         boxes: dict[str, tuple[GroundedBox, ...]] = {}
         for label in named:
-            question = prompts.grounding(label.lower())
+            question = prompts.grounding(prompts.spelled(label))
             boxes[label] = yield from self._ground(prefix, ABNORMALITY, question, image, notes)
         phrase_boxes: dict[int, tuple[GroundedBox, ...]] = {}
         for index, sentence in enumerate(sentences):
@@ -122,7 +92,7 @@ class ReadingPlan:
                 question = prompts.phrase_grounding(sentence.text)
                 phrase_boxes[index] = yield from self._ground(prefix, PHRASE, question, image, notes)
         confidence = tuple(_confidence_of(report, sentence.text) for sentence in sentences)
-        return _Said(named, scores, boxes, sentences, confidence, phrase_boxes)
+        return Said(named, scores, self.manifest.operating_points, boxes, sentences, confidence, phrase_boxes)
 
     def _enabled(self, task: str, notes: _Notes) -> bool:
         state = self.manifest.task(task)
@@ -143,6 +113,8 @@ class ReadingPlan:
         self, prefix: ImagePrefix, notes: _Notes
     ) -> Generator[None, None, tuple[tuple[str, ...], dict[str, float]]]:
         if not self._enabled(CLASSIFICATION, notes):
+            reason = self.manifest.task(CLASSIFICATION).reason
+            notes.not_assessed += [NotAssessed(label, "task-off", reason) for label in self.manifest.labels]
             return (), {}
         clock = monotonic()
         answer = yield from self.vlm.answer(prefix, prompts.CLASSIFICATION)
@@ -164,105 +136,10 @@ class ReadingPlan:
         notes.stage_s["grounding"] += monotonic() - clock
         return boxes
 
-    def _findings(self, said: _Said, image: ImageRef, study_instance_uid: str) -> tuple[Finding, ...]:
-        found: list[Finding] = []
-        for label in self.manifest.labels if said.scores else ():
-            operating_point = self.manifest.operating_points.get(label)
-            named = label in said.named
-            score = Score(said.scores[label], operating_point)
-            check = checks.score_check(score.raw, operating_point, named)
-            presence = _presence(named, score)
-            base = Finding("", finding_label(label), presence, score=score, checks=(check,))
-            if presence is Presence.PRESENT:
-                found += _grounded(base, label, said, image)
-            else:
-                found.append(base)
-        return _with_uids(found, image, study_instance_uid)
-
-
-def _presence(named: bool, score: Score) -> Presence:
-    """The answer decides; where it is silent but the score reaches the operating point, nobody knows."""
-    if named:
-        return Presence.PRESENT
-    if score.operating_point is not None and score.raw >= score.operating_point:
-        return Presence.INDETERMINATE
-    return Presence.ABSENT
-
-
-def _grounded(base: Finding, label: str, said: _Said, image: ImageRef) -> list[Finding]:
-    """One finding per box, ordered by (y0, x0); one without a box where the model gave none."""
-    telling = [s for s in said.sentences if (label, True) in s.labels]
-    stated = telling[0].laterality if telling else Laterality.UNSPECIFIED
-    site = telling[0].site if telling else None
-    boxes = sorted(said.boxes.get(label, ()), key=lambda b: (b.box_px.y0, b.box_px.x0))
-    if not boxes:
-        return [replace(base, laterality=stated, site=site)]
-    return [_on_side(base, stated, site, box, image) for box in boxes]
-
-
-def _on_side(base: Finding, stated: Laterality, site: object, box: GroundedBox, image: ImageRef) -> Finding:
-    seen = side_of_box(box.box_px, image.columns)
-    check = checks.laterality_check(stated, seen)
-    side = stated
-    if stated is Laterality.BILATERAL and seen in _SIDED:
-        side = seen
-    if stated in _SIDED and seen in _SIDED and stated is not seen:
-        # Text and box disagree: no side is claimed, and the check says why.
-        side, site = Laterality.UNSPECIFIED, None
-    kept = replace(base, laterality=side, boxes=(box,), checks=(*base.checks, check))
-    return replace(kept, site=site)  # type: ignore[arg-type]
-
-
-def _with_uids(found: Sequence[Finding], image: ImageRef, study_instance_uid: str) -> tuple[Finding, ...]:
-    ordinals: dict[tuple[str, Laterality], int] = defaultdict(int)
-    result = []
-    for finding in found:
-        key = (finding.label.name, finding.laterality)
-        uid = finding_uid(
-            study_instance_uid=study_instance_uid,
-            sop_instance_uid=image.sop_instance_uid,
-            code=finding.label.code.value,
-            scheme=finding.label.code.scheme,
-            laterality=finding.laterality.value,
-            ordinal=ordinals[key],
-        )
-        ordinals[key] += 1
-        result.append(replace(finding, uid=uid))
-    return tuple(result)
-
-
-def _linked(said: _Said, findings: tuple[Finding, ...]) -> tuple[tuple[Sentence, ...], tuple[Finding, ...]]:
-    """Sentences with their findings and findings with their sentences."""
-    sentences = []
-    mentions: dict[str, list[int]] = defaultdict(list)
-    for index, read in enumerate(said.sentences):
-        labels = {label for label, _ in read.labels}
-        meant = [f for f in findings if f.label.name in {finding_label(label).name for label in labels}]
-        for finding in meant:
-            mentions[finding.uid].append(index)
-        results = [
-            checks.comparison_check(read.text),
-            checks.measurement_check(read.text),
-            checks.classification_check(read, said.named),
-            checks.contradiction_check(index, said.sentences),
-        ]
-        results += [c for f in meant for c in f.checks if c.name == "laterality-text-vs-box"]
-        sentences.append(
-            Sentence(
-                text=read.text,
-                polarity=read.polarity,
-                finding_uids=tuple(f.uid for f in meant),
-                boxes=said.phrase_boxes.get(index, ()),
-                confidence=said.sentence_confidence[index],
-                checks=tuple(results),
-            )
-        )
-    return tuple(sentences), tuple(replace(f, sentences=tuple(mentions[f.uid])) for f in findings)
-
 
 def _confidence_of(report: Generation | None, sentence: str) -> float | None:
     if report is None:
         return None
     start = report.text.find(sentence)
-    found = report.span_confidence(start, start + len(sentence)) if start >= 0 else None
+    found = report.confidence_of([(start, start + len(sentence))]) if start >= 0 else None
     return round(found, 4) if found is not None else None

@@ -17,6 +17,11 @@ CLASSIFICATION = "Are there any abnormalities on this Chest X-ray?"
 DETECTION = "Are abnormalities present on this Chest X-ray? Where exactly can they be found?"
 
 
+def spelled(label: str) -> str:
+    """A label as sentences spell it: lower case, but for abbreviations ("ILD" stays, "Lung Lesion" does not)."""
+    return label if label.isupper() else label.lower()
+
+
 def grounding(name: str) -> str:
     """Ask where a structure or finding is; `name` is spelled as in the training data (lower case)."""
     return f"Where is the {name} located in this Chest X-ray?"

@@ -33,13 +33,13 @@ def label_scores(
     # The space before a word belongs to the word's token: what was said ends before it.
     start = manifest.classification_prefix.rstrip()
     gap = manifest.classification_prefix[len(start) :]
-    firsts = [gap + label.lower() for label in manifest.labels]
+    firsts = [gap + prompts.spelled(label) for label in manifest.labels]
     found = yield from vlm.continuations(prefix, prompts.CLASSIFICATION, start, firsts)
     for label, score in zip(manifest.labels, found, strict=True):
         scores[label] = score
     for offset, named in places:
         said = answer[: offset + len(named)]
-        texts = [joint + label.lower() for label in manifest.labels for joint in _JOINTS]
+        texts = [joint + prompts.spelled(label) for label in manifest.labels for joint in _JOINTS]
         found = yield from vlm.continuations(prefix, prompts.CLASSIFICATION, said, texts)
         for index, label in enumerate(manifest.labels):
             joined = sum(found[index * len(_JOINTS) : (index + 1) * len(_JOINTS)])

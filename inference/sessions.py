@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from clinical import Permanent
 
 _log = logging.getLogger(__name__)
 
+_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _PROVIDER_NAMES = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 
 
@@ -40,8 +42,20 @@ def open_sessions(folder: Path, *, providers: Sequence[str], threads: int | None
     Raises
     ------
     Permanent
-        ``no-onnxruntime`` or ``no-provider`` in one line that says what to install or change.
+        ``no-onnxruntime``, ``two-onnxruntimes``, ``provider-unknown`` or ``no-provider`` in one line that says what
+        to install or change.
     """
+    unknown = [name for name in providers if name not in _PROVIDER_NAMES]
+    if unknown:
+        known = ", ".join(_PROVIDER_NAMES)
+        raise Permanent(
+            "provider-unknown", f"no provider {unknown[0]}; known: {known}", tag="model.providers"
+        )
+    if all(_installed(name) for name in _DISTRIBUTIONS):
+        raise Permanent(
+            "two-onnxruntimes",
+            "onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, then install one of the extras",
+        )
     try:
         import onnxruntime as ort
     except ImportError as error:
@@ -66,3 +80,11 @@ def open_sessions(folder: Path, *, providers: Sequence[str], threads: int | None
     _log.info("execution provider %s of %s", chosen, ", ".join(wanted))
     device = "cuda" if chosen == _PROVIDER_NAMES["cuda"] else "cpu"
     return Sessions(vision, decoder, f"onnxruntime {ort.__version__} {chosen}", device)
+
+
+def _installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True

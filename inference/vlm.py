@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,12 +52,12 @@ class Generation:
         """Geometric mean of the token probabilities."""
         return float(np.exp(np.mean(self.log_probabilities))) if self.log_probabilities else 0.0
 
-    def span_confidence(self, start: int, end: int) -> float | None:
-        """Geometric mean over the tokens that lie in characters `start` to `end` of the text."""
+    def confidence_of(self, parts: Sequence[tuple[int, int]]) -> float | None:
+        """Geometric mean over the tokens that touch the given (start, end) characters of the text."""
         chosen = [
             logp
             for (first, last), logp in zip(self.spans, self.log_probabilities, strict=True)
-            if first < end and last > start
+            if any(first < end and last > start for start, end in parts)
         ]
         return float(np.exp(np.mean(chosen))) if chosen else None
 
@@ -81,8 +83,12 @@ class Vlm:
         self._newline: FloatArray = np.load(folder / "image_newline.npy")
         self._side = int(vision["image_size"]) // int(vision["patch_size"])
         self._max_tiles = int(str(config.get("vision_aspect_ratio", "anyres_max_9")).rsplit("_", 1)[1])
-        self._image_token = int(config["image_token_index"])
-        self._end = self._tokenizer.token_to_id(prompts.END_OF_TURN)
+        # Older checkpoints write "index", newer ones "id".
+        self._image_token = int(config.get("image_token_index", config.get("image_token_id")))
+        self._ends = frozenset(_ends(folder)) | {self._tokenizer.token_to_id(prompts.END_OF_TURN)}
+        self._control = re.compile(
+            "|".join(re.escape(t.content) for t in self._tokenizer.get_added_tokens_decoder().values())
+        )
         head_dim = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
         embeddings: FloatArray = np.load(folder / "embeddings.npy", mmap_mode="r")
         self._decoder = Decoder(sessions, embeddings, head_dim=int(head_dim))
@@ -92,9 +98,13 @@ class Vlm:
         """Model input of a displayed image; runs in the caller's thread, it needs no session."""
         return self._processor.tiles(gray)
 
-    def read_image(self, tiles: Tiles, *, room_for: int) -> Generator[None, None, ImagePrefix]:
-        """Encode an image and let the decoder read it; `room_for` tokens may follow."""
-        features = yield from self._encode(tiles)
+    def read_image(self, tiles: Tiles) -> Generator[None, None, ImagePrefix]:
+        """Encode an image and let the decoder read it."""
+        features = yield from self.encode(tiles)
+        return (yield from self.prefill(tiles, features))
+
+    def prefill(self, tiles: Tiles, features: FloatArray) -> Generator[None, None, ImagePrefix]:
+        """Let the decoder read an encoded image, with room for a question and its answer behind it."""
         packed = pack(
             features,
             tiles.image,
@@ -105,12 +115,14 @@ class Vlm:
         )
         before, _ = self._around_image(prompts.first_turn(""))
         embeds = np.concatenate([self._decoder.embed(before), packed])
-        cache = Cache(self._decoder, min(len(embeds) + room_for, self._context))
+        room = _QUESTION_TOKENS + _LONGEST_ANSWER
+        cache = Cache(self._decoder, min(len(embeds) + room, self._context))
         self._decoder.append(cache, embeds)
         yield
         return ImagePrefix(cache, cache.length)
 
-    def _encode(self, tiles: Tiles) -> Generator[None, None, FloatArray]:
+    def encode(self, tiles: Tiles) -> Generator[None, None, FloatArray]:
+        """Image features (tiles, tokens of a tile, width)."""
         # Equal tiles are encoded once: with one pinpoint, a square image is its own only tile.
         places: dict[bytes, int] = {}
         where = [places.setdefault(tile.tobytes(), len(places)) for tile in tiles.pixel_values]
@@ -139,13 +151,15 @@ class Vlm:
         longest: int = _LONGEST_ANSWER,
     ) -> Generator[None, None, Generation]:
         """Greedy answer to a question about the image; at most `longest` tokens."""
-        log_probabilities = yield from self._ask(prefix, prompts.conversation(history, question))
+        turns = [(self._plain(asked), self._plain(answer)) for asked, answer in history]
+        prompt = prompts.conversation(turns, self._plain(question))
+        log_probabilities = yield from self._ask(prefix, prompt)
         tokens: list[int] = []
         scores: list[float] = []
         finished = False
         while len(tokens) < longest and prefix.cache.length < prefix.cache.capacity:
             token = int(log_probabilities.argmax())
-            if token == self._end:
+            if token in self._ends:
                 finished = True
                 break
             tokens.append(token)
@@ -153,6 +167,10 @@ class Vlm:
             log_probabilities = self._decoder.append(prefix.cache, self._decoder.embed([token]))
             yield
         return self._generation(tokens, scores, finished)
+
+    def _plain(self, text: str) -> str:
+        """Text without control tokens: what a user or the model wrote must not open a turn or a second image."""
+        return self._control.sub(" ", text)
 
     def _ask(self, prefix: ImagePrefix, prompt: str) -> Generator[None, None, FloatArray]:
         _, after = self._around_image(prompt)
@@ -179,7 +197,7 @@ class Vlm:
 
         A text whose first tokens are already less probable than 1e-4 gets that much and is not followed further.
         """
-        prompt = prompts.first_turn(question) + said
+        prompt = prompts.first_turn(self._plain(question)) + self._plain(said)
         _, common = self._around_image(prompt)
         first = yield from self._ask(prefix, prompt)
         start = prefix.cache.length
@@ -207,7 +225,9 @@ class Vlm:
                 yield
         return float(np.exp(total))
 
-    @property
-    def room_for_questions(self) -> int:
-        """Tokens a question and its answer may take after the image."""
-        return _QUESTION_TOKENS + _LONGEST_ANSWER
+
+def _ends(folder: Path) -> list[int]:
+    """Tokens that end an answer, as the package's generation configuration lists them."""
+    path = folder / "generation_config.json"
+    ends = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.exists() else None
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]

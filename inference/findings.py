@@ -1,0 +1,186 @@
+"""From answers to findings and sentences: one finding per label and box, each linked to what speaks of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from clinical import (
+    CheckResult,
+    Finding,
+    GroundedBox,
+    ImageRef,
+    Laterality,
+    Presence,
+    Score,
+    Sentence,
+    finding_label,
+    finding_uid,
+)
+from inference import checks
+from inference.answers import ReadSentence, side_of_box
+from inference.labels import has_side
+
+_SIDED = (Laterality.LEFT, Laterality.RIGHT)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Answers about one image, before they are put together.
+
+    Attributes
+    ----------
+    named
+        Labels the classification answer names.
+    scores, operating_points
+        By label.
+    boxes
+        Boxes of the labels named, by label.
+    sentence_confidence, phrase_boxes
+        Of the report's sentences, by index.
+    """
+
+    named: tuple[str, ...]
+    scores: Mapping[str, float]
+    operating_points: Mapping[str, float]
+    boxes: Mapping[str, tuple[GroundedBox, ...]]
+    sentences: tuple[ReadSentence, ...]
+    sentence_confidence: tuple[float | None, ...]
+    phrase_boxes: Mapping[int, tuple[GroundedBox, ...]]
+
+    def asserting(self, label: str) -> list[ReadSentence]:
+        """Sentences that assert a label."""
+        return [sentence for sentence in self.sentences if (label, True) in sentence.labels]
+
+
+def put_together(
+    said: Said, image: ImageRef, study_instance_uid: str
+) -> tuple[tuple[Finding, ...], tuple[Sentence, ...]]:
+    """Findings and sentences of one image, each linked to the other."""
+    found: list[Finding] = []
+    for label, raw in said.scores.items():
+        found += _of_label(label, Score(raw, said.operating_points.get(label)), said, image)
+    findings = _with_uids(found, image, study_instance_uid)
+    meant = [_meant(sentence, findings) for sentence in said.sentences]
+    sentences = tuple(_sentence(index, said, linked, image) for index, linked in enumerate(meant))
+    mentions = {
+        finding.uid: tuple(n for n, linked in enumerate(meant) if finding in linked) for finding in findings
+    }
+    return tuple(replace(finding, sentences=mentions[finding.uid]) for finding in findings), sentences
+
+
+def _of_label(label: str, score: Score, said: Said, image: ImageRef) -> list[Finding]:
+    named = label in said.named
+    presence = _presence(named, score)
+    check = checks.score_check(score.raw, score.operating_point, named)
+    base = Finding("", finding_label(label), presence, score=score, checks=(check,))
+    if presence is not Presence.PRESENT:
+        return [base]
+    telling = said.asserting(label)
+    boxes = sorted(said.boxes.get(label, ()), key=lambda box: (box.box_px.y0, box.box_px.x0))
+    if boxes:
+        return [_grounded(base, label, telling, box, image) for box in boxes]
+    side = _common_side([sentence.laterality for sentence in telling])
+    return [
+        replace(base, laterality=side, site=next((s.site for s in telling if s.laterality is side), None))
+    ]
+
+
+def _presence(named: bool, score: Score) -> Presence:
+    """The answer decides; where it is silent but the score reaches the operating point, nobody knows."""
+    if named:
+        return Presence.PRESENT
+    if score.operating_point is not None and score.raw >= score.operating_point:
+        return Presence.INDETERMINATE
+    return Presence.ABSENT
+
+
+def _grounded(
+    base: Finding, label: str, telling: Sequence[ReadSentence], box: GroundedBox, image: ImageRef
+) -> Finding:
+    """A finding at its box; where text and box state different sides no side is claimed, and the check says why."""
+    stated = [sentence.laterality for sentence in telling]
+    seen = side_of_box(box.box_px, image.columns) if has_side(label) else Laterality.UNSPECIFIED
+    said = _split(stated)
+    check = checks.laterality_check({seen} & said or said, (seen,))
+    if not said or seen not in _SIDED:
+        side = seen if not said else _common_side(stated)
+    else:
+        side = seen if seen in said else Laterality.UNSPECIFIED
+    site = next((s.site for s in telling if s.site is not None and s.laterality is side), None)
+    return replace(base, laterality=side, site=site, boxes=(box,), checks=(*base.checks, check))
+
+
+def _split(sides: Iterable[Laterality]) -> set[Laterality]:
+    found = set(sides)
+    return set(_SIDED) if Laterality.BILATERAL in found else found & set(_SIDED)
+
+
+def _common_side(sides: Iterable[Laterality]) -> Laterality:
+    said = _split(sides)
+    if len(said) == 1:
+        return said.pop()
+    return Laterality.BILATERAL if said else Laterality.UNSPECIFIED
+
+
+def _with_uids(found: Sequence[Finding], image: ImageRef, study_instance_uid: str) -> tuple[Finding, ...]:
+    ordinals: dict[tuple[str, Laterality], int] = defaultdict(int)
+    result = []
+    for finding in found:
+        key = (finding.label.name, finding.laterality)
+        uid = finding_uid(
+            study_instance_uid=study_instance_uid,
+            sop_instance_uid=image.sop_instance_uid,
+            code=finding.label.code.value,
+            scheme=finding.label.code.scheme,
+            laterality=finding.laterality.value,
+            ordinal=ordinals[key],
+        )
+        ordinals[key] += 1
+        result.append(replace(finding, uid=uid))
+    return tuple(result)
+
+
+def _meant(sentence: ReadSentence, findings: Sequence[Finding]) -> list[Finding]:
+    """Findings a sentence speaks of: its labels, and where both state a side, its side."""
+    names = {finding_label(label).name for label, _ in sentence.labels}
+    sides = _split([sentence.laterality])
+    return [
+        finding
+        for finding in findings
+        if finding.label.name in names
+        and (not sides or not _split([finding.laterality]) or sides & _split([finding.laterality]))
+    ]
+
+
+def _sentence(index: int, said: Said, meant: Sequence[Finding], image: ImageRef) -> Sentence:
+    read = said.sentences[index]
+    boxes = said.phrase_boxes.get(index, ())
+    return Sentence(
+        text=read.text,
+        polarity=read.polarity,
+        finding_uids=tuple(finding.uid for finding in meant),
+        boxes=boxes,
+        confidence=said.sentence_confidence[index],
+        checks=(
+            checks.comparison_check(read.text),
+            checks.measurement_check(read.text),
+            checks.classification_check(read, said.named),
+            checks.contradiction_check(index, said.sentences),
+            _sentence_side_check(read, boxes, said, image),
+        ),
+    )
+
+
+def _sentence_side_check(
+    read: ReadSentence, boxes: Sequence[GroundedBox], said: Said, image: ImageRef
+) -> CheckResult:
+    """Side of a sentence against its own boxes, or against its labels' boxes where it has none."""
+    labels = [label for label, asserted in read.labels if asserted and has_side(label)]
+    if not labels:
+        return checks.laterality_check((), ())
+    shown = boxes or [box for label in labels for box in said.boxes.get(label, ())]
+    return checks.laterality_check(
+        (read.laterality,), [side_of_box(box.box_px, image.columns) for box in shown]
+    )
