@@ -48,7 +48,7 @@ CALLED_AE_NOT_RECOGNISED = (0x01, 0x01, 0x07)
 _COMMENT_LENGTH_MAX = 64
 # Beyond the largest object we still take this much of a larger one, so that it can be answered with a status.
 _OVERSIZE_BYTES = 16 << 20
-_DRAIN_LOOK_EVERY_S = 0.05
+_LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,13 @@ class Listener:
             raise Permanent(
                 code, f"cannot listen on {settings.host}:{settings.port}: {reason}", tag="node.port"
             ) from error
-        threading.Thread(target=self._server.serve_forever, name="dicom-listener", daemon=True).start()
+        loop = threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": _LOOK_EVERY_S},
+            name="dicom-listener",
+            daemon=True,
+        )
+        loop.start()
 
     def stop(self) -> None:
         """Accept no more, let associations under way finish for `drain_s`, then abort them.
@@ -177,7 +183,7 @@ class Listener:
         self._server.shutdown()
         patience_ends_s = time.monotonic() + self._settings.drain_s
         while self._associations() and time.monotonic() < patience_ends_s:
-            time.sleep(_DRAIN_LOOK_EVERY_S)
+            time.sleep(_LOOK_EVERY_S)
         for association in self._associations():
             association.abort()
 

@@ -31,6 +31,8 @@ _UNCOMPRESSED = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 _MEDIUM = 0
 _MESSAGE_ID_MAX = 0xFFFF
 _SUCCESS = 0x0000
+# PS3.8 section 7.1.1.7: result of an association request.
+_ACCEPTED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +179,11 @@ def _associate(ae: AE, peer: Peer, contexts: list[PresentationContext]) -> Assoc
         raise Transient(
             "peer-unreachable", f"the peer's host name has no address: {error.strerror}"
         ) from error
-    if association.is_established:
+    answer = cast(Any, association.acceptor.primitive)
+    if association.is_established or (answer is not None and answer.result == _ACCEPTED):
+        # Accepted without one presentation context, an association ends at once: the objects are not negotiated.
         return association
     if association.is_rejected:
-        answer = cast(Any, association.acceptor.primitive)
         reason = f"{answer.result_str}: {answer.reason_str}".lower()
         raise Transient("association-refused", f"the peer refused the association ({reason})")
     raise Transient(
@@ -259,7 +262,7 @@ def echo(peer: Peer, *, calling_ae_title: str, timeouts: SendTimeouts = SendTime
     association = _associate(_application_entity(calling_ae_title, timeouts), peer, contexts)
     try:
         response = association.send_c_echo()
-    except ValueError as error:
+    except (RuntimeError, ValueError) as error:
         raise Transient(
             "peer-silent", "the peer accepted the association but not the verification"
         ) from error

@@ -40,6 +40,7 @@ class PduSocket(socket.socket):
         self._header = bytearray()
         self._rest = 0
         self._deadline_s = 0.0
+        self._broken = False
 
     def message_ended(self) -> None:
         """A message is complete: its bytes no longer count."""
@@ -55,30 +56,31 @@ class PduSocket(socket.socket):
         PduTooLong, MessageTooLong
             If it, or the message, is longer than allowed.
         """
+        if self._broken:
+            return b""  # the library looks again before it hangs up; for it the peer is gone
+        try:
+            return self._receive_header(bufsize, flags) if self._rest == 0 else self._receive_rest(flags)
+        except OSError:
+            self._broken = True
+            raise
+
+    def _receive_header(self, bufsize: int, flags: int) -> bytes:
         if not self._header:
             self._deadline_s = time.monotonic() + self._pdu_timeout_s
-        if self._rest == 0:
-            return self._receive_header(min(bufsize, _PDU_HEADER_BYTES - len(self._header)), flags)
-        received = self._receive_whole(self._rest, flags)
-        self._rest = 0
-        self._header.clear()
-        return received
-
-    def _receive_header(self, wanted: int, flags: int) -> bytes:
-        received = super().recv(wanted, flags)
+        received = super().recv(min(bufsize, _PDU_HEADER_BYTES - len(self._header)), flags)
         self._header += received
         if len(self._header) == _PDU_HEADER_BYTES:
             self._rest = int.from_bytes(self._header[2:], "big")
+            self._header.clear()
             self._message_bytes += self._rest
             if self._rest > _PDU_BYTES_MAX:
                 raise PduTooLong("the peer announced a PDU longer than allowed")
             if self._message_bytes > self._message_bytes_max:
                 raise MessageTooLong("the peer's message is longer than allowed")
-            if self._rest == 0:
-                self._header.clear()
         return received
 
-    def _receive_whole(self, wanted: int, flags: int) -> bytes:
+    def _receive_rest(self, flags: int) -> bytes:
+        wanted, self._rest = self._rest, 0
         buffer = bytearray(wanted)
         view = memoryview(buffer)
         while view:
@@ -91,7 +93,7 @@ class PduSocket(socket.socket):
                 break
             view = view[count:]
         self.settimeout(self._pdu_timeout_s)
-        return bytes(buffer[: wanted - len(view)])
+        return bytes(memoryview(buffer)[: wanted - len(view)])
 
 
 class AssociationListener(ThreadedAssociationServer):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
-from pydicom.filewriter import write_dataset
 from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import (
     UID,
     ComputedRadiographyImageStorage,
@@ -38,9 +38,7 @@ def crafted_dataset(
     return dataset
 
 
-def encoded(
-    dataset: Dataset, *, transfer_syntax_uid: str = ExplicitVRLittleEndian
-) -> bytes:
+def encoded(dataset: Dataset, *, transfer_syntax_uid: str = ExplicitVRLittleEndian) -> bytes:
     """The data set as it travels in a C-STORE request."""
     syntax = UID(transfer_syntax_uid)
     buffer = DicomBytesIO()

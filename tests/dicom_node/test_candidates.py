@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pydicom import Dataset
+from pydicom.uid import Comprehensive3DSRStorage as StructuredReport
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     CTImageStorage,
@@ -13,7 +14,6 @@ from pydicom.uid import (
     GrayscaleSoftcopyPresentationStateStorage,
     SecondaryCaptureImageStorage,
 )
-from pydicom.uid import Comprehensive3DSRStorage as StructuredReport
 
 from dicom_node import classify, ignored_sentence
 

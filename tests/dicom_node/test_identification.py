@@ -110,7 +110,9 @@ def test_every_real_file_says_the_same_to_us_as_to_a_general_parser(real_files: 
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=400), st.sampled_from([*_SYNTAXES, DeflatedExplicitVRLittleEndian, _PRIVATE_SYNTAX]))
+@given(
+    st.binary(max_size=400), st.sampled_from([*_SYNTAXES, DeflatedExplicitVRLittleEndian, _PRIVATE_SYNTAX])
+)
 def test_no_bytes_whatever_raise_anything_but_quarantine(content: bytes, syntax: str) -> None:
     try:
         found = read_identification(content, syntax)
@@ -119,7 +121,9 @@ def test_no_bytes_whatever_raise_anything_but_quarantine(content: bytes, syntax:
     assert all(isinstance(value, str) for value in astuple(found))
 
 
-_TAGS = st.sampled_from([(0x0008, 0x0018), (0x0008, 0x1110), (0x0020, 0x000D), (0xFFFE, 0xE000), (0xFFFE, 0xE00D)])
+_TAGS = st.sampled_from(
+    [(0x0008, 0x0018), (0x0008, 0x1110), (0x0020, 0x000D), (0xFFFE, 0xE000), (0xFFFE, 0xE00D)]
+)
 _LENGTHS = st.sampled_from([0, 2, 8, 64, 0xFFFF, 0xFFFFFFFE, 0xFFFFFFFF])
 _VRS = st.sampled_from([b"UI", b"SQ", b"UN", b"OB", b"LO", b"??", b"\0\0"])
 
@@ -206,6 +210,8 @@ def test_uids_are_recognised(uid: str) -> None:
     assert valid_uid(uid)
 
 
-@pytest.mark.parametrize("uid", ["", "1.", ".1", "1..2", "a.b", "../etc/passwd", "1." + "2" * 63, "1.2\n", " 1.2"])
+@pytest.mark.parametrize(
+    "uid", ["", "1.", ".1", "1..2", "a.b", "../etc/passwd", "1." + "2" * 63, "1.2\n", " 1.2"]
+)
 def test_what_is_no_uid_is_recognised(uid: str) -> None:
     assert not valid_uid(uid)

@@ -91,7 +91,15 @@ def test_echoscu_is_answered_under_the_right_title_only(
     node = start_node(peers=(("MODALITY", "127.0.0.1"),))
 
     def verify(calling: str, called: str) -> int:
-        arguments = [program("echoscu"), "-aet", calling, "-aec", called, "127.0.0.1", str(node.listener.port)]
+        arguments = [
+            str(program("echoscu")),
+            "-aet",
+            calling,
+            "-aec",
+            called,
+            "127.0.0.1",
+            str(node.listener.port),
+        ]
         return subprocess.run(arguments, capture_output=True, timeout=60, check=False).returncode
 
     assert verify("MODALITY", "RADDRAFT") == 0

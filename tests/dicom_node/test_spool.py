@@ -150,7 +150,17 @@ def test_a_really_full_disk_is_transient_and_leaves_nothing_behind(tmp_path: Pat
     if shutil.which("unshare") is None:
         pytest.skip("no unshare to make a small disk with")
     finished = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", _FILL_A_SMALL_DISK, "sh", tmp_path, sys.executable],
+        [
+            "unshare",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            _FILL_A_SMALL_DISK,
+            "sh",
+            tmp_path,
+            sys.executable,
+        ],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
