@@ -12,6 +12,15 @@ from clinical import Permanent
 
 EMBEDDED = "embedded"
 MANIFEST_FILE = "manifest.json"
+TASKS = (
+    "report",
+    "classification",
+    "abnormality-grounding",
+    "phrase-grounding",
+    "anatomy-grounding",
+    "detection",
+    "conversation",
+)
 _EMBEDDED_FOLDER = Path(__file__).parent / "models" / "embedded"
 _FAMILIES = ("llava_onevision",)
 _REQUIRED_FILES = frozenset(
@@ -50,8 +59,7 @@ class Manifest(BaseModel):
     classification_prefix
         Words before the first label of a classification answer.
     tasks
-        By name (``report``, ``classification``, ``abnormality-grounding``, ``phrase-grounding``,
-        ``anatomy-grounding``, ``detection``, ``conversation``). A task that is not here is off.
+        By name (see `TASKS`). A task that is not here is off.
     files
         SHA-256 of every file of the package.
     """

@@ -18,6 +18,10 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, LlavaOnevisionForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM
 
+from clinical import regions
+from inference.labels import EXPECTED_LABELS
+from inference.manifest import TASKS
+
 _FAMILY = "llava_onevision"
 _COPIED = ("config.json", "preprocessor_config.json", "tokenizer.json", "generation_config.json")
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -38,7 +42,9 @@ class _Vision(nn.Module):
         return cast(Tensor, self.projector(states[self.layer]))
 
 
-def export_onnx(checkpoint: str | Path, out: str | Path, *, description: Mapping[str, Any]) -> Path:
+def export_onnx(
+    checkpoint: str | Path, out: str | Path, *, description: Mapping[str, Any] | None = None
+) -> Path:
     """Export a checkpoint in fp32 for the CPU; return the package folder.
 
     The package appears whole or not at all: it is built beside `out` and renamed at the end.
@@ -49,7 +55,8 @@ def export_onnx(checkpoint: str | Path, out: str | Path, *, description: Mapping
         Folder written by transformers, with its processor and tokenizer files.
     description
         What the weights do not say of themselves: ``name``, ``version``, ``labels``, ``statement`` and the other
-        keys of `inference.manifest.Manifest` that a package's author decides.
+        keys of `inference.manifest.Manifest` that a package's author decides. Without it the package says of itself
+        that nothing was measured.
 
     Raises
     ------
@@ -68,7 +75,7 @@ def export_onnx(checkpoint: str | Path, out: str | Path, *, description: Mapping
         _export_decoder(model, checkpoint, building)
         _export_tables(model, building)
         _copy_texts(checkpoint, building)
-        _write_manifest(building, config, description)
+        _write_manifest(building, config, description or undescribed(checkpoint))
         building.chmod(0o755)
         shutil.rmtree(out, ignore_errors=True)
         building.rename(out)
@@ -76,6 +83,20 @@ def export_onnx(checkpoint: str | Path, out: str | Path, *, description: Mapping
         shutil.rmtree(building, ignore_errors=True)
         raise
     return out
+
+
+def undescribed(checkpoint: Path) -> dict[str, Any]:
+    """Description of a checkpoint nobody described: RadVLM's labels, every task on, and a warning on every face."""
+    return {
+        "name": checkpoint.resolve().name,
+        "version": "undescribed",
+        "labels": list(EXPECTED_LABELS),
+        "classification_prefix": "The Chest X-ray shows ",
+        "regions": list(regions()),
+        "tasks": {task: {"enabled": True} for task in TASKS},
+        "statement": "MODEL WITHOUT MEASURED QUALITY - NOT FOR CLINICAL USE.",
+        "source": "a checkpoint exported without a description",
+    }
 
 
 def _export_vision(model: LlavaOnevisionForConditionalGeneration, folder: Path) -> None:
