@@ -1,0 +1,131 @@
+"""What an object is that came again under the same SOP Instance UID with other bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from dicom_node import PosixSpool
+from imaging import DecodeLimits
+from service.book import Book, migrate, open_book, walk
+from service.comparing_task import ComparingDesk
+from tests.service.arrivals import arrive
+
+_IMAGE = "1.2.826.0.1.88888"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A comparing desk with its book and spool."""
+
+    book: Book
+    spool: PosixSpool
+
+    def verdict(self, first: bytes, second: bytes) -> tuple[str, str]:
+        """(state, reason code) of the second object."""
+        for content in (first, second):
+            arrive(self.book.engine, self.spool, content, sop_instance_uid=_IMAGE)
+        (instance_id,) = walk.instances_to_compare(self.book.engine)
+        ComparingDesk(self.book.engine, self.spool, DecodeLimits(timeout_s=60)).compare(instance_id)
+        detail = self.book.study("1.9")
+        assert detail is not None
+        older, newer = detail.instances
+        assert older.state == "waiting", "the first one stands"
+        assert self.book.account(self.spool, deep=True).balanced
+        return newer.state, newer.reason_code
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    url = f"sqlite:///{tmp_path / 'book.sqlite'}"
+    migrate(url)
+    book = open_book(url)
+    yield Desk(book, PosixSpool(tmp_path / "spool"))
+    book.engine.dispose()
+
+
+def radiograph(*, syntax: str = ExplicitVRLittleEndian, brighter: int = 0, **attributes: str) -> bytes:
+    """A small radiograph, always of the same image unless `brighter`."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = ComputedRadiographyImageStorage, _IMAGE
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.Modality = "1.9", "1.8", "CR"
+    dataset.PatientName = "Doe^Jane"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 24, 32, 1
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    values = (np.arange(24 * 32, dtype=np.uint16).reshape(24, 32) + brighter).astype("<u2")
+    dataset.PixelData = values.tobytes()
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    if syntax == RLELossless:
+        dataset.compress(RLELossless, generate_instance_uid=False)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, RLELossless])
+def test_the_same_image_in_another_transfer_syntax_is_a_duplicate(desk: Desk, syntax: str) -> None:
+    assert desk.verdict(radiograph(), radiograph(syntax=syntax)) == ("duplicate", "same-content")
+
+
+def test_a_date_the_archive_wrote_does_not_make_another_image(desk: Desk) -> None:
+    stamped = radiograph(InstanceCreationDate="20260102", InstanceCreationTime="030405")
+    assert desk.verdict(radiograph(), stamped) == ("duplicate", "same-content")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"PatientName": "Roe^Richard"}, {"PatientID": "77"}, {"ViewPosition": "PA"}, {"ImageLaterality": "L"}],
+)
+def test_a_changed_header_is_quarantined(desk: Desk, change: dict[str, str]) -> None:
+    assert desk.verdict(radiograph(), radiograph(**change)) == ("quarantined", "changed-header")
+
+
+def test_changed_pixels_are_quarantined(desk: Desk) -> None:
+    assert desk.verdict(radiograph(), radiograph(brighter=1)) == ("quarantined", "changed-pixels")
+
+
+def test_what_cannot_be_decoded_cannot_be_compared_and_is_quarantined(desk: Desk) -> None:
+    assert desk.verdict(radiograph(), radiograph()[:400]) == ("quarantined", "not-comparable")
+
+
+def test_an_object_compared_already_is_left_alone(desk: Desk) -> None:
+    assert desk.verdict(radiograph(), radiograph(brighter=1))[0] == "quarantined"
+    comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60))
+    detail = desk.book.study("1.9")
+    assert detail is not None
+    for instance in detail.instances:
+        comparing.compare(instance.instance_row_id)
+    assert desk.book.study("1.9") == detail
+
+
+def test_a_file_that_is_gone_is_asked_for_again(desk: Desk) -> None:
+    key = ""
+    for content in (radiograph(), radiograph(brighter=1)):
+        key = arrive(desk.book.engine, desk.spool, content, sop_instance_uid=_IMAGE)
+    content = desk.spool.path(key).read_bytes()
+    desk.spool.delete(key)
+    (instance_id,) = walk.instances_to_compare(desk.book.engine)
+    comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60))
+    comparing.compare(instance_id)
+    assert walk.instances_to_compare(desk.book.engine) == [instance_id]
+    desk.spool.path(key).write_bytes(content)
+    comparing.compare(instance_id)
+    assert walk.instances_to_compare(desk.book.engine) == []
