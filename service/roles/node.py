@@ -53,4 +53,5 @@ def _listener_settings(settings: Settings) -> ListenerSettings:
         own_manufacturer=OWN_MANUFACTURER,
         maximum_associations=node.max_associations,
         network_timeout_s=node.network_timeout_s,
+        maximum_object_bytes=node.maximum_object_bytes,
     )
