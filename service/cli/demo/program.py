@@ -31,6 +31,7 @@ from service.supervisor import role_command
 _AE_TITLE = "RADDRAFT"
 _PATIENT_SYSTEM = "urn:raddraft:demonstration:patient-id"
 _ENDED = ("done", "failed", "ignored")
+_MOVING = ("pending", "sending")
 _STARTING_TIMEOUT_S = 90.0
 _MODALITIES = ("SR", "PR", "OT")
 
@@ -52,7 +53,16 @@ class _Return:
 
     @property
     def draft(self) -> Draft | None:
+        """The newest Draft."""
         return self.detail.draft if self.detail else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen by itself; a result held for a person waits for that person."""
+        if self.detail is None:
+            return False
+        moving = any(d.state in _MOVING for d in self.detail.deliveries)
+        return self.detail.summary.state in _ENDED or (self.detail.summary.state == "delivering" and not moving)
 
     @property
     def analysed(self) -> bool:
@@ -224,8 +234,9 @@ issuers = {{ {mapped} }}
         try:
             while time.monotonic() < deadline:
                 returns = {uid: self._returned(book, uid) for uid in sent}
-                ended = [r for r in returns.values() if r.detail and r.detail.summary.state in _ENDED]
-                self._errors.print(f"  {len(ended)} of {len(sent)} studies are back", end="\r")
+                ended = [r for r in returns.values() if r.ended]
+                if self._errors.is_terminal:
+                    self._errors.print(f"  {len(ended)} of {len(sent)} studies are back", end="\r")
                 if len(ended) == len(sent):
                     break
                 time.sleep(0.5)
@@ -318,7 +329,9 @@ def _findings(draft: Draft) -> str:
 
 def _back(back: _Return) -> str:
     objects = " ".join(f"{back.count(m)} {m}" for m in _MODALITIES)
-    return f"{objects} {back.reports} {FHIR.upper()}" + ("" if back.whole else " INCOMPLETE")
+    held = sorted({d.reason for d in (back.detail.deliveries if back.detail else ()) if d.state == "unmatched"})
+    text = f"{objects} {back.reports} {FHIR.upper()}" + ("" if back.whole else " INCOMPLETE")
+    return "\n".join([text, *(f"held: {reason}" for reason in held)])
 
 
 def _times(draft: Draft) -> str:
