@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 
+from pynetdicom import _config
+
 
 def silence_libraries() -> None:
     """Let pynetdicom and pydicom say nothing in this process.
@@ -12,6 +14,8 @@ def silence_libraries() -> None:
     At every level they quote UIDs, names and other values of the objects they handle, in log lines, tracebacks and
     warnings alike: patient data. What an operator must know, the listener and the sender say themselves.
     """
+    # Without its own handlers the library does not even put such lines together, for every PDU.
+    _config.LOG_HANDLER_LEVEL = "none"
     for library in ("pynetdicom", "pydicom"):
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
         warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")

@@ -30,7 +30,7 @@ from pathlib import Path
 from pydicom.uid import generate_uid
 
 from dicom_node import Peer, echo
-from tests.bench.receiver import listening_socket
+from tests.bench.cstore_receiver import listening_socket
 from tests.dicom_node.crafted import as_file, crafted_dataset
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -149,7 +149,7 @@ def _running(receiver: str, folder: Path, ledger: str) -> Iterator[tuple[int, li
             module = [
                 sys.executable,
                 "-m",
-                "tests.bench.receiver",
+                "tests.bench.cstore_receiver",
                 str(listening.fileno()),
                 str(folder),
                 ledger,
