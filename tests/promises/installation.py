@@ -1,0 +1,145 @@
+"""A whole RadDraft with embedded defaults in a temporary folder, for tests that break it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+import httpx
+import psutil
+
+from dicom_node import Peer, PosixSpool, SendResult, send_objects
+from service.book import Account, Book, open_book
+from service.supervisor import role_command
+from training.phantoms.dicom import ISSUER
+
+STARTING_TIMEOUT_S = 240.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Installation:
+    """`raddraft serve` as a site runs it, and the ways to hurt it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "archive"
+        self.node_port, self.http_port = free_port(), free_port()
+        self.config = folder / "site.toml"
+        self.config.write_text(
+            f"""
+data_dir = "{folder / "data"}"
+[node]
+port = {self.node_port}
+[study]
+quiet_period_s = 1
+retry_delay_s = 1
+[lease]
+lease_s = 5
+hint_age_s = 3
+[http]
+port = {self.http_port}
+[[destinations]]
+name = "archive"
+type = "folder"
+path = "{self.results}"
+default_patient_system = "urn:test"
+issuers = {{ "{ISSUER}" = "urn:test" }}
+""",
+            encoding="utf-8",
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {**os.environ, "RADDRAFT_CONFIG": str(self.config)}
+        with (self.folder / "service.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                role_command("serve"), env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        self.wait_until(self._is_ready, STARTING_TIMEOUT_S, "the service to be ready")
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.http_port}/health/ready", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(60)
+
+    def kill_supervisor(self) -> None:
+        assert self.process is not None
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        self.process.wait()
+        psutil.wait_procs(children, timeout=20)
+        assert not [
+            child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+        ]
+
+    def kill_role(self, *words: str) -> int:
+        """SIGKILL the child whose command line holds all `words`; return its process id."""
+        assert self.process is not None
+        for child in psutil.Process(self.process.pid).children():
+            if all(any(word in part for part in child.cmdline()) for word in words):
+                child.send_signal(signal.SIGKILL)
+                return child.pid
+        raise AssertionError(f"no child process with {words}")
+
+    def send(self, files: list[Path]) -> list[SendResult]:
+        peer = Peer("RADDRAFT", "127.0.0.1", self.node_port)
+        return [send_objects([file], peer, calling_ae_title="MODALITY")[0] for file in files]
+
+    @contextmanager
+    def book(self) -> Iterator[Book]:
+        book = open_book(f"sqlite:///{self.folder / 'data' / 'raddraft.sqlite'}")
+        try:
+            yield book
+        finally:
+            book.engine.dispose()
+
+    def account(self) -> Account:
+        with self.book() as book:
+            return book.account(PosixSpool(self.folder / "data" / "spool"), deep=True)
+
+    def wait_until(self, met: Callable[[], bool], timeout_s: float, what: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if met():
+                return
+            time.sleep(0.3)
+        log = (self.folder / "service.log").read_text(errors="replace")[-3000:]
+        raise AssertionError(f"waited {timeout_s} s for {what}; log ends with:\n{log}")
+
+    def all_done(self, count: int) -> bool:
+        with self.book() as book:
+            return (
+                len([s for s in book.studies(limit=1000) if s.state in ("done", "failed", "ignored")])
+                >= count
+            )
+
+
+@contextmanager
+def installation() -> Iterator[Installation]:
+    # A short path: the embedded broker's socket must fit into 107 bytes.
+    folder = Path(mkdtemp(prefix="rd-"))
+    site = Installation(folder)
+    try:
+        yield site
+    finally:
+        site.stop()
+        shutil.rmtree(folder, ignore_errors=True)

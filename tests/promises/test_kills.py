@@ -1,0 +1,118 @@
+"""What was acknowledged is accounted for and delivered once, whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dicom_node import Listener, ListenerSettings, Peer, PosixSpool, send_objects
+from service.book import migrate, open_book
+from service.book.receipts import QuietRule
+from service.intake import BookLedger
+from service.supervisor import role_command
+from tests.promises.installation import Installation, installation
+from training.phantoms.dicom import VARIANTS, write_phantom
+
+STUDIES = 8
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("phantoms")
+    files = []
+    for number in range(STUDIES):
+        path = folder / f"{number}.dcm"
+        write_phantom(path, 9_000_000 + number, VARIANTS[number % len(VARIANTS)], size_px=512)
+        files.append(path)
+    return files
+
+
+def assert_all_delivered_once(site: Installation, acknowledged: int) -> None:
+    site.wait_until(lambda: site.all_done(acknowledged), 240, "every study to be done")
+    account = site.account()
+    assert account.balanced, account.as_json()
+    assert account.acknowledged >= acknowledged
+    assert account.states["analysed"] == acknowledged
+    assert account.deliveries["delivered"] == sum(account.deliveries.values())
+    versions = sorted(site.results.glob("*/v*"))
+    assert len(versions) == acknowledged
+    for version in versions:
+        names = sorted(path.name for path in version.iterdir())
+        assert [n for n in names if n.endswith(".dcm")] == ["01_sr.dcm", "02_pr.dcm", "03_sc.dcm"]
+        assert "fhir_bundle.json" in names
+
+
+def test_acknowledged_studies_survive_the_death_of_every_role(phantoms: list[Path]) -> None:
+    with installation() as site:
+        site.start()
+        first = site.send(phantoms[: STUDIES // 2])
+        site.kill_role("worker", "gpu")
+        site.kill_role("redis-server")
+        second = site.send(phantoms[STUDIES // 2 :])
+        site.kill_role("worker", "io")
+        site.kill_role("scheduler")
+        assert [result.outcome for result in first + second] == ["stored"] * STUDIES
+        assert_all_delivered_once(site, STUDIES)
+
+
+def test_a_killed_supervisor_takes_all_down_and_the_next_one_goes_on(phantoms: list[Path]) -> None:
+    with installation() as site:
+        site.start()
+        results = site.send(phantoms[:2])
+        assert [result.outcome for result in results] == ["stored", "stored"]
+        site.kill_supervisor()
+        site.start()
+        again = site.send(phantoms[:2])
+        assert [result.outcome for result in again] == ["stored", "stored"]
+        assert_all_delivered_once(site, 2)
+        assert site.account().acknowledged == 4
+
+
+def test_a_second_serve_in_the_same_folder_is_refused_in_one_line() -> None:
+    with installation() as site:
+        site.start()
+        second = subprocess.run(
+            role_command("serve"),
+            env={**os.environ, "RADDRAFT_CONFIG": str(site.config)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert "data-dir-in-use" in second.stderr
+        assert "Traceback" not in second.stderr
+
+
+@pytest.mark.parametrize("loss", ["receipts", "instances", "file"])
+def test_the_account_exits_1_when_something_is_removed(
+    phantoms: list[Path], tmp_path: Path, loss: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'raddraft.sqlite'}"
+    migrate(url)
+    book = open_book(url)
+    spool = PosixSpool(tmp_path / "spool")
+    listener = Listener(ListenerSettings(port=0), spool, BookLedger(book.engine, QuietRule(30, 900)))
+    listener.start()
+    send_objects([phantoms[0]], Peer("RADDRAFT", "127.0.0.1", listener.port), calling_ae_title="MODALITY")
+    listener.stop()
+    book.engine.dispose()
+    environment = {**os.environ, "RADDRAFT_DATA_DIR": str(tmp_path)}
+    command = role_command("account", "--json")
+    assert (
+        subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False).returncode
+        == 0
+    )
+    if loss == "file":
+        spool.delete(next(spool.keys()))
+    else:
+        with sqlite3.connect(tmp_path / "raddraft.sqlite") as raw:
+            raw.execute(f"DELETE FROM {loss}")
+    assert (
+        subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False).returncode
+        == 1
+    )
