@@ -1,0 +1,108 @@
+"""The engine thread: turns, deadlines, and what a watchdog may rely on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from threading import Event
+from typing import Any
+
+import pytest
+
+from clinical import Permanent, Transient
+from inference.engine import Engine, Steps
+
+_PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine(slots=2)
+    yield engine
+    engine.close()
+
+
+def _counting(name: str, steps: int, seen: list[str]) -> Generator[None, None, str]:
+    for _ in range(steps):
+        seen.append(name)
+        yield
+    return name
+
+
+def _held(started: Event, release: Event) -> Generator[None, None, None]:
+    started.set()
+    release.wait(_PATIENCE_S)
+    yield
+
+
+def test_jobs_take_turns_step_by_step(engine: Engine) -> None:
+    started, release = Event(), Event()
+    held = engine.submit(lambda: _held(started, release))
+    assert started.wait(_PATIENCE_S)
+    seen: list[str] = []
+    jobs = [engine.submit(lambda name=name: _counting(name, 3, seen)) for name in "ab"]
+    release.set()
+    assert [job.result(_PATIENCE_S) for job in (held, *jobs)] == [None, "a", "b"]
+    assert "".join(seen) == "ababab"
+
+
+def test_a_deadline_is_kept_between_steps_and_hurts_nobody_else(engine: Engine) -> None:
+    def endless() -> Steps:
+        while True:
+            time.sleep(0.005)
+            yield
+
+    late = engine.submit(endless, deadline_s=0.1)
+    seen: list[str] = []
+    other = engine.submit(lambda: _counting("other", 50, seen))
+    with pytest.raises(Transient, match="deadline-passed"):
+        late.result(_PATIENCE_S)
+    assert other.result(_PATIENCE_S) == "other"
+
+
+def test_a_failing_job_fails_alone(engine: Engine) -> None:
+    def failing() -> Steps:
+        yield
+        raise Permanent("broken", "it broke")
+
+    failed = engine.submit(failing)
+    seen: list[str] = []
+    other = engine.submit(lambda: _counting("other", 5, seen))
+    with pytest.raises(Permanent, match="broken"):
+        failed.result(_PATIENCE_S)
+    assert other.result(_PATIENCE_S) == "other"
+
+
+def test_a_step_that_hangs_shows_as_busy_and_standing_still(engine: Engine) -> None:
+    started, release = Event(), Event()
+    job = engine.submit(lambda: _held(started, release))
+    assert started.wait(_PATIENCE_S)
+    before = engine.last_step_monotonic_s
+    time.sleep(0.05)
+    assert engine.busy
+    assert engine.last_step_monotonic_s == before
+    release.set()
+    job.result(_PATIENCE_S)
+    assert engine.last_step_monotonic_s > before
+
+
+def test_an_idle_engine_is_not_busy_and_new_work_starts_the_clock(engine: Engine) -> None:
+    engine.submit(lambda: _counting("a", 1, [])).result(_PATIENCE_S)
+    while engine.busy:
+        time.sleep(0.001)
+    before = time.monotonic()
+    engine.submit(lambda: _counting("b", 1, [])).result(_PATIENCE_S)
+    assert engine.last_step_monotonic_s >= before
+
+
+def test_a_closed_engine_refuses_and_ends_what_waited() -> None:
+    engine = Engine(slots=1)
+    started, release = Event(), Event()
+    engine.submit(lambda: _held(started, release))
+    assert started.wait(_PATIENCE_S)
+    waiting: Any = engine.submit(lambda: _counting("never", 1, []))
+    release.set()
+    engine.close()
+    assert waiting.done()
+    with pytest.raises(Transient, match="engine-closed"):
+        engine.submit(lambda: _counting("late", 1, []))
