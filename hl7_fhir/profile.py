@@ -9,7 +9,7 @@ from clinical import Permanent
 from hl7_fhir.header import StudyHeader
 
 
-class PatientUnmatched(Permanent):  # noqa: N818 (the name is the state the delivery gets)
+class PatientUnmatched(Permanent):
     """The patient cannot be named to this EHR; nothing is sent until a person maps the identifier."""
 
     def __init__(self, message: str) -> None:

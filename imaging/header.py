@@ -7,7 +7,7 @@ import logging
 import warnings
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pydicom import dcmread
 from pydicom.dataelem import DataElement, RawDataElement
@@ -29,6 +29,7 @@ _MAX_READS = 150_000
 _MAX_ITEMS = 20_000
 _PREFIX_BYTES = 132
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+_TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _IDENTITY_KEYWORDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality", "FileSetID")
 
 
@@ -199,14 +200,20 @@ def state_transfer_syntax(dataset: Dataset) -> None:
 
 
 def _drop_unreadable(dataset: Dataset, items: _Items) -> None:
-    """Read every value now, so that nobody meets an exception later; what cannot be read is left out."""
+    """Read every value now, so that nobody meets an exception later; what cannot be read is left out.
+
+    Text is put back as its author's bytes: whoever copies a name can then copy it exactly, wrongly encoded or not.
+    """
     for tag in list(dataset.keys()):
         try:
-            items.spend_on(dataset.get_item(tag))
-            element = dataset[tag]
-            if element.VR == "SQ":
+            stored = dataset.get_item(tag)
+            items.spend_on(stored)
+            element: Any = dataset[tag]
+            if str(element.VR) == "SQ":
                 for item in element.value:
                     _drop_unreadable(item, items)
+            elif element.VR in _TEXT_VRS and isinstance(stored, RawDataElement):
+                dataset[tag] = stored
         except (RecursionError, HeaderTooLarge):
             raise
         except Exception:

@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 
 from pydicom import Dataset
 from pydicom import Sequence as DicomSequence
+from pydicom.charset import convert_encodings
 from pydicom.dataset import FileMetaDataset
+from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from clinical import CodedTerm, Draft, object_uid
@@ -78,8 +80,9 @@ def series_description(what: str, draft: Draft, header: Dataset) -> str:
 
 def finish(dataset: Dataset, draft: Draft, header: Dataset, profile: SiteProfile) -> None:
     """Patient and study as the source has them, equipment and times of our own, and nothing of the present moment."""
-    for element in copied_attributes(header):
-        dataset.add(element)
+    copied = copied_attributes(header)
+    for element in copied:
+        dataset[element.tag] = element
     if not text_of(dataset, "StudyInstanceUID"):
         dataset.StudyInstanceUID = draft.study_instance_uid
     _stamp_times(dataset, made_at(draft, header, profile))
@@ -89,6 +92,16 @@ def finish(dataset: Dataset, draft: Draft, header: Dataset, profile: SiteProfile
     dataset.SoftwareVersions = software_versions(draft, header)
     dataset.ContributingEquipmentSequence = DicomSequence([_contribution(draft, header, profile)])
     dataset.file_meta = _file_meta(dataset)
+    _keep_bytes(dataset)
+
+
+def _keep_bytes(dataset: Dataset) -> None:
+    """Declare the encoding its copied text already has, or pydicom would decode and encode it once more."""
+    correct_ambiguous_vr(dataset, True)
+    charset = dataset.get("SpecificCharacterSet") or "ISO_IR 6"
+    dataset.set_original_encoding(
+        is_implicit_vr=False, is_little_endian=True, character_encoding=convert_encodings(charset)
+    )
 
 
 def copy_request_attributes(dataset: Dataset, header: Dataset) -> None:
@@ -131,7 +144,7 @@ def _contribution(draft: Draft, header: Dataset, profile: SiteProfile) -> Datase
         for part in (f"RadDraft {draft.product_version}", f"model {model.version}", model.engine)
     ]
     made = made_at(draft, header, profile)
-    item.ContributionDateTime = made.strftime("%Y%m%d%H%M%S%z")
+    item.ContributionDateTime = made.strftime("%Y%m%d%H%M%S")
     item.ContributionDescription = writable(
         model.statement or "Reading by an AI model, not verified by a person", header
     )[:_LONG_TEXT_LONGEST]

@@ -87,7 +87,8 @@ def qualitative_evaluations(draft: Draft, sources: ReportSources, banner: str) -
 def _provenance(draft: Draft) -> list[str]:
     model = draft.model
     return [
-        f"Draft version {draft.version} by RadDraft {draft.product_version} with {model.name} {model.version}, "
+        f"Draft version {draft.version}, {draft.completed_at_utc:%Y-%m-%d %H:%M:%S} UTC, by RadDraft "
+        f"{draft.product_version} with {model.name} {model.version}, "
         f"{model.family}, {model.precision}, {model.engine}.",
         f"Weights sha256 {model.weights_sha256}; prompts sha256 {model.prompts_sha256}; "
         f"configuration sha256 {draft.configuration_sha256}.",

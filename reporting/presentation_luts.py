@@ -6,12 +6,14 @@ is the identity, and polarity is the Presentation LUT Shape alone.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom import Sequence as DicomSequence
 from pydicom.dataelem import DataElement
-from pydicom.valuerep import DS
+from pydicom.valuerep import DS, DSdecimal, DSfloat
 
 from imaging import DisplayedImage, DisplayFacts, LookupTable, VoiFunction, Window, display_facts
 from reporting.source import SourceImage, text_of
@@ -121,6 +123,7 @@ def _full_scale(entries: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return np.asarray((entries - lowest) / (highest - lowest) * _FULL_SCALE, dtype=np.float64)
 
 
-def _ds(value: float) -> DS:
+def _ds(value: float) -> DSfloat | DSdecimal:
     """Decimal string of at most 16 characters."""
-    return DS(value, auto_format=True)
+    text: DSfloat | DSdecimal = cast(Any, DS)(value, auto_format=True)
+    return text

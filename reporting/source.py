@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
@@ -40,6 +40,7 @@ PATIENT_AND_STUDY = (
     "StudyDescription",
     "AdmissionID",
 )
+_TEXT_VRS = frozenset({"LO", "PN", "SH"})
 REQUESTS = ("ReferencedRequestSequence", "RequestAttributesSequence")
 # Type 2: present in every object, empty where the source does not know. Never invented.
 _TYPE_2 = (
@@ -72,17 +73,31 @@ def header_digest(headers: Iterable[Dataset]) -> str:
     return digest.hexdigest()
 
 
-def copied_attributes(header: Dataset) -> Dataset:
-    """Patient and study attributes of a source, as its author wrote them, with its character set.
+def copied_attributes(header: Dataset) -> list[DataElement | RawDataElement]:
+    """Patient and study attributes of a source, with its character set.
 
-    An attribute that cannot be read or written again is left empty: it is not invented, and it does not stop the
-    result.
+    Text has the very bytes its author wrote, as long as nobody asked the header for its value before: decoding and
+    encoding would change what is wrongly encoded, and the escape sequences of what is not. An attribute that cannot
+    be read or written again is left empty: it is not invented, and it does not stop the result.
     """
+    stored = {tag: header.get_item(tag) for tag in header.keys()}  # noqa: SIM118 - iterating would read values
     copied = _copied(header, PATIENT_AND_STUDY)
     for keyword in _TYPE_2:
         if keyword not in copied:
             setattr(copied, keyword, "")
-    return copied
+    return [_as_written(element, stored.get(element.tag)) for element in copied]
+
+
+def _as_written(
+    element: DataElement, stored: DataElement | RawDataElement | None
+) -> DataElement | RawDataElement:
+    """Element with its author's bytes where they are at hand, ready for Explicit VR Little Endian."""
+    if element.VR not in _TEXT_VRS or not isinstance(stored, RawDataElement) or stored.value is None:
+        return element
+    value = stored.value + b" " * (len(stored.value) % 2)
+    return stored._replace(
+        VR=element.VR, value=value, length=len(value), is_implicit_VR=False, is_little_endian=True
+    )
 
 
 def _copied(header: Dataset, keywords: Iterable[str]) -> Dataset:
@@ -98,11 +113,17 @@ def _copied(header: Dataset, keywords: Iterable[str]) -> Dataset:
 
 
 def element_of(header: Dataset, keyword: str) -> DataElement | None:
-    """Element of `header`; None where it is absent or its value cannot be read."""
+    """Element of `header`, which keeps the bytes it holds; None where it is absent or its value cannot be read."""
+    tag = Tag(keyword)
+    stored = header.get_item(tag) if tag in header else None
+    if stored is None:
+        return None
     try:
-        return header.get(Tag(keyword))
+        return header[tag]
     except Exception:  # pydicom raises whatever a malformed value makes it raise
         return None
+    finally:
+        header[tag] = stored
 
 
 def writable_element(header: Dataset, keyword: str) -> DataElement | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from clinical import RadDraftError, Transient
@@ -33,7 +33,7 @@ def make_celery(broker_url: str) -> Celery:
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
-        task_queues=[Queue(GPU_QUEUE), Queue(IO_QUEUE)],
+        task_queues=[Queue(name) for name in (GPU_QUEUE, IO_QUEUE)],  # type: ignore[no-untyped-call]
         task_routes={name: {"queue": queue} for name, queue in _TASK_QUEUES.items()},
         task_create_missing_queues=False,
         broker_connection_retry_on_startup=True,

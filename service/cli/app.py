@@ -15,7 +15,7 @@ from service.settings import ConfigurationError
 
 _BAD_USE = 2
 # Typer's usage errors share this base, which it does not export by name.
-_UsageError = typer.BadParameter.__mro__[1]
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _FAILED = 1
 
 

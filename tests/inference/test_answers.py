@@ -21,9 +21,21 @@ LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Lung Lesion", "Pleura
 PREFIX = "The Chest X-ray shows "
 # Text in the shape of answers, and text in no shape at all, control tokens and odd letters included.
 _PIECES = st.sampled_from(
-    (PREFIX, "[0.1, 0.2, 0.3, 0.4]", "[0.9, 0.2, 0.3]", "no ", " and ", ", ", ".", "left ", "bilateral ")
-    + tuple(label.lower() for label in LABELS)
-    + ("İ", "ſ", "<image>", "<|im_end|>", "[", "]", "1e999", "\n", "5 cm", "unchanged")
+    (
+        *(
+            PREFIX,
+            "[0.1, 0.2, 0.3, 0.4]",
+            "[0.9, 0.2, 0.3]",
+            "no ",
+            " and ",
+            ", ",
+            ".",
+            "left ",
+            "bilateral ",
+        ),
+        *(label.lower() for label in LABELS),
+        *("İ", "ſ", "<image>", "<|im_end|>", "[", "]", "1e999", "\n", "5 cm", "unchanged"),
+    )
 )
 _TEXTS = st.lists(_PIECES, max_size=12).map("".join) | st.text(max_size=80)
 

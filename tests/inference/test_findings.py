@@ -118,9 +118,7 @@ def test_bilateral_text_with_a_box_on_each_side_gives_two_sided_findings() -> No
 
 
 def test_bilateral_text_with_boxes_on_one_side_is_a_warning() -> None:
-    _, sentences = _put_together(
-        "There is a bilateral pleural effusion.", {"Pleural Effusion": (RIGHT_BOX,)}
-    )
+    _, sentences = _put_together("There is a bilateral pleural effusion.", {"Pleural Effusion": (RIGHT_BOX,)})
     assert _status(sentences[0].checks, "laterality-text-vs-box") is CheckStatus.WARN
 
 
@@ -132,9 +130,7 @@ def test_two_sentences_of_one_label_each_link_to_their_own_side() -> None:
     by_side = {f.laterality: f for f in _of(findings, "Pleural Effusion")}
     assert by_side[Laterality.RIGHT].sentences == (0,)
     assert by_side[Laterality.LEFT].sentences == (1,)
-    assert all(
-        check.status is not CheckStatus.FAIL for sentence in sentences for check in sentence.checks
-    )
+    assert all(check.status is not CheckStatus.FAIL for sentence in sentences for check in sentence.checks)
 
 
 def test_a_sentence_is_checked_against_its_own_boxes_first() -> None:

@@ -55,7 +55,9 @@ def _generated(reference: Any, checkpoint: Path, gray: np.ndarray, question: str
     inputs = processor(Image.fromarray(gray).convert("RGB"), return_tensors="pt")
     with torch.no_grad():
         features = reference.model.get_image_features(
-            pixel_values=inputs["pixel_values"], image_sizes=inputs["image_sizes"], vision_aspect_ratio="anyres_max_9"
+            pixel_values=inputs["pixel_values"],
+            image_sizes=inputs["image_sizes"],
+            vision_aspect_ratio="anyres_max_9",
         )
     features = getattr(features, "pooler_output", features)
     count = int(torch.cat(list(features)).shape[0])

@@ -33,14 +33,16 @@ _COPIED = (
 )
 
 
-def _raw(dataset: Dataset, keyword: str) -> bytes | None:
+def _raw(dataset: Dataset, keyword: str) -> object:
     """Value as it stands in the file, without padding; None where the attribute is absent."""
     tag = Tag(keyword)
     if tag not in dataset:
         return None
     element = dataset.get_item(tag)
-    assert isinstance(element, RawDataElement)
-    return (element.value or b"").rstrip(b" \0")
+    # Only the character set is parsed while a file is read.
+    return (
+        (element.value or b"").rstrip(b" \0") if isinstance(element, RawDataElement) else str(element.value)
+    )
 
 
 def _faces(header: Dataset, text: str = "Effusion ≥ 2 cm – “large”.") -> tuple[Artefact, ...]:
@@ -154,6 +156,17 @@ def test_any_real_header_can_be_answered(real_files: Path) -> None:
         assert crafted.parsed(face.content).get("PatientID", "") == (header.get("PatientID") or "")
         answered += 1
     assert answered > 10
+
+
+def test_wrongly_encoded_name_keeps_its_bytes(tmp_path: Path) -> None:
+    header = crafted.radiograph(charset="ISO_IR 192", PatientName="Mxller^Jane", StudyDescription="Thxrax")
+    path = tmp_path / "image.dcm"
+    header.save_as(path, enforce_file_format=True)
+    path.write_bytes(path.read_bytes().replace(b"Mxller", b"M\xfcller").replace(b"Thxrax", b"Th\xf6rax"))
+    for face in _faces(read_header(path)):
+        made = crafted.parsed(face.content)
+        assert _raw(made, "PatientName") == b"M\xfcller^Jane"
+        assert _raw(made, "StudyDescription") == b"Th\xf6rax"
 
 
 def test_real_japanese_and_korean_names_keep_their_bytes(real_files: Path) -> None:

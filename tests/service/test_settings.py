@@ -40,7 +40,8 @@ def refused(config: Path, text: str) -> str:
 def test_without_a_file_everything_stays_on_this_machine() -> None:
     settings = load_settings()
     assert (settings.node.host, settings.http.host) == ("127.0.0.1", "127.0.0.1")
-    assert settings.node.peers == settings.destinations == ()
+    assert settings.node.peers == ()
+    assert settings.destinations == ()
     assert settings.model.path == "embedded"
 
 
@@ -112,9 +113,9 @@ def test_what_is_no_toml_and_no_file_is_said(config: Path, tmp_path: Path) -> No
 def test_the_configuration_cannot_be_changed_afterwards() -> None:
     settings = load_settings()
     with pytest.raises(ValidationError):
-        settings.data_dir = Path("/elsewhere")
+        settings.data_dir = Path("/elsewhere")  # type: ignore[misc]
     with pytest.raises(ValidationError):
-        settings.node.port = 1
+        settings.node.port = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from training.evaluation import Asked, items_of, metrics, run_suite
-from training.evaluation.boxes import average_precision, iou
+from training.evaluation.boxes import average_precision, best_constant_box, iou
 from training.evaluation.operating_points import fit_operating_point, fit_operating_points
 from training.evaluation.reports import mentions
 from training.evaluation.table import FLOORS, passed
@@ -40,6 +40,12 @@ def test_box_metric_is_radvlms(predicted: list[tuple], truth: list[tuple], expec
 
 def test_boxes_without_area_do_not_divide_by_zero() -> None:
     assert iou((0.2, 0.2, 0.2, 0.2), (0.2, 0.2, 0.2, 0.2)) == 0.0
+
+
+def test_best_constant_box_is_the_box_that_hits_most() -> None:
+    often, seldom = (0.1, 0.1, 0.3, 0.3), (0.6, 0.6, 0.9, 0.9)
+    assert best_constant_box([[often]] * 5 + [[seldom]] * 3) == often
+    assert best_constant_box([[often, FAR]] * 5 + [[seldom]] * 3) == seldom
 
 
 class _Oracle:

@@ -95,13 +95,15 @@ def test_collection_reads_back_what_was_drawn(tmp_path: Path) -> None:
     assert [entry.truth.seed for entry in entries] == [40, 41, 42]
     for entry in entries:
         pixels, truth = draw(entry.truth.seed, 64)
-        assert np.array_equal(np.asarray(Image.open(tmp_path / entry.image)), displayed(pixels))
+        with Image.open(tmp_path / entry.image) as picture:
+            assert np.array_equal(np.asarray(picture), displayed(pixels))
         assert entry.truth.labels == truth.labels
 
 
 def test_contact_sheet_shows_every_seed(tmp_path: Path) -> None:
     contact_sheet([1, 2, 3], tmp_path / "sheet.png", columns=2, size_px=64)
-    assert Image.open(tmp_path / "sheet.png").size == (128, 128)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (128, 128)
 
 
 def test_phantoms_and_evaluation_need_no_torch() -> None:

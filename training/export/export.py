@@ -100,7 +100,7 @@ def undescribed(checkpoint: Path) -> dict[str, Any]:
 
 
 def _export_vision(model: LlavaOnevisionForConditionalGeneration, folder: Path) -> None:
-    side = model.config.vision_config.image_size
+    side = cast(Any, model.config.vision_config).image_size
     tiles = torch.export.Dim("tiles", min=1, max=64)
     torch.onnx.export(
         _Vision(model).eval(),
@@ -117,7 +117,7 @@ def _export_vision(model: LlavaOnevisionForConditionalGeneration, folder: Path) 
 
 def _export_decoder(model: LlavaOnevisionForConditionalGeneration, checkpoint: Path, folder: Path) -> None:
     """GroupQueryAttention graph by onnxruntime-genai's model builder: shared buffers, logits of the last row only."""
-    text = model.config.text_config
+    text = cast(Any, model.config.text_config)
     with TemporaryDirectory() as scratch:
         language = Path(scratch) / "language"
         causal = Qwen2ForCausalLM(Qwen2Config(**text.to_dict()))
@@ -143,7 +143,7 @@ def _inline_weights(source: Path, target: Path) -> None:
 
 
 def _export_tables(model: LlavaOnevisionForConditionalGeneration, folder: Path) -> None:
-    embeddings = model.get_input_embeddings().weight.detach().numpy()
+    embeddings = cast(Any, model.get_input_embeddings()).weight.detach().numpy()
     np.save(folder / "embeddings.npy", embeddings)
     np.save(folder / "image_newline.npy", model.model.image_newline.detach().numpy())
 

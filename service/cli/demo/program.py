@@ -62,7 +62,9 @@ class _Return:
         if self.detail is None:
             return False
         moving = any(d.state in _MOVING for d in self.detail.deliveries)
-        return self.detail.summary.state in _ENDED or (self.detail.summary.state == "delivering" and not moving)
+        return self.detail.summary.state in _ENDED or (
+            self.detail.summary.state == "delivering" and not moving
+        )
 
     @property
     def analysed(self) -> bool:
@@ -156,7 +158,9 @@ class Demonstration:
     def _write_config(self, node_port: int, http_port: int, issuers: set[str]) -> Path:
         config = self._work / "demo.toml"
         # JSON strings are TOML strings too. Every issuer of the files sent is mapped, as a site would map its own.
-        mapped = ", ".join(f"{json.dumps(issuer)} = {json.dumps(_PATIENT_SYSTEM)}" for issuer in sorted(issuers))
+        mapped = ", ".join(
+            f"{json.dumps(issuer)} = {json.dumps(_PATIENT_SYSTEM)}" for issuer in sorted(issuers)
+        )
         config.write_text(
             f"""
 data_dir = "{self._work / "data"}"
@@ -255,7 +259,7 @@ issuers = {{ {mapped} }}
             draft = returns[uid].draft
             if draft is None:
                 continue
-            pictures = {}
+            pictures: dict[str, str] = {}
             for path in study.files:
                 sop_uid = str(read_header(path).get("SOPInstanceUID", ""))
                 if any(r.image.sop_instance_uid == sop_uid for r in draft.readings):
@@ -329,7 +333,9 @@ def _findings(draft: Draft) -> str:
 
 def _back(back: _Return) -> str:
     objects = " ".join(f"{back.count(m)} {m}" for m in _MODALITIES)
-    held = sorted({d.reason for d in (back.detail.deliveries if back.detail else ()) if d.state == "unmatched"})
+    held = sorted(
+        {d.reason for d in (back.detail.deliveries if back.detail else ()) if d.state == "unmatched"}
+    )
     text = f"{objects} {back.reports} {FHIR.upper()}" + ("" if back.whole else " INCOMPLETE")
     return "\n".join([text, *(f"held: {reason}" for reason in held)])
 
