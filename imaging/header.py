@@ -206,7 +206,7 @@ def _drop_unreadable(dataset: Dataset, items: _Items) -> None:
     """
     for tag in list(dataset.keys()):
         try:
-            stored = dataset.get_item(tag)
+            stored: Any = dataset.get_item(tag)
             items.spend_on(stored)
             element: Any = dataset[tag]
             if str(element.VR) == "SQ":
