@@ -33,7 +33,7 @@ def free_port() -> int:
 class Installation:
     """`raddraft serve` as a site runs it, and the ways to hurt it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "") -> None:
         self.folder = folder
         self.results = folder / "archive"
         self.node_port, self.http_port = free_port(), free_port()
@@ -43,6 +43,7 @@ class Installation:
 data_dir = "{folder / "data"}"
 [node]
 port = {self.node_port}
+peers = [{{ ae_title = "MODALITY", host = "127.0.0.1" }}, {{ ae_title = "ORTHANC", host = "127.0.0.1" }}]
 [study]
 quiet_period_s = 1
 retry_delay_s = 1
@@ -57,6 +58,7 @@ type = "folder"
 path = "{self.results}"
 default_patient_system = "urn:test"
 issuers = {{ "{ISSUER}" = "urn:test" }}
+{more}
 """,
             encoding="utf-8",
         )
@@ -134,10 +136,11 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
 
 
 @contextmanager
-def installation() -> Iterator[Installation]:
+def installation(more: str = "") -> Iterator[Installation]:
+    """An installation not yet started; `more` is added to its configuration."""
     # A short path: the embedded broker's socket must fit into 107 bytes.
     folder = Path(mkdtemp(prefix="rd-"))
-    site = Installation(folder)
+    site = Installation(folder, more)
     try:
         yield site
     finally:
