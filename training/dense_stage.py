@@ -48,7 +48,7 @@ def train_dense(
         loss = dense_loss(head, tile_features(model, pixels), torch.from_numpy(tables[chosen]))
         loss.backward()
         progress = step / steps if steps else elapsed / limit_s
-        _update(named, optimiser, progress, step)
+        update_once(named, optimiser, progress, step)
         step += 1
         log.loss(step, elapsed, {"loss": loss.item()})
         if rank == 0 and elapsed - scored > _SCORE_EVERY_S:
@@ -71,7 +71,8 @@ def trained_parameters(
     return named + [(f"dense.{name}", p) for name, p in head.named_parameters()]
 
 
-def _update(named: list[tuple[str, nn.Parameter]], optimiser: Pair, progress: float, step: int) -> None:
+def update_once(named: list[tuple[str, nn.Parameter]], optimiser: Pair, progress: float, step: int) -> None:
+    """Average the gradients over all processes, clip them, update, and forget them."""
     parameters = [parameter for _, parameter in named]
     average_gradients(parameters)
     nn.utils.clip_grad_norm_(parameters, 1.0)

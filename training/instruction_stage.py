@@ -10,19 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from training.architecture import build_model, normalised, tile_features
 from training.blocks import BlockWriter, choose_rows
 from training.dense import DenseHead, dense_loss
-from training.dense_stage import CHECKPOINT, rate_factor
+from training.dense_stage import CHECKPOINT, update_once
 from training.images import exposed, load_images, load_tables
 from training.instructions import Row, read_rows
 from training.log import TrainingLog
 from training.optimiser import build_optimiser
 from training.packing import instruction_loss, prefix_cache
-from training.parallel import agreed, average_gradients
+from training.parallel import agreed
 from training.phantoms.collection import read_collection
 from training.processor import save_processor
 from training.recipe import Recipe
@@ -48,7 +47,6 @@ def train_instructions(
     rows = rows_by_image(data, [entry.image for entry in entries])
     named = [*model.named_parameters(), *((f"dense.{name}", p) for name, p in head.named_parameters())]
     named = [(name, p) for name, p in named if "post_layernorm" not in name]
-    parameters = [parameter for _, parameter in named]
     stage = recipe.instruction
     optimiser = build_optimiser(named, stage.learning_rate, stage.vision_factor)
     rng = np.random.default_rng([recipe.seed, rank, 2])
@@ -62,11 +60,7 @@ def train_instructions(
         loss, plain, right = instruction_loss(model, prefix_cache(model, features, writer.prefix), blocks)
         dense = dense_loss(head, features, torch.from_numpy(tables[chosen]))
         (loss + stage.dense_weight * dense).backward()
-        average_gradients(parameters)
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step(rate_factor(step / steps if steps else elapsed / limit_s, step))
-        for parameter in parameters:
-            parameter.grad = None
+        update_once(named, optimiser, step / steps if steps else elapsed / limit_s, step)
         step += 1
         log.loss(
             step, elapsed,

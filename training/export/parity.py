@@ -1,0 +1,162 @@
+"""Does a package answer as its checkpoint does? Greedy tokens and their probabilities, against transformers' own `generate`.
+
+``python -m training.export.parity CHECKPOINT PACKAGE [--phantoms N]`` prints what differs and exits 1 where anything does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import AutoImageProcessor, LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
+
+from inference import Model, load_model, prompts
+
+TOLERANCE = 1e-3
+_FIRST_SEED = 7_000_000
+_QUESTIONS = (
+    prompts.REPORT,
+    prompts.CLASSIFICATION,
+    prompts.grounding("left lung"),
+    prompts.DETECTION,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer as transformers gives it.
+
+    Attributes
+    ----------
+    tokens
+        Without the end of turn.
+    log_probabilities
+        Of each token.
+    """
+
+    tokens: tuple[int, ...]
+    log_probabilities: tuple[float, ...]
+
+
+class Reference:
+    """A checkpoint folder answering through transformers: its processor, its packing, its `generate`."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._model = LlavaOnevisionForConditionalGeneration.from_pretrained(checkpoint)
+        self._model.train(False)
+        self._processor = AutoImageProcessor.from_pretrained(checkpoint)
+        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(checkpoint)
+        self._image_token = int(self._tokenizer.convert_tokens_to_ids(prompts.IMAGE_TOKEN))
+        self._end = int(self._tokenizer.convert_tokens_to_ids(prompts.END_OF_TURN))
+
+    @torch.no_grad()
+    def answer(self, gray: NDArray[np.uint8], question: str, *, longest: int) -> Told:
+        """Greedy answer about a displayed image (rows, columns)."""
+        image = self._processor(Image.fromarray(gray).convert("RGB"), return_tensors="pt")
+        before, after = prompts.first_turn(question).split(prompts.IMAGE_TOKEN)
+        ids = [*self._ids(before), *[self._image_token] * self._count(image), *self._ids(after)]
+        out = cast(Any, self._model).generate(
+            input_ids=torch.tensor([ids]),
+            attention_mask=torch.ones((1, len(ids)), dtype=torch.long),
+            pixel_values=image["pixel_values"],
+            image_sizes=image["image_sizes"],
+            max_new_tokens=longest,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        tokens = out.sequences[0, len(ids) :].tolist()
+        scores = torch.stack(out.logits)[:, 0].log_softmax(-1).max(-1).values.tolist()
+        count = tokens.index(self._end) if self._end in tokens else len(tokens)
+        return Told(tuple(tokens[:count]), tuple(scores[:count]))
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def _count(self, image: Any) -> int:
+        """Image tokens after packing, as transformers counts them."""
+        found = cast(Any, self._model.model).get_image_features(
+            pixel_values=image["pixel_values"],
+            image_sizes=image["image_sizes"],
+            vision_aspect_ratio=self._model.config.vision_aspect_ratio,
+        )
+        return sum(len(part) for part in getattr(found, "pooler_output", found))
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What a comparison found.
+
+    Attributes
+    ----------
+    largest_difference
+        Between the log-probabilities of equal tokens.
+    """
+
+    answers: int
+    tokens: int
+    unequal_answers: int
+    largest_difference: float
+
+    @property
+    def holds(self) -> bool:
+        """Equal tokens everywhere, probabilities within `TOLERANCE`."""
+        return self.unequal_answers == 0 and self.largest_difference <= TOLERANCE
+
+
+def compare(
+    reference: Reference,
+    model: Model,
+    images: Iterable[NDArray[np.uint8]],
+    questions: Sequence[str] = _QUESTIONS,
+    *,
+    longest: int = 160,
+) -> Parity:
+    """Ask both the same questions about the same images."""
+    answers = tokens = unequal = 0
+    largest = 0.0
+    for gray in images:
+        said = model.answers(gray, [(question, ()) for question in questions])
+        for question, ours in zip(questions, said, strict=True):
+            theirs = reference.answer(gray, question, longest=longest)
+            equal = ours.tokens[:longest] == theirs.tokens
+            answers, tokens, unequal = answers + 1, tokens + len(theirs.tokens), unequal + (not equal)
+            if equal and theirs.tokens:
+                gap = np.subtract(ours.log_probabilities[:longest], theirs.log_probabilities)
+                largest = max(largest, float(np.abs(gap).max()))
+    return Parity(answers, tokens, unequal, largest)
+
+
+def main() -> None:
+    """Compare a package with its checkpoint on phantoms."""
+    from training.phantoms import displayed, draw
+
+    parser = argparse.ArgumentParser(description="compare an ONNX package with its checkpoint on phantoms")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("package", help='folder, or "embedded"')
+    parser.add_argument("--phantoms", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    model = load_model(arguments.package, threads=arguments.threads)
+    seeds = range(_FIRST_SEED, _FIRST_SEED + arguments.phantoms)
+    images = (displayed(draw(seed, 160)[0]) for seed in seeds)
+    found = compare(Reference(arguments.checkpoint), model, images)
+    model.close()
+    print(
+        f"{found.answers} answers, {found.tokens} tokens: {found.unequal_answers} answers differ, "
+        f"largest difference of log-probabilities {found.largest_difference:.1e} (at most {TOLERANCE:.0e})"
+    )
+    raise SystemExit(0 if found.holds else 1)
+
+
+if __name__ == "__main__":
+    main()
