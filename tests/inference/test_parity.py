@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -19,6 +18,7 @@ from inference.processor import Processor  # noqa: E402
 from tests.inference.checkpoint import write_random_checkpoint  # noqa: E402
 from tests.inference.pictures import gray_picture  # noqa: E402
 from training.export import export_onnx  # noqa: E402
+from training.export.parity import TOLERANCE, Reference, compare  # noqa: E402
 
 # Rows x columns: one tile, wide, tall, more tiles than the budget of nine (the grid is shrunk), odd sizes.
 _SIZES = [(32, 32), (40, 90), (97, 41), (128, 128), (61, 127)]
@@ -37,7 +37,7 @@ def package(checkpoint: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reference(checkpoint: Path) -> Any:
+def network(checkpoint: Path) -> Any:
     return transformers.LlavaOnevisionForConditionalGeneration.from_pretrained(checkpoint).eval()
 
 
@@ -48,48 +48,28 @@ def served(package: Path) -> Any:
     model.close()
 
 
-def _generated(reference: Any, checkpoint: Path, gray: np.ndarray, question: str) -> tuple[list[int], Any]:
-    """Greedy tokens of transformers' own `generate`, with the logits of every step."""
-    processor = transformers.AutoImageProcessor.from_pretrained(checkpoint)
-    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(checkpoint)
-    inputs = processor(Image.fromarray(gray).convert("RGB"), return_tensors="pt")
-    with torch.no_grad():
-        features = reference.model.get_image_features(
-            pixel_values=inputs["pixel_values"],
-            image_sizes=inputs["image_sizes"],
-            vision_aspect_ratio="anyres_max_9",
-        )
-    features = getattr(features, "pooler_output", features)
-    count = int(torch.cat(list(features)).shape[0])
-    before, after = prompts.first_turn(question).split(prompts.IMAGE_TOKEN)
-    image_id = reference.config.image_token_index if hasattr(reference.config, "image_token_index") else None
-    image_id = image_id if image_id is not None else reference.config.image_token_id
-    ids = [*tokenizer.encode(before), *[image_id] * count, *tokenizer.encode(after)]
-    with torch.no_grad():
-        out = reference.generate(
-            input_ids=torch.tensor([ids]),
-            attention_mask=torch.ones((1, len(ids)), dtype=torch.long),
-            pixel_values=inputs["pixel_values"],
-            image_sizes=inputs["image_sizes"],
-            max_new_tokens=_NEW_TOKENS,
-            do_sample=False,
-            return_dict_in_generate=True,
-            output_logits=True,
-        )
-    return out.sequences[0, len(ids) :].tolist(), torch.stack(out.logits)[:, 0].numpy()
+@pytest.fixture(scope="module")
+def reference(checkpoint: Path) -> Reference:
+    return Reference(checkpoint)
 
 
 @pytest.mark.parametrize("size", _SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_greedy_tokens_and_probabilities_equal_transformers(
-    size: tuple[int, int], checkpoint: Path, reference: Any, served: Model
+    size: tuple[int, int], reference: Reference, served: Model
 ) -> None:
     gray = gray_picture(*size)
-    expected, logits = _generated(reference, checkpoint, gray, prompts.REPORT)
-    (answer,) = served.answers(gray, [(prompts.REPORT, ())])
-    assert len(set(expected)) > 5, "a constant answer proves nothing"
-    assert list(answer.tokens[:_NEW_TOKENS]) == expected
-    chosen = logits.max(-1) - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1)) - logits.max(-1)
-    np.testing.assert_allclose(answer.log_probabilities[:_NEW_TOKENS], chosen, atol=1e-3)
+    told = reference.answer(gray, prompts.REPORT, longest=_NEW_TOKENS)
+    assert len(set(told.tokens)) > 5, "a constant answer proves nothing"
+    found = compare(reference, served, [gray], [prompts.REPORT], longest=_NEW_TOKENS)
+    assert found.unequal_answers == 0 and found.tokens == len(told.tokens)
+    assert found.largest_difference < TOLERANCE
+
+
+def test_the_comparison_notices_another_model(reference: Reference) -> None:
+    other = load_model("embedded", threads=1)
+    found = compare(reference, other, [gray_picture(32, 32)], [prompts.REPORT], longest=_NEW_TOKENS)
+    other.close()
+    assert found.unequal_answers == 1 and not found.holds
 
 
 def test_another_image_gets_another_answer(served: Model) -> None:
@@ -99,12 +79,12 @@ def test_another_image_gets_another_answer(served: Model) -> None:
 
 @pytest.mark.parametrize("size", _SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_tokens_are_packed_as_transformers_packs_them(
-    size: tuple[int, int], checkpoint: Path, reference: Any
+    size: tuple[int, int], checkpoint: Path, network: Any
 ) -> None:
     tiles = Processor.from_package(checkpoint).tiles(gray_picture(*size))
     features = np.random.default_rng(0).standard_normal((len(tiles.pixel_values), 16, 96)).astype(np.float32)
-    newline = reference.model.image_newline.detach()
-    packed, _ = reference.model.pack_image_features(
+    newline = network.model.image_newline.detach()
+    packed, _ = network.model.pack_image_features(
         [torch.from_numpy(features)], torch.tensor([size]), newline, vision_aspect_ratio="anyres_max_9"
     )
     ours = pack(features, tiles.image, tiles.grid, newline.numpy(), tokens_per_side=4, max_tiles=9)

@@ -1,6 +1,7 @@
-"""Does a package answer as its checkpoint does? Greedy tokens and their probabilities, against transformers' own `generate`.
+"""Does a package answer as its checkpoint does? Compared with transformers' own `generate`.
 
-``python -m training.export.parity CHECKPOINT PACKAGE [--phantoms N]`` prints what differs and exits 1 where anything does.
+``python -m training.export.parity CHECKPOINT PACKAGE [--phantoms N]`` compares greedy tokens and their probabilities,
+prints what differs and exits 1 where anything does.
 """
 
 from __future__ import annotations
