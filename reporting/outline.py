@@ -6,6 +6,8 @@ pixel, Columns\Rows the far corner of the last one (PS3.3 C.18.6.1.1, C.10.5.1.2
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,13 +29,15 @@ def outline_points(box: Box, *, rows: int, columns: int) -> NDArray[np.float64] 
         inside = box.clamped(columns=columns, rows=rows)
     except ValueError:
         return None
-    x0, x1 = _span(inside.x0, inside.x1, columns)
-    y0, y1 = _span(inside.y0, inside.y1, rows)
+    x0, x1 = _span(inside.x0, inside.x1)
+    y0, y1 = _span(inside.y0, inside.y1)
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]], dtype=np.float64)
 
 
-def _span(low: float, high: float, limit: int) -> tuple[float, float]:
-    """Both ends in half pixels, at least one step apart."""
-    start = min(round(low / _STEP_PX) * _STEP_PX, limit - _STEP_PX)
-    end = max(round(high / _STEP_PX) * _STEP_PX, start + _STEP_PX)
-    return start, end
+def _span(low: float, high: float) -> tuple[float, float]:
+    """Both ends to the nearest half pixel; of what is narrower, the step it begins in."""
+    start, end = (round(value / _STEP_PX) * _STEP_PX for value in (low, high))
+    if start < end:
+        return start, end
+    start = math.floor(low / _STEP_PX) * _STEP_PX
+    return start, start + _STEP_PX

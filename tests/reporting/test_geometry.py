@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 
-from clinical import Box, Draft, Finding, GroundedBox, ImageRef, Laterality
+from clinical import Box, Draft, Finding, GroundedBox, Laterality
 from reporting import SourceImage, build_gsps, build_sr
+from reporting.outline import outline_points
 from tests.reporting import crafted
 
 _SIDE = st.integers(1, 6000)
@@ -42,16 +43,32 @@ def _box_of(graphic_data: list[float]) -> Box:
     return Box(*points.min(axis=0), *points.max(axis=0))
 
 
-def _assert_same(found: Box, sent: Box, image: ImageRef) -> None:
-    inside = sent.clamped(columns=image.columns, rows=image.rows)
+def _assert_same(found: Box, sent: Box, *, rows: int, columns: int) -> None:
+    inside = sent.clamped(columns=columns, rows=rows)
     for got, expected in zip(
         (found.x0, found.y0, found.x1, found.y1), (inside.x0, inside.y0, inside.x1, inside.y1), strict=True
     ):
         assert abs(got - expected) <= 0.5
-    assert found.x0 >= 0 and found.y0 >= 0 and found.x1 <= image.columns and found.y1 <= image.rows
+    assert found.x0 >= 0 and found.y0 >= 0 and found.x1 <= columns and found.y1 <= rows
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(boxed_images())
+def test_outline_is_the_box_in_half_pixels_inside_the_image(image: tuple[int, int, Box]) -> None:
+    rows, columns, box = image
+    points = outline_points(box, rows=rows, columns=columns)
+    assert points is not None
+    assert (points * 2 == np.round(points * 2)).all()
+    assert (points.astype(np.float32) == points).all()
+    _assert_same(_box_of(points.ravel().tolist()), box, rows=rows, columns=columns)
+
+
+# Building objects takes most of the time, and shrinking a failure would take minutes of it.
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
 @given(boxed_images(), st.sampled_from(["MONOCHROME1", "MONOCHROME2"]))
 def test_box_returns_from_report_and_presentation_state(
     image: tuple[int, int, Box], photometric: str
@@ -65,7 +82,7 @@ def test_box_returns_from_report_and_presentation_state(
     graphics = [i for i in state.iterall() if i.keyword == "GraphicData"]
     assert len(regions) == len(graphics) == 1
     assert list(regions[0].value) == list(graphics[0].value)
-    _assert_same(_box_of(regions[0].value), box, reading.image)
+    _assert_same(_box_of(regions[0].value), box, rows=rows, columns=columns)
     for item in _text_objects(state):
         left, top = item.BoundingBoxTopLeftHandCorner
         right, bottom = item.BoundingBoxBottomRightHandCorner
