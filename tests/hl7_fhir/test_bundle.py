@@ -1,0 +1,222 @@
+"""Promises to the EHR: never a final report, never an invented patient, never a duplicate."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import Dataset
+
+from clinical import (
+    Box,
+    Draft,
+    DraftOutcome,
+    Finding,
+    GroundedBox,
+    ImageOutcome,
+    ImageRef,
+    Laterality,
+    ModelIdentity,
+    NotAssessed,
+    Permanent,
+    Presence,
+    Reading,
+    Score,
+    Transient,
+    finding_label,
+)
+from hl7_fhir import FhirClient, FhirProfile, PatientUnmatched, StudyHeader, build_bundle
+from hl7_fhir.codes import loinc_of_views
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+STATEMENT = "PHANTOM MODEL - NOT FOR CLINICAL USE"
+PROFILE = FhirProfile(default_patient_system="urn:oid:1.2.3", accession_system="urn:oid:1.2.4")
+HEADER = StudyHeader(
+    "1.2.3.4", patient_id="P1", accession_number="A1", study_datetime="2026-01-02", modality="DX"
+)
+
+
+def draft(outcome: DraftOutcome = DraftOutcome.FINDINGS, version: int = 1) -> Draft:
+    image = ImageRef("1.2.3.4.5", "1.2.840", "1.2.3.4.6", 100, 200, "DX", "MONOCHROME2", "PA")
+    model = ModelIdentity("m", "1", "llava_onevision", "a" * 64, "b" * 64, "engine", "fp32", STATEMENT)
+    box = GroundedBox(Box(1, 2, 30, 40), 0.5)
+    present = Finding(
+        "2.25.1",
+        finding_label("Pleural Effusion"),
+        Presence.PRESENT,
+        Laterality.RIGHT,
+        score=Score(0.9, 0.5),
+        boxes=(box,),
+    )
+    absent = Finding("2.25.2", finding_label("Pneumothorax"), Presence.ABSENT, score=Score(0.1, 0.5))
+    findings = {DraftOutcome.FINDINGS: (present, absent), DraftOutcome.NO_FINDINGS: (absent,)}.get(outcome)
+    return Draft(
+        study_instance_uid="1.2.3.4",
+        version=version,
+        outcome=outcome,
+        readings=(Reading(image, findings, (), (), model),) if findings else (),
+        other_images=()
+        if findings
+        else (ImageOutcome(image, "not_assessed", "lateral-view", "a lateral view"),),
+        study_findings=(),
+        model=model,
+        header_digest="d",
+        configuration_sha256="c",
+        product_version="0",
+        started_at_utc=NOW,
+        completed_at_utc=NOW,
+        reasons=() if findings else (NotAssessed("image 1", "lateral-view", "a lateral view"),),
+    )
+
+
+def resources(bundle: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == kind]
+
+
+@pytest.mark.parametrize("outcome", DraftOutcome)
+def test_every_outcome_is_a_different_unsigned_draft(outcome: DraftOutcome) -> None:
+    bundle = build_bundle(draft(outcome), HEADER, PROFILE, (), report_text="text")
+    (report,) = resources(bundle, "DiagnosticReport")
+    assert report["status"] == "preliminary"
+    assert report["conclusion"].startswith("AI DRAFT, UNSIGNED:")
+    assert STATEMENT in report["conclusion"]
+    assert report["meta"]["security"][0]["code"] == "AIAST"
+    assert "resultsInterpreter" not in report
+    assert '"final"' not in json.dumps(bundle)
+    others = {build_conclusion(other) for other in DraftOutcome if other is not outcome}
+    assert report["conclusion"] not in others
+
+
+def build_conclusion(outcome: DraftOutcome) -> str:
+    bundle = build_bundle(draft(outcome), HEADER, PROFILE, (), report_text="text")
+    return str(resources(bundle, "DiagnosticReport")[0]["conclusion"])
+
+
+def test_a_repeat_is_the_same_transaction_and_a_new_version_the_same_report() -> None:
+    first = build_bundle(draft(), HEADER, PROFILE, (), report_text="text")
+    assert first == build_bundle(draft(), HEADER, PROFILE, (), report_text="text")
+    second = build_bundle(draft(version=2), HEADER, PROFILE, (), report_text="text")
+    for kind in ("DiagnosticReport", "Observation"):
+        assert [r["identifier"] for r in resources(first, kind)] == [
+            r["identifier"] for r in resources(second, kind)
+        ]
+    for entry in first["entry"]:
+        request = entry["request"]
+        assert "identifier=" in request["url"] or request.get("ifNoneExist")
+
+
+def test_every_reference_is_in_the_transaction_or_logical() -> None:
+    bundle = build_bundle(draft(), HEADER, PROFILE, (), report_text="text")
+    known = {entry["fullUrl"] for entry in bundle["entry"]}
+    assert len(known) == len(bundle["entry"])
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            if "reference" in value:
+                assert value["reference"] in known
+            for item in value.values():
+                walk(item)
+        elif isinstance(value, list):
+            for item in value:
+                walk(item)
+
+    walk(bundle)
+    (report,) = resources(bundle, "DiagnosticReport")
+    assert report["subject"] == {"type": "Patient", "identifier": {"system": "urn:oid:1.2.3", "value": "P1"}}
+    assert report["basedOn"][0]["identifier"]["value"] == "A1"
+
+
+def test_present_and_absent_findings_carry_their_score_and_only_present_ones_a_box() -> None:
+    bundle = build_bundle(draft(), HEADER, PROFILE, (), report_text="text")
+    present, absent = resources(bundle, "Observation")
+    assert present["interpretation"][0]["coding"][0]["code"] == "POS"
+    assert absent["interpretation"][0]["coding"][0]["code"] == "NEG"
+    assert any("valueString" in c for c in present["component"])
+    assert not any("valueString" in c for c in absent["component"])
+    assert absent["component"][0]["valueQuantity"]["value"] == 10
+
+
+def test_a_withdrawn_finding_becomes_entered_in_error() -> None:
+    gone = Finding("2.25.9", finding_label("Edema"), Presence.PRESENT)
+    bundle = build_bundle(draft(), HEADER, PROFILE, (), report_text="text", withdrawn=(gone,))
+    statuses = {r["identifier"][0]["value"]: r["status"] for r in resources(bundle, "Observation")}
+    assert statuses["urn:oid:2.25.9"] == "entered-in-error"
+
+
+def test_the_patient_is_never_invented() -> None:
+    nameless = FhirProfile()
+    with pytest.raises(PatientUnmatched):
+        build_bundle(draft(), HEADER, nameless, (), report_text="")
+    with pytest.raises(PatientUnmatched):
+        build_bundle(draft(), StudyHeader("1.2.3.4"), PROFILE, (), report_text="")
+    foreign = StudyHeader("1.2.3.4", patient_id="P1", issuer_of_patient_id="ELSEWHERE")
+    with pytest.raises(PatientUnmatched):
+        build_bundle(draft(), foreign, PROFILE, (), report_text="")
+    mapped = FhirProfile(issuers={"ELSEWHERE": "urn:oid:9"})
+    (report,) = resources(build_bundle(draft(), foreign, mapped, (), report_text=""), "DiagnosticReport")
+    assert report["subject"]["identifier"]["system"] == "urn:oid:9"
+    assert "basedOn" not in report
+    with pytest.raises(ValueError, match="draft"):
+        FhirProfile(draft_status="final")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=200), st.text(min_size=1, max_size=40).filter(str.strip))
+def test_any_text_and_any_patient_id_survive(text: str, patient_id: str) -> None:
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    header = StudyHeader("1.2.3.4", patient_id=patient_id.strip().encode("utf-8", "replace").decode("utf-8"))
+    bundle = build_bundle(draft(), header, PROFILE, (), report_text=text)
+    (report,) = resources(json.loads(json.dumps(bundle)), "DiagnosticReport")
+    assert base64.b64decode(report["presentedForm"][0]["data"]).decode("utf-8") == text
+    assert report["subject"]["identifier"]["value"] == header.patient_id
+
+
+def test_loinc_follows_the_views() -> None:
+    assert loinc_of_views(["PA"])[0] == "36554-4"
+    assert loinc_of_views(["AP"])[0] == "36572-6"
+    assert loinc_of_views(["AP", "LL"])[0] == "36687-2"
+    assert loinc_of_views(["PA", "LL"])[0] == "36643-5"
+    assert loinc_of_views([])[0] == loinc_of_views(["", "", ""])[0] == "30745-4"
+
+
+def test_a_study_time_without_offset_becomes_a_date() -> None:
+    header = Dataset()
+    header.StudyInstanceUID, header.StudyDate, header.StudyTime = "1.2", "20260102", "030405"
+    assert StudyHeader.from_dataset(header).study_datetime == "2026-01-02"
+    header.TimezoneOffsetFromUTC = "-0530"
+    assert StudyHeader.from_dataset(header).study_datetime == "2026-01-02T03:04:05-05:30"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, Permanent), (401, Permanent), (412, Permanent), (429, Transient), (503, Transient)],
+)
+def test_the_status_decides_whether_it_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, status: int, kind: type[Exception]
+) -> None:
+    def answer(self: httpx.Client, method: str, url: str, **_: Any) -> httpx.Response:
+        body = {"resourceType": "Bundle", "entry": []}
+        return httpx.Response(
+            200 if method == "GET" else status, json=body, request=httpx.Request(method, url)
+        )
+
+    monkeypatch.setattr(httpx.Client, "request", answer)
+    with pytest.raises(kind):
+        FhirClient("http://ehr.example/fhir").post(build_bundle(draft(), HEADER, PROFILE, (), report_text=""))
+
+
+def test_a_signed_report_is_never_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(self: httpx.Client, method: str, url: str, **_: Any) -> httpx.Response:
+        assert method == "GET"
+        body = {"entry": [{"resource": {"resourceType": "DiagnosticReport", "status": "final"}}]}
+        return httpx.Response(200, json=body, request=httpx.Request(method, url))
+
+    monkeypatch.setattr(httpx.Client, "request", answer)
+    with pytest.raises(Permanent, match="signed-report-exists"):
+        FhirClient("http://ehr.example/fhir").post(build_bundle(draft(), HEADER, PROFILE, (), report_text=""))
