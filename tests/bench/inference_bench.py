@@ -94,8 +94,8 @@ def _table(walls: list[float], readings: list[Reading]) -> None:
     questions = statistics.mean(len(reading.exchanges) for reading in readings)
     print(f"{len(readings)} readings one after another, {questions:.1f} questions each")
     print(f"  {'whole reading':<16} median {statistics.median(walls):7.3f} s   slowest {max(walls):7.3f} s")
-    for name, seconds in stages.items():
-        print(f"  {name:<16} median {statistics.median(seconds):7.3f} s   slowest {max(seconds):7.3f} s")
+    for name, taken in stages.items():
+        print(f"  {name:<16} median {statistics.median(taken):7.3f} s   slowest {max(taken):7.3f} s")
 
 
 def _overhead(bench: Bench, wall_s: float) -> None:
@@ -123,7 +123,8 @@ def main() -> None:
     bench.read(images[0])
     for session in (bench.vision, bench.decoder):
         session.spent_s, session.runs = 0.0, 0
-    walls, readings = [], []
+    walls: list[float] = []
+    readings: list[Reading] = []
     for image in images:
         start = time.perf_counter()
         readings.append(bench.read(image))

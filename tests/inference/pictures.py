@@ -17,4 +17,5 @@ def gray_picture(rows: int, columns: int, seed: int = 0) -> NDArray[np.uint8]:
             -((x - centre_x) ** 2 + (y - centre_y) ** 2) / (0.02 + 0.05 * radius)
         )
     picture += rng.integers(-6, 7, (rows, columns))
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(picture, 0, 255).astype(np.uint8)
+    return levels

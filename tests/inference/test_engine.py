@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -40,7 +41,7 @@ def test_jobs_take_turns_step_by_step(engine: Engine) -> None:
     held = engine.submit(lambda: _held(started, release))
     assert started.wait(_PATIENCE_S)
     seen: list[str] = []
-    jobs = [engine.submit(lambda name=name: _counting(name, 3, seen)) for name in "ab"]
+    jobs = [engine.submit(partial(_counting, name, 3, seen)) for name in "ab"]
     release.set()
     assert [job.result(_PATIENCE_S) for job in (held, *jobs)] == [None, "a", "b"]
     assert "".join(seen) == "ababab"

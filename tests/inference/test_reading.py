@@ -67,7 +67,8 @@ def test_every_known_label_is_scored_and_the_others_are_not_assessed(model: Mode
 
 
 def test_scores_of_what_is_there_exceed_scores_of_what_is_not(model: Model) -> None:
-    there, absent = [], []
+    there: list[float] = []
+    absent: list[float] = []
     for seed in _SEEDS:
         image, truth = _phantom(seed)
         for finding in model.read(image).findings:
