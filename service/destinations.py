@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from clinical import Draft, Permanent, Transient
+from clinical import Draft, Finding, Permanent, Transient
 from dicom_node import Peer, send_objects
 from hl7_fhir import FhirClient, FhirProfile
 from reporting import SiteProfile, SourceImage
@@ -64,9 +64,16 @@ class FaceTerms:
 
 
 def faces_for(
-    draft: Draft, sources: Mapping[str, SourceImage], destinations: Sequence[Destination], terms: FaceTerms
+    draft: Draft,
+    sources: Mapping[str, SourceImage],
+    destinations: Sequence[Destination],
+    terms: FaceTerms,
+    withdrawn: Sequence[Finding] = (),
 ) -> tuple[list[Face], list[Unmatched]]:
-    """Every face of a Draft, the ones made for single destinations included."""
+    """Every face of a Draft, the ones made for single destinations included.
+
+    `withdrawn` are the findings of the version before; those this one no longer has are taken back in the EHR.
+    """
     dicom = dicom_faces(draft, sources, terms.profile)
     faces = dicom + picture_faces(draft, sources) + text_faces(draft)
     unmatched = []
@@ -74,7 +81,7 @@ def faces_for(
     for destination in destinations:
         if destination.fhir is None:
             continue
-        made = fhir_face(draft, header, dicom, destination.fhir, destination.name)
+        made = fhir_face(draft, header, dicom, destination.fhir, destination.name, withdrawn)
         if isinstance(made, Unmatched):
             unmatched.append(made)
         else:

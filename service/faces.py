@@ -9,7 +9,7 @@ from io import BytesIO
 
 from pydicom import Dataset, dcmread
 
-from clinical import Draft, Permanent, Reading, draft_to_json
+from clinical import Draft, Finding, Permanent, Reading, draft_to_json
 from hl7_fhir import ArtefactReference, FhirProfile, PatientUnmatched, StudyHeader, build_bundle
 from imaging import DisplayedImage
 from reporting import Artefact, SiteProfile, SourceImage, build_faces, overlay_png, report_text
@@ -90,13 +90,23 @@ def text_faces(draft: Draft) -> list[Face]:
 
 
 def fhir_face(
-    draft: Draft, header: Dataset, dicom: Sequence[Face], profile: FhirProfile, destination: str
+    draft: Draft,
+    header: Dataset,
+    dicom: Sequence[Face],
+    profile: FhirProfile,
+    destination: str,
+    withdrawn: Sequence[Finding] = (),
 ) -> Face | Unmatched:
     """The FHIR transaction for one destination, or why the patient could not be named there."""
     references = [_reference(face) for face in dicom]
     try:
         bundle = build_bundle(
-            draft, StudyHeader.from_dataset(header), profile, references, report_text=report_text(draft)
+            draft,
+            StudyHeader.from_dataset(header),
+            profile,
+            references,
+            report_text=report_text(draft),
+            withdrawn=withdrawn,
         )
     except PatientUnmatched as error:
         return Unmatched(destination, error.code, error.message)

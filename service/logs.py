@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 
 import structlog
 
@@ -25,6 +26,8 @@ def set_up_logging(level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_WithoutTraceback("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # pydicom's warnings quote header values: patient data.
+    warnings.filterwarnings("ignore", category=UserWarning)
     for name in ("pydicom", "pynetdicom", "highdicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

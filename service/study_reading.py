@@ -246,10 +246,13 @@ def _draft(
     readings = tuple(r.reading for r in results if r.reading is not None)
     others = tuple(ImageOutcome(r.image, r.state, r.code, r.reason) for r in results if r.reading is None)
     reasons = tuple(NotAssessed(f"image {n}", o.code, o.reason) for n, o in enumerate(others, start=1))
+    outcome = _outcome(readings, results)
+    assessed = outcome in (DraftOutcome.FINDINGS, DraftOutcome.NO_FINDINGS)
+    unread = tuple(entry for reading in readings for entry in reading.not_assessed)
     return Draft(
         study_instance_uid=study_instance_uid,
         version=version,
-        outcome=_outcome(readings, results),
+        outcome=outcome,
         readings=readings,
         other_images=others,
         study_findings=merge_study_findings(readings),
@@ -259,14 +262,15 @@ def _draft(
         product_version=terms.product_version,
         started_at_utc=started,
         completed_at_utc=now_utc(),
-        reasons=() if readings else reasons,
+        reasons=() if assessed else reasons + unread,
     )
 
 
 def _outcome(readings: Sequence[Reading], results: Sequence[ImageResult]) -> DraftOutcome:
     if any(reading.present for reading in readings):
         return DraftOutcome.FINDINGS
-    if readings:
+    # A package that does not classify has readings and no verdict: that is not "nothing found".
+    if any(reading.findings for reading in readings):
         return DraftOutcome.NO_FINDINGS
     if any(r.state is InstanceState.FAILED for r in results):
         return DraftOutcome.FAILED

@@ -88,7 +88,9 @@ class TellingDesk:
         if newest is None:
             raise Transient("draft-missing", "the study has no Draft to tell")
         draft_id, draft = newest
-        faces, unmatched = faces_for(draft, self._sources(lease, draft), self.destinations, self.terms)
+        withdrawn = walk.earlier_findings(self.engine, lease.study_id, draft.version)
+        sources = self._sources(lease, draft)
+        faces, unmatched = faces_for(draft, sources, self.destinations, self.terms, withdrawn)
         stored = self._store(draft_id, faces)
         outbox = self._outbox(lease.study_id, draft_id, faces, stored, unmatched)
         for delivery_id in walk.end_telling(self.engine, lease, outbox, now=now_utc()):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, or_, select, update
 from sqlalchemy.orm import Session
 
-from clinical import Draft, Transient, draft_from_json, draft_to_json
+from clinical import Draft, Finding, Transient, draft_from_json, draft_to_json
 from service.book.database import reading, writing
 from service.book.states import (
     DeliveryState,
@@ -298,6 +298,20 @@ def latest_draft(engine: Engine, study_id: int) -> tuple[int, Draft] | None:
             select(DraftRow).where(DraftRow.study_id == study_id).order_by(DraftRow.version.desc()).limit(1)
         ).first()
         return (row.id, draft_from_json(row.draft_json)) if row else None
+
+
+def earlier_findings(engine: Engine, study_id: int, version: int) -> tuple[Finding, ...]:
+    """Findings of the version before `version`, for whoever must withdraw those that are gone."""
+    with reading(engine) as session:
+        row = session.scalars(
+            select(DraftRow)
+            .where(DraftRow.study_id == study_id, DraftRow.version < version)
+            .order_by(DraftRow.version.desc())
+            .limit(1)
+        ).first()
+    if row is None:
+        return ()
+    return tuple(finding for read in draft_from_json(row.draft_json).readings for finding in read.findings)
 
 
 def instances_to_compare(engine: Engine, limit: int = 20) -> list[int]:

@@ -62,10 +62,11 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
 """,
             encoding="utf-8",
         )
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = {**os.environ, "RADDRAFT_CONFIG": str(self.config)}
+        environment = {**os.environ, **self.environment, "RADDRAFT_CONFIG": str(self.config)}
         with (self.folder / "service.log").open("ab") as log:
             self.process = subprocess.Popen(
                 role_command("serve"), env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
