@@ -164,7 +164,7 @@ def _draw_boxes(
     size: tuple[int, int],
     scale: float,
 ) -> None:
-    line_px = max(1, max(size) // 900)
+    line_px = max(1, max(size) // 700)
     number_px = max(12, size[0] // 60)
     edge = (origin[0] + size[0] - 1, origin[1] + size[1] - 1)
     columns, rows = round(size[0] / scale), round(size[1] / scale)

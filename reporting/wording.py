@@ -64,9 +64,7 @@ def score_words(score: Score) -> str:
 
 def check_words(check: CheckResult) -> str:
     """One check as "Check laterality-text-vs-box (version 1), warn: text says left, box lies right"."""
-    return f"Check {check.name} (version {check.version}): {check.status.value}. {check.evidence}".rstrip(
-        ". "
-    )
+    return f"Check {check.name} (version {check.version}), {check.status.value}: {check.evidence}"
 
 
 def is_withheld(sentence: Sentence) -> bool:

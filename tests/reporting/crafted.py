@@ -71,7 +71,8 @@ def picture(rows: int = ROWS, columns: int = COLUMNS) -> NDArray[np.float64]:
     for centre in (0.3, 0.7):
         chest -= 0.45 * (((u - centre) / 0.17) ** 2 + ((v - 0.45) / 0.3) ** 2 < 1)
     chest += 0.25 * (((u - 0.55) / 0.16) ** 2 + ((v - 0.6) / 0.15) ** 2 < 1)
-    return np.clip(chest + 0.03 * np.sin(40 * u) * np.sin(33 * v), 0.02, 0.98)
+    shown = np.clip(chest + 0.03 * np.sin(40 * u) * np.sin(33 * v), 0.02, 0.98)
+    return np.asarray(shown, dtype=np.float64)
 
 
 def radiograph(
