@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.postgres import PostgresServer, find_postgres
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +26,14 @@ def program() -> Callable[[str], Path]:
         pytest.skip(f"{name} is not on the PATH")
 
     return find
+
+
+@pytest.fixture(scope="session")
+def postgres(program: Callable[[str], Path]) -> Iterator[PostgresServer]:
+    """A PostgreSQL server on a socket; one for each process that runs tests."""
+    server = PostgresServer(find_postgres(program))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -75,14 +75,27 @@ def writing(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """A transaction that only reads; on SQLite it waits for no writer."""
+    """A transaction that only reads, from one snapshot; it waits for no writer."""
     try:
         with engine.connect() as raw:
-            connection = raw.execution_options(**{_READ_ONLY: True})
+            options: dict[str, Any] = {_READ_ONLY: True}
+            if engine.dialect.name == "postgresql":
+                # One snapshot for all statements, as SQLite gives it: a balance must not see half a commit.
+                options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            connection = raw.execution_options(**options)
             with Session(bind=connection) as session:
                 yield session
     except OperationalError as error:
         raise Transient("book-unavailable", "the account book's database did not answer; check it") from error
+
+
+def one_at_a_time(session: Session, key: str) -> None:
+    """Let no other transaction that names `key` run beside this one, until it ends.
+
+    SQLite has one writer anyway; PostgreSQL would let two insert what each has just found missing.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
 
 
 def migrate(url: str) -> None:

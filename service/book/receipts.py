@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.book.database import reading, writing
+from service.book.database import one_at_a_time, reading, writing
 from service.book.states import InstanceState, StudyState, checked_study_change
 from service.book.tables import InstanceRow, ReceiptRow, StudyRow
 
@@ -86,6 +86,7 @@ def commit_arrival(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
 
 def _commit_once(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
     with writing(engine) as session:
+        one_at_a_time(session, arrival.sop_instance_uid)
         held = session.scalars(
             select(InstanceRow).where(InstanceRow.sop_instance_uid == arrival.sop_instance_uid)
         ).all()

@@ -62,7 +62,10 @@ def close_quiet_studies(engine: Engine, now: datetime) -> list[int]:
     """Queue every study whose quiet period or cap is over; return the row ids."""
     with writing(engine) as session:
         due = session.scalars(
-            select(StudyRow).where(StudyRow.state == StudyState.RECEIVING, StudyRow.due_at_utc <= now)
+            select(StudyRow)
+            .where(StudyRow.state == StudyState.RECEIVING, StudyRow.due_at_utc <= now)
+            # A study that is being written to is not quiet: the next sweep looks again.
+            .with_for_update(skip_locked=True)
         ).all()
         for study in due:
             study.state = checked_study_change(StudyState.RECEIVING, StudyState.QUEUED)
@@ -347,7 +350,7 @@ def class_instance(engine: Engine, verdict: InstanceVerdict, *, now: datetime) -
 def requeue(engine: Engine, study_instance_uid: str | None, *, now: datetime) -> int:
     """Put failed studies (or the one named) back to be read; return how many."""
     with writing(engine) as session:
-        query = select(StudyRow).where(StudyRow.state == StudyState.FAILED)
+        query = select(StudyRow).where(StudyRow.state == StudyState.FAILED).with_for_update()
         if study_instance_uid is not None:
             query = query.where(StudyRow.study_instance_uid == study_instance_uid)
         rows = session.scalars(query).all()

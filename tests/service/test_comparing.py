@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +20,7 @@ from pydicom.uid import (
 
 from dicom_node import PosixSpool
 from imaging import DecodeLimits
-from service.book import Book, migrate, open_book, walk
+from service.book import Book, walk
 from service.comparing_task import ComparingDesk
 from tests.service.arrivals import arrive
 
@@ -50,12 +49,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    url = f"sqlite:///{tmp_path / 'book.sqlite'}"
-    migrate(url)
-    book = open_book(url)
-    yield Desk(book, PosixSpool(tmp_path / "spool"))
-    book.engine.dispose()
+def desk(book: Book, tmp_path: Path) -> Desk:
+    return Desk(book, PosixSpool(tmp_path / "spool"))
 
 
 def radiograph(*, syntax: str = ExplicitVRLittleEndian, brighter: int = 0, **attributes: str) -> bytes:

@@ -1,0 +1,31 @@
+"""Account books for the tests of the service: every promise holds on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.book import Book, migrate, open_book
+from tests.postgres import PostgresServer
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.interop)])
+def book_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a migrated, empty account book."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'book.sqlite'}"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.new_database_url()
+    migrate(url)
+    return url
+
+
+@pytest.fixture
+def book(book_url: str) -> Iterator[Book]:
+    """The account book at `book_url`, opened."""
+    book = open_book(book_url)
+    yield book
+    book.engine.dispose()
