@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from threading import Event
 
 import structlog
@@ -15,6 +16,9 @@ from service.clock import now_utc
 from service.queues import Hints
 
 _log = structlog.get_logger(__name__)
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Sweeper:
     engine: Engine
     hints: Hints
     hint_age_s: float
+    _asked: dict[int, datetime] = field(default_factory=dict, init=False, repr=False)
 
     def sweep(self) -> int:
         """Look once; return how many hints were given."""
@@ -44,10 +49,18 @@ class Sweeper:
         for delivery_id in outbox.due_deliveries(self.engine, now, self.hint_age_s):
             self.hints.delivery(delivery_id)
             given += 1
-        for instance_id in walk.instances_to_compare(self.engine):
+        return given + self._comparisons(now)
+
+    def _comparisons(self, now: datetime) -> int:
+        """Ask for the comparisons that are due, each again only when its message must be lost."""
+        waiting = walk.instances_to_compare(self.engine)
+        for instance_id in set(self._asked) - set(waiting):
+            del self._asked[instance_id]
+        due = [i for i in waiting if (now - self._asked.get(i, _LONG_AGO)).total_seconds() >= self.hint_age_s]
+        for instance_id in due:
             self.hints.comparison(instance_id)
-            given += 1
-        return given
+            self._asked[instance_id] = now
+        return len(due)
 
     def run(self, stop: Event, interval_s: float) -> None:
         """Sweep every `interval_s` until `stop`; an unreachable book or broker is waited for."""

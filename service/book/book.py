@@ -22,7 +22,7 @@ from service.book.queries import (
     study_detail,
 )
 from service.book.states import DeliveryState, InstanceState, StudyState
-from service.book.tables import ArtefactRow, BookFact, DeliveryRow, InstanceRow, StudyRow
+from service.book.tables import ArtefactRow, BookFact, DeliveryRow, DraftRow, InstanceRow, StudyRow
 
 ROLE_MAX_AGE_S = 30.0
 
@@ -76,6 +76,7 @@ class Book:
             "instances": self._by_state(InstanceRow, [s.value for s in InstanceState]),
             "studies": self._by_state(StudyRow, [s.value for s in StudyState]),
             "deliveries": self._by_state(DeliveryRow, [s.value for s in DeliveryState]),
+            "answers": self._answers(),
             "oldest_unfinished_age_s": (now - oldest).total_seconds() if oldest else 0.0,
         }
 
@@ -84,6 +85,13 @@ class Book:
             rows = session.execute(select(table.state, func.count()).group_by(table.state)).all()
             found: dict[str, int] = {row[0]: row[1] for row in rows}
         return {name: found.get(name, 0) for name in names}
+
+    def _answers(self) -> dict[str, int]:
+        with reading(self.engine) as session:
+            answers, malformed = session.execute(
+                select(func.sum(DraftRow.answers), func.sum(DraftRow.malformed_answers))
+            ).one()
+        return {"all": int(answers or 0), "malformed": int(malformed or 0)}
 
     def claim_spool(self, spool_identity: str) -> None:
         """Bind this book to its spool at the first start, and check the binding ever after.

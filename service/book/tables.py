@@ -57,7 +57,11 @@ class BookFact(Base):
 
 
 class StudyRow(Base):
-    """One study and its walk. `fence` grows with every lease; a change that carries an older one fails."""
+    """One study and its walk.
+
+    `fence` grows with every lease; a change that carries an older one fails. `priority` is 0 for routine work; a
+    study of a higher one goes first.
+    """
 
     __tablename__ = "studies"
     __table_args__ = (Index("ix_studies_state_due", "state", "due_at_utc"),)
@@ -73,6 +77,7 @@ class StudyRow(Base):
     lease_until_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
     fence: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
+    priority: Mapped[int] = mapped_column(default=0)
     arrivals: Mapped[int] = mapped_column(default=0)
     arrivals_taken: Mapped[int] = mapped_column(default=0)
     draft_version: Mapped[int] = mapped_column(default=0)
@@ -134,6 +139,8 @@ class DraftRow(Base):
     outcome: Mapped[str] = mapped_column(String(16))
     draft_json: Mapped[str] = mapped_column(Text)
     created_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    answers: Mapped[int] = mapped_column(default=0)
+    malformed_answers: Mapped[int] = mapped_column(default=0)
 
 
 class ArtefactRow(Base):

@@ -196,6 +196,8 @@ def save_draft(
             outcome=draft.outcome,
             draft_json=draft_to_json(draft),
             created_at_utc=now,
+            answers=sum(len(read.exchanges) for read in draft.readings),
+            malformed_answers=sum(asked.malformed for read in draft.readings for asked in read.exchanges),
         )
         session.add(row)
         session.flush()
@@ -317,7 +319,7 @@ def earlier_findings(engine: Engine, study_id: int, version: int) -> tuple[Findi
     return tuple(finding for read in draft_from_json(row.draft_json).readings for finding in read.findings)
 
 
-def instances_to_compare(engine: Engine, limit: int = 20) -> list[int]:
+def instances_to_compare(engine: Engine, limit: int = 1000) -> list[int]:
     """Instances acknowledged with the same SOP Instance UID as an older one and other bytes."""
     with reading(engine) as session:
         query = select(InstanceRow.id).where(InstanceRow.state == InstanceState.RECEIVED).limit(limit)

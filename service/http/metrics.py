@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.book import Book
@@ -23,14 +23,22 @@ class BookCollector(Collector):
     def __init__(self, book: Book) -> None:
         self._book = book
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Gauges of this moment."""
+    def collect(self) -> Iterator[Metric]:
+        """Metrics of this moment."""
         counts = self._book.counts()
         for name, text in _HELP.items():
             family = GaugeMetricFamily(f"raddraft_{name}", text, labels=["state"])
             for state, count in counts[name].items():
                 family.add_metric([state], count)
             yield family
+        answers = CounterMetricFamily("raddraft_answers", "Answers of the model in all Drafts")
+        answers.add_metric([], counts["answers"]["all"])
+        yield answers
+        malformed = CounterMetricFamily(
+            "raddraft_malformed_answers", "Answers that did not have the form their question asks for"
+        )
+        malformed.add_metric([], counts["answers"]["malformed"])
+        yield malformed
         age = GaugeMetricFamily(
             "raddraft_oldest_unfinished_age_seconds",
             "Age of the study that has waited longest without an end",

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -95,12 +95,16 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
         ]
 
     def kill_role(self, *words: str) -> int:
-        """SIGKILL the child whose command line holds all `words`; return its process id."""
+        """SIGKILL the child whose command line holds all `words`, once it runs; return its process id."""
         assert self.process is not None
-        for child in psutil.Process(self.process.pid).children():
-            if all(any(word in part for part in child.cmdline()) for word in words):
-                child.send_signal(signal.SIGKILL)
-                return child.pid
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for child in psutil.Process(self.process.pid).children():
+                with suppress(psutil.NoSuchProcess):
+                    if all(any(word in part for part in child.cmdline()) for word in words):
+                        child.send_signal(signal.SIGKILL)
+                        return child.pid
+            time.sleep(0.2)
         raise AssertionError(f"no child process with {words}")
 
     def send(self, files: list[Path]) -> list[SendResult]:
@@ -118,6 +122,12 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
     def account(self) -> Account:
         with self.book() as book:
             return book.account(PosixSpool(self.folder / "data" / "spool"), deep=True)
+
+    def states(self, what: str) -> dict[str, int]:
+        """Counts by state of ``"states"`` (objects), ``"studies"`` or ``"deliveries"``, from the rows alone."""
+        with self.book() as book:
+            counts: dict[str, int] = getattr(book.account(), what)
+            return counts
 
     def wait_until(self, met: Callable[[], bool], timeout_s: float, what: str) -> None:
         deadline = time.monotonic() + timeout_s

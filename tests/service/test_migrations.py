@@ -1,0 +1,42 @@
+"""The migrations lead to the tables the code uses, on both databases, with what an older version wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+import service.book
+from service.book import Book, migrate
+from service.book.tables import Base
+
+
+def test_migrated_tables_are_those_of_the_code(book: Book) -> None:
+    with book.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, Base.metadata)
+    assert differences == []
+
+
+def test_a_book_of_the_first_edition_keeps_its_rows(book: Book, book_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(service.book.__file__).parent / "migrations"))
+    with book.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    with book.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO studies (study_instance_uid, state, first_received_at_utc, last_received_at_utc, "
+                "updated_at_utc, lease_owner, fence, attempts, arrivals, arrivals_taken, draft_version, outcome, "
+                "reason_code, reason) VALUES ('1.2.3', 'done', '2026-01-01', '2026-01-01', '2026-01-01', '', 0, 0, "
+                "1, 1, 1, '', '', '')"
+            )
+        )
+    migrate(book_url)
+    (study,) = book.studies()
+    assert (study.study_instance_uid, study.state) == ("1.2.3", "done")
