@@ -11,6 +11,8 @@ import pytest
 
 from tests.postgres import PostgresServer, find_postgres
 
+_REPOSITORY = Path(__file__).resolve().parents[1]
+
 
 @pytest.fixture(scope="session")
 def program() -> Callable[[str], Path]:
@@ -37,3 +39,13 @@ def postgres(program: Callable[[str], Path]) -> Iterator[PostgresServer]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def real_files() -> Path:
+    """Folder of real DICOM files: RADDRAFT_TEST_DATA, or ``shared/data`` beside the repository."""
+    stated = os.environ.get("RADDRAFT_TEST_DATA")
+    folder = Path(stated) if stated else _REPOSITORY.parent / "shared" / "data"
+    if not (folder / "cxr").is_dir():
+        pytest.skip("no real DICOM files: set RADDRAFT_TEST_DATA to their folder")
+    return folder

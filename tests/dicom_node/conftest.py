@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,6 @@ import pytest
 
 from dicom_node import Ledger, Listener, ListenerSettings, Peer, PosixSpool, Spool
 from tests.dicom_node.sqlite_ledger import SqliteLedger
-
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -64,13 +61,3 @@ def start_node(tmp_path: Path) -> Iterator[StartNode]:
 def node(start_node: StartNode) -> Node:
     """A listener with the default settings."""
     return start_node()
-
-
-@pytest.fixture(scope="session")
-def real_files() -> Path:
-    """Folder of real DICOM files: RADDRAFT_TEST_DATA, or ``shared/data`` beside the repository."""
-    stated = os.environ.get("RADDRAFT_TEST_DATA")
-    folder = Path(stated) if stated else _REPOSITORY.parent / "shared" / "data"
-    if not (folder / "cxr").is_dir():
-        pytest.skip("no real DICOM files: set RADDRAFT_TEST_DATA to their folder")
-    return folder

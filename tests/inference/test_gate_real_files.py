@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,16 +14,6 @@ from inference.gate import gate_header, gate_pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 _LIMITS = DecodeLimits(timeout_s=120)
-
-
-@pytest.fixture(scope="module")
-def real_files() -> Path:
-    """Folder of real DICOM files: RADDRAFT_TEST_DATA, or ``shared/data`` beside the repository."""
-    stated = os.environ.get("RADDRAFT_TEST_DATA")
-    folder = Path(stated) if stated else Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    if not (folder / "cxr").is_dir():
-        pytest.skip("no real DICOM files: set RADDRAFT_TEST_DATA to their folder")
-    return folder
 
 
 def _files(folder: Path) -> list[Path]:

@@ -138,6 +138,22 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
         log = (self.folder / "service.log").read_text(errors="replace")[-3000:]
         raise AssertionError(f"waited {timeout_s} s for {what}; log ends with:\n{log}")
 
+    def at_rest(self) -> bool:
+        """Whether nothing is on its way: every object has ended, every result is delivered or held for a person."""
+        states, studies = self.states("states"), self.states("studies")
+        deliveries = self.states("deliveries")
+        return not (
+            sum(states[name] for name in ("received", "waiting", "reading"))
+            + sum(studies[name] for name in ("receiving", "queued", "reading", "drafted", "telling"))
+            + sum(deliveries[name] for name in ("pending", "sending"))
+        )
+
+    def process_ids(self) -> dict[str, int]:
+        """Process id of each role, by its command line."""
+        assert self.process is not None
+        children = psutil.Process(self.process.pid).children()
+        return {" ".join(child.cmdline()[-3:]): child.pid for child in children}
+
     def all_done(self, count: int) -> bool:
         with self.book() as book:
             return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,6 @@ from tests.dicom_node.crafted import as_file, crafted_dataset
 from tests.service.arrivals import QUIET
 
 Program = Callable[[str], Path]
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,6 @@ def station(tmp_path: Path) -> Iterator[Station]:
     yield Station(Peer("RADDRAFT", "127.0.0.1", listener.port), book, spool)
     listener.stop()
     book.engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def real_files() -> Path:
-    """Folder of real DICOM files: RADDRAFT_TEST_DATA, or ``shared/data`` beside the repository."""
-    stated = os.environ.get("RADDRAFT_TEST_DATA")
-    folder = Path(stated) if stated else _REPOSITORY.parent / "shared" / "data"
-    if not (folder / "cxr").is_dir():
-        pytest.skip("no real DICOM files: set RADDRAFT_TEST_DATA to their folder")
-    return folder
 
 
 def test_resend_is_receipted_and_changed_bytes_wait_to_be_compared(station: Station) -> None:
