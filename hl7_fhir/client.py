@@ -53,7 +53,7 @@ class FhirClient:
         Transient
             ``ehr-unreachable`` or ``http-<status>``: the same post may succeed later.
         Permanent
-            ``signed-report-exists``, ``http-<status>`` or ``entry-refused``.
+            ``signed-report-exists``, ``several-matches``, ``http-<status>`` or ``entry-refused``.
         """
         with httpx.Client(headers=self._headers, timeout=self._timeout_s) as client:
             self._refuse_over_signature(client, bundle)
@@ -67,8 +67,13 @@ class FhirClient:
             if entry["resource"]["resourceType"] != "DiagnosticReport":
                 continue
             url = f"{self._base_url}/{entry['request']['url']}"
-            found = _json(self._send(client, "GET", url))
-            for match in found.get("entry", []):
+            found = _json(self._send(client, "GET", url)).get("entry", [])
+            if len(found) > 1:
+                raise Permanent(
+                    "several-matches",
+                    "several reports have this study's identifier; a person must choose one",
+                )
+            for match in found:
                 if match.get("resource", {}).get("status") in _SIGNED:
                     raise Permanent(
                         "signed-report-exists", "a person has signed this report; the draft is not written"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -13,70 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 
-from clinical import (
-    Box,
-    Draft,
-    DraftOutcome,
-    Finding,
-    GroundedBox,
-    ImageOutcome,
-    ImageRef,
-    Laterality,
-    ModelIdentity,
-    NotAssessed,
-    Permanent,
-    Presence,
-    Reading,
-    Score,
-    Transient,
-    finding_label,
-)
+from clinical import DraftOutcome, Finding, Permanent, Presence, Transient, finding_label
 from hl7_fhir import FhirClient, FhirProfile, PatientUnmatched, StudyHeader, build_bundle
 from hl7_fhir.codes import loinc_of_views
-
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-STATEMENT = "PHANTOM MODEL - NOT FOR CLINICAL USE"
-PROFILE = FhirProfile(default_patient_system="urn:oid:1.2.3", accession_system="urn:oid:1.2.4")
-HEADER = StudyHeader(
-    "1.2.3.4", patient_id="P1", accession_number="A1", study_datetime="2026-01-02", modality="DX"
-)
-
-
-def draft(outcome: DraftOutcome = DraftOutcome.FINDINGS, version: int = 1) -> Draft:
-    image = ImageRef("1.2.3.4.5", "1.2.840", "1.2.3.4.6", 100, 200, "DX", "MONOCHROME2", "PA")
-    model = ModelIdentity("m", "1", "llava_onevision", "a" * 64, "b" * 64, "engine", "fp32", STATEMENT)
-    box = GroundedBox(Box(1, 2, 30, 40), 0.5)
-    present = Finding(
-        "2.25.1",
-        finding_label("Pleural Effusion"),
-        Presence.PRESENT,
-        Laterality.RIGHT,
-        score=Score(0.9, 0.5),
-        boxes=(box,),
-    )
-    absent = Finding("2.25.2", finding_label("Pneumothorax"), Presence.ABSENT, score=Score(0.1, 0.5))
-    findings = {DraftOutcome.FINDINGS: (present, absent), DraftOutcome.NO_FINDINGS: (absent,)}.get(outcome)
-    return Draft(
-        study_instance_uid="1.2.3.4",
-        version=version,
-        outcome=outcome,
-        readings=(Reading(image, findings, (), (), model),) if findings else (),
-        other_images=()
-        if findings
-        else (ImageOutcome(image, "not_assessed", "lateral-view", "a lateral view"),),
-        study_findings=(),
-        model=model,
-        header_digest="d",
-        configuration_sha256="c",
-        product_version="0",
-        started_at_utc=NOW,
-        completed_at_utc=NOW,
-        reasons=() if findings else (NotAssessed("image 1", "lateral-view", "a lateral view"),),
-    )
-
-
-def resources(bundle: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    return [e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == kind]
+from tests.hl7_fhir.drafts import HEADER, PROFILE, STATEMENT, draft, resources
 
 
 @pytest.mark.parametrize("outcome", DraftOutcome)

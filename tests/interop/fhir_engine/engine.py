@@ -1,0 +1,128 @@
+"""Starts the FHIR engine of another maker, and installs it the first time."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+_FOLDER = Path(__file__).parent
+_STAMP = "installed-lock.sha256"
+
+
+class NotInstallable(Exception):
+    """npm could not install the engine."""
+
+
+def install(npm: Path) -> None:
+    """Install what package-lock.json names, once for all processes that run tests here.
+
+    Raises
+    ------
+    NotInstallable
+        If npm fails; its last line says why.
+    """
+    wanted = hashlib.sha256((_FOLDER / "package-lock.json").read_bytes()).hexdigest()
+    stamp = _FOLDER / "node_modules" / _STAMP
+    with (_FOLDER / ".gitignore").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.is_file() and stamp.read_text() == wanted:
+            return
+        command = [str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        try:
+            done = subprocess.run(
+                command, cwd=_FOLDER, capture_output=True, text=True, timeout=240, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise NotInstallable("npm did not end within 240 s") from None
+        if done.returncode != 0:
+            raise NotInstallable((done.stderr.strip().splitlines() or ["npm failed"])[-1])
+        stamp.write_text(wanted)
+
+
+class Store:
+    """One empty repository of the engine, and its own view of what is in it."""
+
+    def __init__(self, port: int) -> None:
+        self.base_url = f"http://127.0.0.1:{port}/{uuid4().hex}"
+        self._client = httpx.Client(base_url=self.base_url, timeout=60)
+
+    def close(self) -> None:
+        """Close the connections; what is stored stays."""
+        self._client.close()
+
+    def put(self, resource: dict[str, Any], **headers: str) -> httpx.Response:
+        """Update a resource by its id."""
+        path = f"/{resource['resourceType']}/{resource['id']}"
+        return self._client.put(path, json=resource, headers=headers)
+
+    def put_where(self, resource: dict[str, Any], identifier: str) -> httpx.Response:
+        """Update the resource of that type that has an identifier ``system|value``."""
+        return self._client.put(
+            f"/{resource['resourceType']}", params={"identifier": identifier}, json=resource
+        )
+
+    def post(self, resource: dict[str, Any], path: str = "/") -> httpx.Response:
+        """Post a resource as it is."""
+        return self._client.post(path, json=resource)
+
+    def search(self, kind: str, **wanted: str) -> list[dict[str, Any]]:
+        """Resources of a type, as a search finds them."""
+        answer = self._client.get(f"/{kind}", params={"_count": "100", **wanted})
+        answer.raise_for_status()
+        return [entry["resource"] for entry in answer.json().get("entry", [])]
+
+    def counts(self, *kinds: str) -> dict[str, int]:
+        """How many resources of each type there are."""
+        return {kind: len(self.search(kind)) for kind in kinds}
+
+    def limit(self, **abilities: Any) -> None:
+        """Take interactions away; the CapabilityStatement says so."""
+        self._client.put("/$abilities", json=abilities).raise_for_status()
+
+    def requests(self) -> list[str]:
+        """Method and path of every request so far."""
+        return [str(line) for line in self._client.get("/$requests").json()]
+
+    def warnings(self) -> list[dict[str, Any]]:
+        """What the engine's validator said of resources it kept."""
+        return list(self._client.get("/$warnings").json())
+
+
+class FhirEngine:
+    """A running engine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def store(self) -> Store:
+        """A new, empty repository."""
+        return Store(self._port)
+
+
+@contextmanager
+def running_engine(node: Path) -> Iterator[FhirEngine]:
+    """The engine on a free loopback port; it ends with this process at the latest."""
+    process = subprocess.Popen(
+        [node, _FOLDER / "server.mjs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.strip().isdigit(), "the FHIR engine did not start"
+        yield FhirEngine(int(line))
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()

