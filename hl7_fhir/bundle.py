@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from fhir.resources.R4B.bundle import Bundle
-
 from clinical import Draft, DraftOutcome, Finding, Presence, Reading, Score, derived_uid
 from hl7_fhir.codes import Json, coding, concept, loinc_of_views, system_of
-from hl7_fhir.header import StudyHeader
+from hl7_fhir.header import StudyHeader, one_line
 from hl7_fhir.profile import FhirProfile
 
 UID_SYSTEM = "urn:dicom:uid"
@@ -84,7 +82,9 @@ def build_bundle(
     PatientUnmatched
         If the patient cannot be named by a mapped identifier.
     """
-    return _BundleBuilder(draft, header, profile, tuple(artefacts), report_text, tuple(withdrawn)).build()
+    return _BundleBuilder(
+        draft, header.printable(), profile, tuple(artefacts), report_text, tuple(withdrawn)
+    ).build()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,7 @@ class _BundleBuilder:
         ]
         entries.append(self._report([f for _, f in current], common))
         entries.append(self._provenance([entry["fullUrl"] for entry in entries[2:]]))
-        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
-        # The models refuse what is no R4 resource before anything leaves the house.
-        Bundle.model_validate(bundle)
-        return bundle
+        return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 
     def _url(self, *parts: str) -> str:
         return f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, derived_uid('fhir', self.draft.study_instance_uid, *parts))}"
@@ -240,7 +237,9 @@ class _BundleBuilder:
 
     def _finding_notes(self, finding: Finding) -> list[str]:
         notes = [
-            f"{c.name} {c.status.value}: {c.evidence}" for c in finding.checks if c.status.value != "pass"
+            one_line(f"{c.name} {c.status.value}: {c.evidence}")
+            for c in finding.checks
+            if c.status.value != "pass"
         ]
         return ([self.draft.model.statement] if self.draft.model.statement else []) + notes
 
@@ -261,8 +260,9 @@ class _BundleBuilder:
             "performer": self._performer(),
             "imagingStudy": [{"reference": self._study_url}],
             "conclusion": self._conclusion(findings),
-            "presentedForm": [self._presented()],
         }
+        if self.report_text:
+            resource["presentedForm"] = [self._presented()]
         if findings:
             resource["result"] = [{"reference": self._url("finding", f.uid)} for f in findings]
         codes = [{"coding": [coding(f.label.code)]} for f in findings if f.presence is Presence.PRESENT]
@@ -296,7 +296,7 @@ class _BundleBuilder:
         parts = [CONCLUSION_START, self.draft.model.statement, listed or _OUTCOMES[self.draft.outcome]]
         if reasons:
             parts.append(f"Because: {reasons}.")
-        return " ".join(part for part in parts if part)
+        return one_line(" ".join(part for part in parts if part))
 
     def _presented(self) -> Json:
         data = self.report_text.encode("utf-8")

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from clinical import Permanent, Transient
+from hl7_fhir.gate import check_bundle
 
 Json = dict[str, Any]
 
@@ -46,15 +47,16 @@ class FhirClient:
         self._timeout_s = timeout_s
 
     def post(self, bundle: Mapping[str, Any]) -> PostResult:
-        """Post a transaction, unless a person has signed the report meanwhile.
+        """Post a transaction that keeps every rule, unless a person has signed the report meanwhile.
 
         Raises
         ------
         Transient
             ``ehr-unreachable`` or ``http-<status>``: the same post may succeed later.
         Permanent
-            ``signed-report-exists``, ``several-matches``, ``http-<status>`` or ``entry-refused``.
+            ``fhir-invalid``, ``signed-report-exists``, ``several-matches``, ``http-<status>`` or ``entry-refused``.
         """
+        check_bundle(dict(bundle))
         with httpx.Client(headers=self._headers, timeout=self._timeout_s) as client:
             self._refuse_over_signature(client, bundle)
             answer = self._send(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from clinical import CodedTerm
 
@@ -27,7 +28,7 @@ _LATERAL = frozenset({"LL", "RL", "LATERAL"})
 
 def system_of(scheme: str) -> str:
     """URI of a DICOM coding scheme designator; an unknown one stays a local URN."""
-    return _SYSTEMS.get(scheme, f"urn:raddraft:coding-scheme:{scheme}")
+    return _SYSTEMS.get(scheme, f"urn:raddraft:coding-scheme:{quote(scheme)}")
 
 
 def coding(term: CodedTerm) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 
 from pydicom import Dataset
@@ -45,6 +45,22 @@ class StudyHeader:
     study_description: str = ""
     procedure_code: LocalCode | None = None
 
+    def printable(self) -> StudyHeader:
+        """The same with what FHIR's string and code can carry (R4 2.24.0.1).
+
+        The Patient ID stays as it is: a changed one would name somebody else.
+        """
+        code = self.procedure_code
+        if code is not None:
+            code = LocalCode(one_line(code.value), one_line(code.scheme), one_line(code.meaning))
+        return replace(
+            self,
+            accession_number=one_line(self.accession_number),
+            modality=one_line(self.modality),
+            study_description=one_line(self.study_description),
+            procedure_code=code if code is not None and code.value else None,
+        )
+
     @classmethod
     def from_dataset(cls, header: Dataset) -> StudyHeader:
         """Header fields of a data set; malformed ones count as missing."""
@@ -59,6 +75,11 @@ class StudyHeader:
             study_description=_text(header, "StudyDescription"),
             procedure_code=_procedure_code(header),
         )
+
+
+def one_line(text: str) -> str:
+    """Text with each run of white space and control characters as one space, and none at its ends."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _text(header: Dataset, keyword: str) -> str:

@@ -51,6 +51,8 @@ class FhirProfile:
         """
         if not header.patient_id:
             raise PatientUnmatched("the image carries no Patient ID (0010,0020)")
+        if not header.patient_id.isprintable():
+            raise PatientUnmatched("the Patient ID (0010,0020) has characters an identifier cannot have")
         for issuer in (header.issuer_of_patient_id, header.issuer_universal_id):
             if issuer and issuer in self.issuers:
                 return self.issuers[issuer]

@@ -106,10 +106,14 @@ def test_the_patient_is_never_invented() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.text(max_size=200), st.text(min_size=1, max_size=40).filter(str.strip))
-def test_any_text_and_any_patient_id_survive(text: str, patient_id: str) -> None:
+@given(st.text(min_size=1, max_size=200), st.text(min_size=1, max_size=40).filter(str.strip))
+def test_any_text_and_any_patient_id_survive_or_are_refused(text: str, patient_id: str) -> None:
     text = text.encode("utf-8", "replace").decode("utf-8")
     header = StudyHeader("1.2.3.4", patient_id=patient_id.strip().encode("utf-8", "replace").decode("utf-8"))
+    if not header.patient_id.isprintable():
+        with pytest.raises(PatientUnmatched):
+            build_bundle(draft(), header, PROFILE, (), report_text=text)
+        return
     bundle = build_bundle(draft(), header, PROFILE, (), report_text=text)
     (report,) = resources(json.loads(json.dumps(bundle)), "DiagnosticReport")
     assert base64.b64decode(report["presentedForm"][0]["data"]).decode("utf-8") == text

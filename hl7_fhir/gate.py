@@ -1,0 +1,101 @@
+"""The send gate: what breaks a rule of FHIR 4.0.1 or of this house does not leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from clinical import Permanent
+from hl7_fhir.rules import Json, Violation, r4_rules
+
+_AIAST = ("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "AIAST")
+# What software may say of its own draft. Every other status is a person's to give.
+_STATUSES = {
+    "DiagnosticReport": frozenset({"preliminary", "partial", "entered-in-error", "cancelled"}),
+    "Observation": frozenset({"preliminary", "entered-in-error"}),
+    "DocumentReference": frozenset({"current", "superseded", "entered-in-error"}),
+}
+_DOCUMENT_STATUSES = frozenset({"preliminary", "entered-in-error"})
+_LABELLED = frozenset({"Device", "DiagnosticReport", "DocumentReference", "Observation", "Provenance"})
+
+
+def check_bundle(bundle: Json) -> None:
+    """Check a transaction and each of its resources.
+
+    Raises
+    ------
+    Permanent
+        ``fhir-invalid``, naming the resource type, the rule and the element, and no value.
+    """
+    entries = bundle.get("entry", [])
+    kinds = {e.get("fullUrl", ""): e.get("resource", {}).get("resourceType", "") for e in entries}
+    for resource in [bundle, *(entry["resource"] for entry in entries if "resource" in entry)]:
+        _refuse(resource, kinds)
+
+
+def check_resource(resource: Json) -> None:
+    """Check one resource that is written on its own.
+
+    Raises
+    ------
+    Permanent
+        ``fhir-invalid``, as for a transaction.
+    """
+    _refuse(resource, {})
+
+
+def _refuse(resource: Json, kinds: Mapping[str, str]) -> None:
+    for broken in _violations(resource, kinds):
+        place = f" at {broken.path}" if broken.path else ""
+        raise Permanent("fhir-invalid", f"a {broken.resource_type or 'resource'} breaks {broken.rule}{place}")
+
+
+def _violations(resource: Json, kinds: Mapping[str, str]) -> Iterator[Violation]:
+    yield from r4_rules().violations(resource, _resolver(kinds))
+    if resource["resourceType"] != "Bundle":
+        yield from _dangling(resource, resource["resourceType"], kinds)
+    yield from _of_this_house(resource)
+
+
+def _resolver(kinds: Mapping[str, str]) -> Callable[[str], str | None]:
+    def kind_of(reference: str) -> str | None:
+        if reference in kinds:
+            return kinds[reference]
+        kind, slash, _ = reference.partition("/")
+        return kind if slash and kind.isalpha() else None
+
+    return kind_of
+
+
+def _dangling(value: Any, path: str, kinds: Mapping[str, str]) -> Iterator[Violation]:
+    """References by urn:uuid that end nowhere in the transaction (R4 2.36.3.2)."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _dangling(item, path, kinds)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if (
+                name == "reference"
+                and isinstance(item, str)
+                and item.startswith("urn:")
+                and item not in kinds
+            ):
+                yield Violation(path.partition(".")[0], "dangling-reference", path)
+            yield from _dangling(item, f"{path}.{name}", kinds)
+
+
+def _of_this_house(resource: Json) -> Iterator[Violation]:
+    kind = resource["resourceType"]
+    allowed = _STATUSES.get(kind)
+    if allowed is not None and resource["status"] not in allowed:
+        yield Violation(kind, "draft-status", f"{kind}.status")
+    if resource.get("docStatus", "preliminary") not in _DOCUMENT_STATUSES:
+        yield Violation(kind, "draft-status", f"{kind}.docStatus")
+    if resource.get("resultsInterpreter"):
+        yield Violation(kind, "no-human-interpreter", f"{kind}.resultsInterpreter")
+    if kind in _LABELLED:
+        labels = {
+            (label.get("system"), label.get("code")) for label in resource.get("meta", {}).get("security", [])
+        }
+        if _AIAST not in labels:
+            yield Violation(kind, "ai-label", f"{kind}.meta.security")
