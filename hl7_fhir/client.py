@@ -1,30 +1,38 @@
-"""Posting the transaction to a FHIR server, and what its answers mean."""
+"""Writing a report to a FHIR server in the best way it offers."""
 
 from __future__ import annotations
 
+import ssl
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from clinical import Permanent, Transient
+from clinical import Permanent
+from hl7_fhir.access import Access, OpenAccess
+from hl7_fhir.capability import Capabilities, Way, choose_way
+from hl7_fhir.document import write_document
+from hl7_fhir.exchange import Exchange, body_of
 from hl7_fhir.gate import check_bundle
+from hl7_fhir.single_writes import write_singly
+from hl7_fhir.transaction import write_transaction
 
-Json = dict[str, Any]
-
-_FHIR_JSON = "application/fhir+json"
-# The same request may succeed later; every other client error stays one until somebody changes something.
-_RETRIED = frozenset({408, 409, 423, 425, 429, 500, 502, 503, 504, 507})
-_SIGNED = frozenset({"final", "amended", "corrected", "appended"})
+_CAPABILITIES_KEPT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class PostResult:
-    """Status of the transaction and of each of its entries, in order."""
+    """How a report was written: the way, its HTTP status and that of each entry, in order.
+
+    An entry's status is empty where the server does not take that type of resource.
+    """
 
     http_status: int
     entries: tuple[str, ...]
+    way: Way = Way.TRANSACTION
 
 
 class FhirClient:
@@ -34,84 +42,65 @@ class FhirClient:
     ----------
     base_url
         Base of the server; TLS certificates are always verified.
-    bearer_token
-        Sent as it is; never logged.
+    access
+        Our credentials; none by default.
+    way
+        How reports are written; None to go by the server's CapabilityStatement.
+    tls
+        A context with a client certificate or a site's own authority; the system's authorities by default.
     """
 
-    def __init__(self, base_url: str, *, bearer_token: str | None = None, timeout_s: float = 30.0) -> None:
-        headers = {"Accept": _FHIR_JSON}
-        if bearer_token:
-            headers["Authorization"] = f"Bearer {bearer_token}"
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        access: Access | None = None,
+        way: Way | None = None,
+        tls: ssl.SSLContext | None = None,
+        timeout_s: float = 30.0,
+    ) -> None:
         self._base_url = base_url.rstrip("/")
-        self._headers = headers
+        self._access: Access = access or OpenAccess()
+        self._way = way
+        self._tls = tls
         self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._capabilities: tuple[float, Capabilities] | None = None
 
     def post(self, bundle: Mapping[str, Any]) -> PostResult:
-        """Post a transaction that keeps every rule, unless a person has signed the report meanwhile.
+        """Write what a transaction holds, unless a person has signed the report meanwhile.
 
         Raises
         ------
         Transient
-            ``ehr-unreachable`` or ``http-<status>``: the same post may succeed later.
+            ``ehr-unreachable``, ``changed-meanwhile`` or ``http-<status>``: the same may succeed later.
         Permanent
-            ``fhir-invalid``, ``signed-report-exists``, ``several-matches``, ``http-<status>`` or ``entry-refused``.
+            ``fhir-invalid``, ``signed-report-exists``, ``several-matches``, ``no-way-to-write``, ``http-<status>`` or
+            ``entry-refused``.
         """
-        check_bundle(dict(bundle))
-        with httpx.Client(headers=self._headers, timeout=self._timeout_s) as client:
-            self._refuse_over_signature(client, bundle)
-            answer = self._send(
-                client, "POST", self._base_url, json=dict(bundle), headers={"Content-Type": _FHIR_JSON}
-            )
-        return PostResult(answer.status_code, _entry_statuses(answer))
+        content = dict(bundle)
+        check_bundle(content)
+        with httpx.Client(timeout=self._timeout_s, verify=self._tls or True) as http:
+            exchange = Exchange(http, self._base_url, self._access)
+            capabilities = self._read_capabilities(exchange)
+            kinds = {entry["resource"]["resourceType"] for entry in content["entry"]}
+            way = self._way or choose_way(capabilities, kinds)
+            if way is Way.TRANSACTION:
+                status, entries = write_transaction(exchange, content)
+                return PostResult(status, entries, way)
+            write = write_singly if way is Way.SINGLE else write_document
+            return PostResult(200, write(exchange, content, capabilities), way)
 
-    def _refuse_over_signature(self, client: httpx.Client, bundle: Mapping[str, Any]) -> None:
-        for entry in bundle["entry"]:
-            if entry["resource"]["resourceType"] != "DiagnosticReport":
-                continue
-            url = f"{self._base_url}/{entry['request']['url']}"
-            found = _json(self._send(client, "GET", url)).get("entry", [])
-            if len(found) > 1:
-                raise Permanent(
-                    "several-matches",
-                    "several reports have this study's identifier; a person must choose one",
-                )
-            for match in found:
-                if match.get("resource", {}).get("status") in _SIGNED:
-                    raise Permanent(
-                        "signed-report-exists", "a person has signed this report; the draft is not written"
-                    )
-
-    def _send(self, client: httpx.Client, method: str, url: str, **content: Any) -> httpx.Response:
+    def _read_capabilities(self, exchange: Exchange) -> Capabilities:
+        with self._lock:
+            now = time.monotonic()
+            if self._capabilities is not None and now - self._capabilities[0] < _CAPABILITIES_KEPT_S:
+                return self._capabilities[1]
         try:
-            answer = client.request(method, url, **content)
-        except httpx.HTTPError as error:
-            raise Transient(
-                "ehr-unreachable", f"the FHIR server did not answer ({type(error).__name__})"
-            ) from error
-        if answer.is_success:
-            return answer
-        code, message = f"http-{answer.status_code}", f"the FHIR server answered {answer.status_code}"
-        if answer.status_code in _RETRIED:
-            raise Transient(code, message)
-        raise Permanent(code, message)
-
-
-def _json(answer: httpx.Response) -> Json:
-    try:
-        body = answer.json()
-    except ValueError as error:
-        raise Transient("not-json", "the FHIR server's answer is no JSON; is base_url right?") from error
-    if not isinstance(body, dict):
-        raise Transient("not-json", "the FHIR server's answer is no resource; is base_url right?")
-    return body
-
-
-def _entry_statuses(answer: httpx.Response) -> tuple[str, ...]:
-    """Status of each entry; a refused one inside a successful answer is a failure all the same."""
-    statuses = tuple(
-        str(entry.get("response", {}).get("status", "")) for entry in _json(answer).get("entry", [])
-    )
-    refused = [status for status in statuses if not status.startswith("2")]
-    if refused:
-        raise Permanent("entry-refused", f"the FHIR server refused an entry with {refused[0][:3]}")
-    return statuses
+            found = Capabilities.from_statement(body_of(exchange.send("GET", "metadata")))
+        except Permanent:
+            # A server that hides its statement is taken at FHIR's word: transactions of all types.
+            found = Capabilities()
+        with self._lock:
+            self._capabilities = (now, found)
+        return found

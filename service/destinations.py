@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 
 from clinical import Draft, Finding, Permanent, Transient
 from dicom_node import Peer, send_objects
-from hl7_fhir import FhirClient, FhirProfile
+from hl7_fhir import FhirClient, FhirProfile, Way
 from reporting import SiteProfile, SourceImage
 from service.book.outbox import DeliveryLease
 from service.faces import (
@@ -122,7 +122,11 @@ def fhir_sender(client: FhirClient) -> Send:
 
     def send(lease: DeliveryLease, content: bytes) -> Sent:
         result = client.post(json.loads(content))
-        return Sent(str(result.http_status))
+        left_out = sum(not status for status in result.entries)
+        note = "" if result.way is Way.TRANSACTION else f"written as {result.way.value}"
+        if left_out:
+            note += f"; {left_out} resources of types the server does not take were left out"
+        return Sent(str(result.http_status), note)
 
     return send
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dicom_node import Peer
-from hl7_fhir import FhirClient, FhirProfile
+from hl7_fhir import BearerToken, FhirClient, FhirProfile
 from imaging import DecodeLimits
 from reporting import SiteProfile
 from service.book.leases import LeaseKeeper
@@ -34,8 +34,8 @@ def _destination(
         peer = Peer(entry.ae_title, entry.host, entry.port)
         return Destination(entry.name, frozenset(entry.objects), dicom_sender(peer, settings.node.ae_title))
     if isinstance(entry, FhirDestination):
-        token = entry.bearer_token.get_secret_value() if entry.bearer_token else None
-        client = FhirClient(str(entry.base_url), bearer_token=token)
+        access = BearerToken(entry.bearer_token.get_secret_value()) if entry.bearer_token else None
+        client = FhirClient(str(entry.base_url), access=access)
         return Destination(entry.name, frozenset({FHIR}), fhir_sender(client), _fhir_profile(entry))
     return Destination(entry.name, frozenset(), folder_sender(Path(entry.path)), _fhir_profile(entry))
 

@@ -6,14 +6,13 @@ import base64
 import json
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 
-from clinical import DraftOutcome, Finding, Permanent, Presence, Transient, finding_label
-from hl7_fhir import FhirClient, FhirProfile, PatientUnmatched, StudyHeader, build_bundle
+from clinical import DraftOutcome, Finding, Presence, finding_label
+from hl7_fhir import FhirProfile, PatientUnmatched, StudyHeader, build_bundle
 from hl7_fhir.codes import loinc_of_views
 from tests.hl7_fhir.drafts import HEADER, PROFILE, STATEMENT, draft, resources
 
@@ -134,32 +133,3 @@ def test_a_study_time_without_offset_becomes_a_date() -> None:
     assert StudyHeader.from_dataset(header).study_datetime == "2026-01-02"
     header.TimezoneOffsetFromUTC = "-0530"
     assert StudyHeader.from_dataset(header).study_datetime == "2026-01-02T03:04:05-05:30"
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [(400, Permanent), (401, Permanent), (412, Permanent), (429, Transient), (503, Transient)],
-)
-def test_the_status_decides_whether_it_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch, status: int, kind: type[Exception]
-) -> None:
-    def answer(self: httpx.Client, method: str, url: str, **_: Any) -> httpx.Response:
-        body = {"resourceType": "Bundle", "entry": []}
-        return httpx.Response(
-            200 if method == "GET" else status, json=body, request=httpx.Request(method, url)
-        )
-
-    monkeypatch.setattr(httpx.Client, "request", answer)
-    with pytest.raises(kind):
-        FhirClient("http://ehr.example/fhir").post(build_bundle(draft(), HEADER, PROFILE, (), report_text=""))
-
-
-def test_a_signed_report_is_never_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(self: httpx.Client, method: str, url: str, **_: Any) -> httpx.Response:
-        assert method == "GET"
-        body = {"entry": [{"resource": {"resourceType": "DiagnosticReport", "status": "final"}}]}
-        return httpx.Response(200, json=body, request=httpx.Request(method, url))
-
-    monkeypatch.setattr(httpx.Client, "request", answer)
-    with pytest.raises(Permanent, match="signed-report-exists"):
-        FhirClient("http://ehr.example/fhir").post(build_bundle(draft(), HEADER, PROFILE, (), report_text=""))

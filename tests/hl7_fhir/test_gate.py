@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from fhir.resources.R4B.bundle import Bundle
 from hypothesis import given, settings
@@ -17,6 +16,7 @@ from hl7_fhir import FhirClient, PatientUnmatched, StudyHeader, build_bundle
 from hl7_fhir.gate import check_bundle, check_resource
 from hl7_fhir.header import LocalCode
 from tests.hl7_fhir.drafts import HEADER, PROFILE, draft, resources
+from tests.hl7_fhir.scripted_server import scripted_server
 
 Json = dict[str, Any]
 SECRET = "Doe^Jane"
@@ -167,15 +167,15 @@ def test_each_broken_rule_is_named_and_nothing_else_is_told(
     assert "P1" not in message
 
 
-def test_a_broken_transaction_never_reaches_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(self: httpx.Client, method: str, url: str, **_: Any) -> httpx.Response:
-        raise AssertionError("something was sent")
-
-    monkeypatch.setattr(httpx.Client, "request", answer)
+def test_a_broken_transaction_never_reaches_the_network() -> None:
     bundle = good()
     first(bundle, "DiagnosticReport")["status"] = "final"
-    with pytest.raises(Permanent, match="draft-status"):
-        FhirClient("http://ehr.example/fhir").post(bundle)
+    with (
+        scripted_server(lambda asked: (200, {})) as server,
+        pytest.raises(Permanent, match="draft-status"),
+    ):
+        FhirClient(server.base_url).post(bundle)
+    assert not server.asked
 
 
 def test_a_resource_on_its_own_is_checked_the_same_way() -> None:
