@@ -6,22 +6,30 @@ from hl7_fhir.capability import Way
 from hl7_fhir.client import FhirClient, PostResult
 from hl7_fhir.gate import check_bundle
 from hl7_fhir.header import StudyHeader
+from hl7_fhir.keys import KeyRing, load_key_ring
 from hl7_fhir.profile import FhirProfile, PatientUnmatched
 from hl7_fhir.retraction import retraction_of
+from hl7_fhir.scopes import WANTED as WANTED_SCOPES
+from hl7_fhir.smart import SmartBackend, SmartClient
 
 __all__ = [
+    "WANTED_SCOPES",
     "Access",
     "ArtefactReference",
     "BearerToken",
     "FhirClient",
     "FhirProfile",
+    "KeyRing",
     "OpenAccess",
     "PatientUnmatched",
     "PostResult",
+    "SmartBackend",
+    "SmartClient",
     "StudyHeader",
     "Way",
     "build_bundle",
     "check_bundle",
+    "load_key_ring",
     "report_identifier",
     "retraction_of",
 ]

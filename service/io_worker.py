@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dicom_node import Peer
-from hl7_fhir import BearerToken, FhirClient, FhirProfile
+from hl7_fhir import FhirProfile
 from imaging import DecodeLimits
 from reporting import SiteProfile
 from service.book.leases import LeaseKeeper
@@ -13,6 +13,7 @@ from service.comparing_task import ComparingDesk
 from service.delivery_task import DeliveryDesk, RetryRule
 from service.destinations import Destination, FaceTerms, dicom_sender, fhir_sender, folder_sender
 from service.faces import FHIR
+from service.fhir_access import fhir_client
 from service.house import House
 from service.queues import Hints, quietly
 from service.role_process import lease_owner
@@ -34,9 +35,9 @@ def _destination(
         peer = Peer(entry.ae_title, entry.host, entry.port)
         return Destination(entry.name, frozenset(entry.objects), dicom_sender(peer, settings.node.ae_title))
     if isinstance(entry, FhirDestination):
-        access = BearerToken(entry.bearer_token.get_secret_value()) if entry.bearer_token else None
-        client = FhirClient(str(entry.base_url), access=access)
-        return Destination(entry.name, frozenset({FHIR}), fhir_sender(client), _fhir_profile(entry))
+        return Destination(
+            entry.name, frozenset({FHIR}), fhir_sender(fhir_client(entry)), _fhir_profile(entry)
+        )
     return Destination(entry.name, frozenset(), folder_sender(Path(entry.path)), _fhir_profile(entry))
 
 

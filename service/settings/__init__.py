@@ -3,8 +3,10 @@
 from service.settings.sections import (
     DicomDestination,
     FhirDestination,
+    FhirTlsSection,
     FolderDestination,
     HttpSection,
+    SmartSection,
     is_loopback,
 )
 from service.settings.settings import ConfigurationError, Settings, configuration_sha256, load_settings
@@ -13,9 +15,11 @@ __all__ = [
     "ConfigurationError",
     "DicomDestination",
     "FhirDestination",
+    "FhirTlsSection",
     "FolderDestination",
     "HttpSection",
     "Settings",
+    "SmartSection",
     "configuration_sha256",
     "is_loopback",
     "load_settings",

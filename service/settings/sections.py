@@ -198,12 +198,47 @@ class _FhirNaming(_Destination):
     accession_system: str | None = Field(None, description="identifier system of accession numbers")
 
 
+class SmartSection(Section):
+    """How we are registered at an EHR for SMART Backend Services."""
+
+    client_id: str = Field(min_length=1)
+    keys: tuple[Path, ...] = Field(
+        min_length=1, description="PEM private keys, RSA or P-384: the first signs, all are published"
+    )
+    token_url: AnyHttpUrl | None = Field(
+        None, description="default: the server's smart-configuration names it"
+    )
+    scopes: tuple[str, ...] = Field((), description="scopes to ask for; default: what writing a report needs")
+    jwks_url: AnyHttpUrl | None = Field(None, description="where the site publishes our public keys")
+
+
+class FhirTlsSection(Section):
+    """TLS towards an EHR beyond the system's own authorities."""
+
+    ca: Path | None = Field(
+        None, description="PEM certificates of the authorities to trust instead of the system's"
+    )
+    cert: Path | None = Field(None, description="our client certificate (mutual TLS)")
+    key: Path | None = Field(None, description="its private key; default: in the same file")
+
+
 class FhirDestination(_FhirNaming):
-    """An EHR that takes FHIR R4 transactions."""
+    """An EHR that takes FHIR R4."""
 
     type: Literal["fhir"]
     base_url: Annotated[AnyHttpUrl, _Masked] = Field(repr=False)
     bearer_token: SecretStr | None = None
+    smart: SmartSection | None = Field(None, description="SMART Backend Services instead of a bearer token")
+    tls: FhirTlsSection | None = None
+    write: Literal["auto", "transaction", "single", "document"] = Field(
+        "auto", description="how reports are written; auto: the best way the CapabilityStatement offers"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> FhirDestination:
+        if self.bearer_token is not None and self.smart is not None:
+            raise ValueError("bearer_token and smart exclude each other")
+        return self
 
 
 class FolderDestination(_FhirNaming):

@@ -1,0 +1,44 @@
+"""SMART scopes of system clients: what is asked for, and whether it was granted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+# What the three ways of writing need of a server (SMART App Launch 2.2: create, update, search in this order).
+WANTED = (
+    "system/DiagnosticReport.cus",
+    "system/Observation.cus",
+    "system/ImagingStudy.cs",
+    "system/Device.cs",
+    "system/Provenance.cs",
+)
+_SCOPE = re.compile(r"system/(\*|[A-Za-z]+)\.(\*|read|write|[cruds]+)(?:\?.*)?")
+_VERSION_1 = {"*": "cruds", "read": "rs", "write": "cud"}
+
+
+def missing_scopes(wanted: Sequence[str], granted: Iterable[str]) -> list[str]:
+    """The wanted scopes that are not covered by what was granted, in version 1 or 2 of the syntax."""
+    allowed = [part for scope in granted if (part := _parts(scope)) is not None]
+    return [scope for scope in wanted if not _covered(scope, allowed)]
+
+
+def _covered(scope: str, allowed: Sequence[tuple[str, frozenset[str]]]) -> bool:
+    parts = _parts(scope)
+    if parts is None:
+        return False
+    kind, needed = parts
+    given: set[str] = set()
+    for granted_kind, permissions in allowed:
+        if granted_kind in ("*", kind):
+            given |= permissions
+    return needed <= given
+
+
+def _parts(scope: str) -> tuple[str, frozenset[str]] | None:
+    # A grant with a search restriction covers less than its name says: it counts as none.
+    found = _SCOPE.fullmatch(scope)
+    if found is None or "?" in scope:
+        return None
+    permissions = found.group(2)
+    return found.group(1), frozenset(_VERSION_1.get(permissions, permissions))

@@ -1,0 +1,70 @@
+"""From the settings of an EHR to a client that may write there."""
+
+from __future__ import annotations
+
+import ssl
+
+from clinical import Permanent
+from hl7_fhir import (
+    WANTED_SCOPES,
+    Access,
+    BearerToken,
+    FhirClient,
+    OpenAccess,
+    SmartBackend,
+    SmartClient,
+    Way,
+    load_key_ring,
+)
+from service.settings import FhirDestination, FhirTlsSection, SmartSection
+
+
+def fhir_client(entry: FhirDestination) -> FhirClient:
+    """The client of one FHIR destination.
+
+    Raises
+    ------
+    Permanent
+        ``key-unreadable``, ``key-unsuitable`` or ``tls-unreadable``: the files the settings name cannot be used.
+    """
+    return FhirClient(
+        str(entry.base_url),
+        access=_access(entry),
+        way=None if entry.write == "auto" else Way(entry.write),
+        tls=_tls(entry.tls) if entry.tls else None,
+    )
+
+
+def smart_client(entry: FhirDestination, smart: SmartSection) -> SmartClient:
+    """How we are registered at one EHR."""
+    return SmartClient(
+        client_id=smart.client_id,
+        keys=load_key_ring(smart.keys),
+        base_url=str(entry.base_url),
+        token_url=str(smart.token_url or ""),
+        scopes=smart.scopes or WANTED_SCOPES,
+        jwks_url=str(smart.jwks_url or ""),
+    )
+
+
+def _access(entry: FhirDestination) -> Access:
+    if entry.smart is not None:
+        return SmartBackend(smart_client(entry, entry.smart))
+    if entry.bearer_token is not None:
+        return BearerToken(entry.bearer_token.get_secret_value())
+    return OpenAccess()
+
+
+def _tls(section: FhirTlsSection) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(section.ca) if section.ca else None)
+        if section.cert is not None:
+            context.load_cert_chain(section.cert, section.key)
+    except (OSError, ValueError) as error:
+        raise Permanent(
+            "tls-unreadable",
+            f"the certificates of a FHIR destination cannot be used ({type(error).__name__})",
+            tag="destinations.tls",
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -1,0 +1,149 @@
+"""From a site's settings to an EHR that lets us in: client certificates, own authorities, registered keys."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from typer.testing import CliRunner
+
+from clinical import Permanent, Transient
+from hl7_fhir import build_bundle
+from service.cli.configuration import app
+from service.fhir_access import fhir_client
+from service.settings import ConfigurationError, FhirDestination, load_settings
+from tests.hl7_fhir.drafts import HEADER, PROFILE, draft
+
+NOW = datetime.now(UTC)
+
+
+def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def certificate(name: str, key: Any, issuer: str, signer: Any, authority: bool) -> bytes:
+    def named(common: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(named(name))
+        .issuer_name(named(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+        .add_extension(
+            x509.KeyUsage(True, False, False, False, False, authority, authority, False, False), critical=True
+        )
+    )
+    return made.sign(signer, hashes.SHA384()).public_bytes(Encoding.PEM)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
+    authority = ec.generate_private_key(ec.SECP384R1())
+    (folder / "ca.pem").write_bytes(certificate("site", authority, "site", authority, True))
+    for name in ("server", "client"):
+        key = ec.generate_private_key(ec.SECP384R1())
+        (folder / f"{name}.key").write_bytes(pem(key))
+        (folder / f"{name}.pem").write_bytes(certificate(name, key, "site", authority, False))
+    return folder
+
+
+class _Ehr(BaseHTTPRequestHandler):
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"resourceType": "Bundle", "entry": []}')
+
+    do_GET = do_POST = _answer  # noqa: N815 - the names http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port(files: Path) -> Any:
+    """An EHR that takes nobody without a certificate of the site's authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files / "server.pem", files / "server.key")
+    context.load_verify_locations(files / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = HTTPServer(("127.0.0.1", 0), _Ehr)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def destination(folder: Path, more: str) -> FhirDestination:
+    config = folder / "site.toml"
+    config.write_text(f'[[destinations]]\nname = "ehr"\ntype = "fhir"\n{more}\n', encoding="utf-8")
+    (entry,) = load_settings(config).destinations
+    assert isinstance(entry, FhirDestination)
+    return entry
+
+
+def post(entry: FhirDestination) -> int:
+    bundle = build_bundle(draft(), HEADER, PROFILE, (), report_text="text")
+    return fhir_client(entry).post(bundle).http_status
+
+
+def test_a_client_certificate_opens_the_ehr_and_only_the_sites_authority_is_trusted(
+    files: Path, port: int, tmp_path: Path
+) -> None:
+    base = f'base_url = "https://localhost:{port}/fhir"'
+    ca = f'ca = "{files / "ca.pem"}"'
+    ours = f'cert = "{files / "client.pem"}", key = "{files / "client.key"}"'
+    assert post(destination(tmp_path, f"{base}\ntls = {{ {ca}, {ours} }}")) == 200
+    with pytest.raises(Transient, match="ehr-unreachable"):
+        post(destination(tmp_path, f"{base}\ntls = {{ {ca} }}"))
+    with pytest.raises(Transient, match="ehr-unreachable"):
+        post(destination(tmp_path, f"{base}\ntls = {{ {ours} }}"))
+    with pytest.raises(Transient, match="ehr-unreachable"):
+        post(destination(tmp_path, base))
+
+
+def test_files_that_cannot_be_used_are_said_so_without_their_names(tmp_path: Path) -> None:
+    missing = f'base_url = "https://ehr.example/fhir"\ntls = {{ ca = "{tmp_path / "secret.pem"}" }}'
+    with pytest.raises(Permanent, match="tls-unreadable") as caught:
+        fhir_client(destination(tmp_path, missing))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_bearer_token_and_smart_exclude_each_other(tmp_path: Path) -> None:
+    both = 'base_url = "https://e.example"\nbearer_token = "t"\nsmart = { client_id = "c", keys = ["k.pem"] }'
+    with pytest.raises(ConfigurationError, match="exclude each other"):
+        destination(tmp_path, both)
+
+
+def test_our_public_keys_are_printed_and_nothing_else(files: Path, tmp_path: Path) -> None:
+    smart = f'smart = {{ client_id = "c", keys = ["{files / "client.key"}"] }}'
+    destination(tmp_path, f'base_url = "https://e.example"\n{smart}')
+    shown = CliRunner().invoke(app, ["jwks", "ehr", "--config", str(tmp_path / "site.toml")])
+    assert shown.exit_code == 0
+    assert '"ES384"' in shown.output and '"d"' not in shown.output
+    assert CliRunner().invoke(app, ["jwks", "pacs", "--config", str(tmp_path / "site.toml")]).exit_code
