@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from clinical import Draft, DraftOutcome, Finding, Presence, Reading, Score, derived_uid
+from clinical import Draft, DraftOutcome, Finding, Presence, Reading, derived_uid
 from hl7_fhir.codes import Json, coding, concept, loinc_of_views, system_of
+from hl7_fhir.components import body_site, components_of
 from hl7_fhir.header import StudyHeader, one_line
 from hl7_fhir.profile import FhirProfile
 
@@ -68,12 +69,15 @@ def build_bundle(
     artefacts: Sequence[ArtefactReference],
     *,
     report_text: str,
+    pdf: bytes = b"",
     withdrawn: Sequence[Finding] = (),
 ) -> Json:
     """The transaction: Device, ImagingStudy, one Observation per finding, DiagnosticReport, Provenance.
 
     Parameters
     ----------
+    pdf
+        The draft as a PDF with its banner on each page; shown beside the plain text where there is one.
     withdrawn
         Findings of an earlier version that this one no longer has: they become ``entered-in-error``.
 
@@ -82,9 +86,10 @@ def build_bundle(
     PatientUnmatched
         If the patient cannot be named by a mapped identifier.
     """
-    return _BundleBuilder(
-        draft, header.printable(), profile, tuple(artefacts), report_text, tuple(withdrawn)
-    ).build()
+    builder = _BundleBuilder(
+        draft, header.printable(), profile, tuple(artefacts), report_text, pdf, tuple(withdrawn)
+    )
+    return builder.build()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ class _BundleBuilder:
     profile: FhirProfile
     artefacts: tuple[ArtefactReference, ...]
     report_text: str
+    pdf: bytes
     withdrawn: tuple[Finding, ...]
 
     def build(self) -> Json:
@@ -131,6 +137,11 @@ class _BundleBuilder:
     @property
     def _meta(self) -> Json:
         return {"security": [_AIAST], "tag": [_TAG]}
+
+    @property
+    def _report_meta(self) -> Json:
+        claimed = list(self.profile.report_profiles)
+        return {**({"profile": claimed} if claimed else {}), **self._meta}
 
     @property
     def _times(self) -> Json:
@@ -226,11 +237,11 @@ class _BundleBuilder:
             "derivedFrom": [{"reference": self._study_url}],
             "partOf": [{"reference": self._study_url}],
         }
-        resource.update(_body_site(finding))
+        resource.update(body_site(finding))
         notes = self._finding_notes(finding)
         if notes:
             resource["note"] = [{"text": note} for note in notes]
-        components = _components(finding, reading)
+        components = components_of(finding, reading)
         if components:
             resource["component"] = components
         return _updated(self._url("finding", finding.uid), resource, value)
@@ -247,7 +258,7 @@ class _BundleBuilder:
         value = report_identifier(self.draft.study_instance_uid)
         resource: Json = {
             "resourceType": "DiagnosticReport",
-            "meta": self._meta,
+            "meta": self._report_meta,
             "identifier": [{"system": UID_SYSTEM, "value": value}],
             "status": self.profile.draft_status,
             "category": [
@@ -261,8 +272,13 @@ class _BundleBuilder:
             "imagingStudy": [{"reference": self._study_url}],
             "conclusion": self._conclusion(findings),
         }
-        if self.report_text:
-            resource["presentedForm"] = [self._presented()]
+        forms = [
+            ("text/plain; charset=utf-8", self.report_text.encode("utf-8")),
+            ("application/pdf", self.pdf),
+        ]
+        presented = [self._presented(kind, data) for kind, data in forms if data]
+        if presented:
+            resource["presentedForm"] = presented
         if findings:
             resource["result"] = [{"reference": self._url("finding", f.uid)} for f in findings]
         codes = [{"coding": [coding(f.label.code)]} for f in findings if f.presence is Presence.PRESENT]
@@ -298,10 +314,9 @@ class _BundleBuilder:
             parts.append(f"Because: {reasons}.")
         return one_line(" ".join(part for part in parts if part))
 
-    def _presented(self) -> Json:
-        data = self.report_text.encode("utf-8")
+    def _presented(self, content_type: str, data: bytes) -> Json:
         return {
-            "contentType": "text/plain; charset=utf-8",
+            "contentType": content_type,
             "language": "en",
             "data": base64.b64encode(data).decode("ascii"),
             "size": len(data),
@@ -355,49 +370,3 @@ def _updated(url: str, resource: Json, identifier: str) -> Json:
     kind = resource["resourceType"]
     request = {"method": "PUT", "url": f"{kind}?identifier={_token(UID_SYSTEM, identifier)}"}
     return {"fullUrl": url, "resource": resource, "request": request}
-
-
-def _body_site(finding: Finding) -> Json:
-    side = finding.laterality.code
-    if finding.site is None and side is None:
-        return {}
-    codings = [coding(finding.site.code)] if finding.site else []
-    text = finding.site.name if finding.site else f"{finding.laterality.value} side of the chest"
-    return {"bodySite": {"coding": codings, "text": text} if codings else {"text": text}}
-
-
-def _components(finding: Finding, reading: Reading | None) -> list[Json]:
-    components = [] if finding.score is None else _score_components(finding.score)
-    for box in finding.boxes if reading is not None else ():
-        b = box.box_px
-        image = reading.image.sop_instance_uid if reading is not None else ""
-        data = [b.x0, b.y0, b.x1, b.y0, b.x1, b.y1, b.x0, b.y1, b.x0, b.y0]
-        points = ", ".join(f"{value:g}" for value in data)
-        components.append(
-            {
-                "code": concept(system_of("DCM"), "111030", "Image Region"),
-                "valueString": f'{{"sop": "{image}", "frame": 1, "type": "POLYLINE", "data": [{points}]}}',
-            }
-        )
-    return components
-
-
-def _score_components(score: Score) -> list[Json]:
-    percent = {"unit": "%", "system": "http://unitsofmeasure.org", "code": "%"}
-    components = [
-        {
-            "code": {
-                **concept(system_of("DCM"), "111012", "Certainty of Finding"),
-                "text": "Raw, uncalibrated score",
-            },
-            "valueQuantity": {"value": round(score.raw * 100, 2), **percent},
-        }
-    ]
-    if score.operating_point is not None:
-        components.append(
-            {
-                "code": {"text": "Operating point of the raw score"},
-                "valueQuantity": {"value": round(score.operating_point * 100, 2), **percent},
-            }
-        )
-    return components

@@ -30,12 +30,15 @@ class FhirProfile:
         A site's explicit choice for images without an issuer.
     accession_system
         Identifier system of accession numbers; without one the order is not referenced.
+    report_profiles
+        Canonical URLs of the profiles a DiagnosticReport claims, such as US Core's Report and Note.
     """
 
     draft_status: str = "preliminary"
     issuers: Mapping[str, str] = field(default_factory=dict)
     default_patient_system: str | None = None
     accession_system: str | None = None
+    report_profiles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.draft_status not in ("preliminary", "partial"):

@@ -47,6 +47,7 @@ def _fhir_profile(entry: FhirDestination | FolderDestination) -> FhirProfile:
         issuers=dict(entry.issuers),
         default_patient_system=entry.default_patient_system,
         accession_system=entry.accession_system,
+        report_profiles=entry.report_profiles,
     )
 
 

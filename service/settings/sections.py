@@ -196,6 +196,10 @@ class _FhirNaming(_Destination):
         None, description="a site's choice for images without an issuer"
     )
     accession_system: str | None = Field(None, description="identifier system of accession numbers")
+    report_profiles: tuple[str, ...] = Field(
+        (),
+        description="profiles a DiagnosticReport claims in meta.profile, such as US Core's Report and Note",
+    )
 
 
 class SmartSection(Section):

@@ -13,7 +13,7 @@ from pydicom import Dataset
 
 from clinical import DraftOutcome, Finding, Presence, finding_label
 from hl7_fhir import FhirProfile, PatientUnmatched, StudyHeader, build_bundle
-from hl7_fhir.codes import loinc_of_views
+from hl7_fhir.codes import ANY_VIEWS, AP_AND_LATERAL, AP_VIEW, SINGLE_VIEW, TWO_VIEWS, loinc_of_views
 from tests.hl7_fhir.drafts import HEADER, PROFILE, STATEMENT, draft, resources
 
 
@@ -117,6 +117,15 @@ def test_any_text_and_any_patient_id_survive_or_are_refused(text: str, patient_i
     (report,) = resources(json.loads(json.dumps(bundle)), "DiagnosticReport")
     assert base64.b64decode(report["presentedForm"][0]["data"]).decode("utf-8") == text
     assert report["subject"]["identifier"]["value"] == header.patient_id
+
+
+@pytest.mark.parametrize("term", [SINGLE_VIEW, AP_VIEW, TWO_VIEWS, AP_AND_LATERAL, ANY_VIEWS])
+def test_each_loinc_code_of_the_table_is_well_formed(term: tuple[str, str]) -> None:
+    number, check = term[0].split("-")
+    # Luhn's rule, LOINC Users' Guide appendix C: every second digit from the right is doubled.
+    doubled = sum(sum(divmod(int(d) * 2, 10)) for d in number[::-1][::2])
+    assert (doubled + sum(int(d) for d in number[::-1][1::2]) + int(check)) % 10 == 0
+    assert term[1].startswith("XR Chest")
 
 
 def test_loinc_follows_the_views() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clinical import Draft, DraftOutcome, Finding, Permanent
+from clinical import Draft, DraftOutcome, Finding, Permanent, Transient
 from hl7_fhir import FhirClient, build_bundle, report_identifier
 from tests.hl7_fhir.drafts import EDEMA, EFFUSION, HEADER, PNEUMOTHORAX, PROFILE, draft
 from tests.interop.fhir_engine.engine import Store
@@ -18,6 +20,7 @@ from training.phantoms.dicom import ISSUER, VARIANTS, write_phantom
 pytestmark = pytest.mark.interop
 
 KINDS = ("Device", "ImagingStudy", "Observation", "DiagnosticReport", "Provenance")
+US_CORE_NOTE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-diagnosticreport-note"
 SIGNED = {"final", "amended", "corrected", "appended"}
 
 
@@ -60,6 +63,38 @@ def test_the_same_bundle_twice_doubles_nothing(far_store: Store) -> None:
     second = FhirClient(far_store.base_url).post(bundle)
     assert all(status.startswith("200") for status in second.entries)
     assert far_store.counts(*KINDS) == once
+
+
+def without(bundle: dict[str, Any], name: str) -> dict[str, Any]:
+    for entry in bundle["entry"]:
+        if entry["resource"]["resourceType"] == "DiagnosticReport":
+            del entry["resource"][name]
+    return bundle
+
+
+def test_a_report_that_claims_us_core_keeps_its_rules(far_store: Store) -> None:
+    profile = replace(PROFILE, report_profiles=(US_CORE_NOTE,))
+    for outcome in DraftOutcome:
+        post(far_store, build_bundle(draft(outcome), HEADER, profile, (), report_text="a draft"))
+    assert not far_store.warnings()
+    # Each rule is really looked at: without the element the engine refuses, and without the claim it does not.
+    for name in ("category", "subject", "effectiveDateTime"):
+        claiming = build_bundle(draft(), HEADER, profile, (), report_text="a draft")
+        with pytest.raises((Permanent, Transient)):
+            post(far_store, without(claiming, name))
+    post(far_store, without(bundle_of(draft()), "category"))
+
+
+def test_the_pdf_stands_beside_the_text(far_store: Store) -> None:
+    pdf = b"%PDF-1.7 a picture of a report"
+    post(far_store, build_bundle(draft(), HEADER, PROFILE, (), report_text="a draft", pdf=pdf))
+    (report,) = far_store.search("DiagnosticReport")
+    text, picture = report["presentedForm"]
+    assert base64.b64decode(text["data"]) == b"a draft"
+    assert picture["contentType"] == "application/pdf"
+    assert base64.b64decode(picture["data"]) == pdf
+    assert picture["size"] == len(pdf)
+    assert picture["title"].startswith("DRAFT, unsigned")
 
 
 def test_references_inside_the_transaction_end_at_what_was_stored(far_store: Store) -> None:

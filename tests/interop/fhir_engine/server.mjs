@@ -20,6 +20,23 @@ const ALL_ABILITIES = {
     'Patient', 'ServiceRequest', 'AuditEvent'],
 };
 
+// What US Core 6.1 demands of a report beyond FHIR itself, in our words: its own files are not part of this repository.
+// A report that claims the profile in meta.profile is checked against it too.
+const US_CORE_NOTE = 'http://hl7.org/fhir/us/core/StructureDefinition/us-core-diagnosticreport-note';
+const usCoreNote = structuredClone(readJson('fhir/r4/profiles-resources.json').entry
+  .find((entry) => entry.fullUrl.endsWith('/DiagnosticReport')).resource);
+usCoreNote.url = US_CORE_NOTE;
+usCoreNote.derivation = 'constraint';
+for (const element of usCoreNote.snapshot.element) {
+  if (['category', 'subject', 'code'].includes(element.id.split('.')[1])) {
+    element.min = Math.max(element.min, element.id.split('.').length === 2 ? 1 : 0);
+  }
+}
+usCoreNote.snapshot.element[0].constraint.push({
+  key: 'us-core-10', severity: 'error', human: 'an effective time for every report that says something',
+  expression: "(status in ('partial' | 'preliminary' | 'final' | 'amended' | 'corrected' | 'appended')) implies effective.exists()",
+});
+
 for (const file of ['profiles-types', 'profiles-resources', 'profiles-medplum']) {
   indexStructureDefinitionBundle(readJson(`fhir/r4/${file}.json`));
 }
@@ -43,6 +60,9 @@ class ValidatingRepository extends MemoryRepository {
   validate(resource) {
     try {
       this.warnings.push(...validateResource(resource));
+      if (resource.meta?.profile?.includes(US_CORE_NOTE)) {
+        this.warnings.push(...validateResource(resource, { profile: usCoreNote }));
+      }
     } catch (error) {
       const outcome = normalizeOperationOutcome(error);
       throw new OperationOutcomeError({ ...outcome, id: undefined, issue: outcome.issue });
