@@ -8,7 +8,7 @@ from hl7_fhir.capability import Capabilities
 from hl7_fhir.exchange import Exchange, Stored
 from hl7_fhir.gate import check_resource
 from hl7_fhir.linking import linked, logical
-from hl7_fhir.signature import query_of, refuse_signed
+from hl7_fhir.signature import query_of, refuse_older, refuse_signed
 from hl7_fhir.single_writes import create, update
 
 Json = dict[str, Any]
@@ -36,6 +36,7 @@ def write_document(exchange: Exchange, bundle: Json, capabilities: Capabilities)
     found = exchange.the_one("DocumentReference", query_of(entry))
     if found is not None:
         refuse_signed(found)
+        refuse_older(found, document)
         if _says_the_same(found, document):
             return ("200",)
     statuses = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from clinical import (
@@ -67,8 +67,8 @@ def draft(
         header_digest="d",
         configuration_sha256="c",
         product_version="0",
-        started_at_utc=NOW,
-        completed_at_utc=NOW,
+        started_at_utc=NOW + timedelta(hours=version - 1),
+        completed_at_utc=NOW + timedelta(hours=version - 1),
         reasons=() if found else (NotAssessed("image 1", "lateral-view", "a lateral view"),),
     )
 

@@ -100,7 +100,7 @@ def test_a_signed_report_stands_in_every_way_of_writing(far_store: Store, way: W
     (report,) = far_store.search("DiagnosticReport")
     far_store.put({**report, "status": status}).raise_for_status()
     before = far_store.search("DiagnosticReport") + far_store.search("Observation")
-    for bundle in (report_of(version=2), retraction_of(report_of(), RETRACTED_AT)):
+    for bundle in (report_of(), report_of(version=2), retraction_of(report_of(), RETRACTED_AT)):
         with pytest.raises(Permanent, match="signed-report-exists"):
             post(far_store, bundle, way)
     assert far_store.search("DiagnosticReport") + far_store.search("Observation") == before
@@ -154,6 +154,28 @@ def test_a_retraction_takes_everything_back_in_place(far_store: Store, way: Way)
     assert report["conclusion"] == "AI DRAFT, RETRACTED: wrong patient position"
     assert {o["status"] for o in far_store.search("Observation")} == {"entered-in-error"}
     assert far_store.counts(*KINDS) == {**ONE_OF_EACH, "Provenance": 2}
+
+
+@pytest.mark.parametrize("way", Way)
+def test_a_late_retry_of_version_1_does_not_undo_version_2(far_store: Store, way: Way) -> None:
+    post(far_store, report_of(version=2, text="two"), way)
+    with pytest.raises(Permanent, match="newer-draft-exists"):
+        post(far_store, report_of(), way)
+    assert len(far_store.search("Observation")) == (0 if way is Way.DOCUMENT else 3)
+
+
+@pytest.mark.parametrize("way", Way)
+def test_a_resend_does_not_bring_back_what_was_taken_back_and_a_new_reading_is_written(
+    far_store: Store, way: Way
+) -> None:
+    post(far_store, report_of(), way)
+    post(far_store, retraction_of(report_of(), RETRACTED_AT), way)
+    with pytest.raises(Permanent, match="retracted-report-exists"):
+        post(far_store, report_of(), way)
+    post(far_store, report_of(version=2, text="two"), way)
+    kind = "DocumentReference" if way is Way.DOCUMENT else "DiagnosticReport"
+    (report,) = far_store.search(kind)
+    assert report["status"] in ("preliminary", "current")
 
 
 @pytest.mark.parametrize("way", Way)
