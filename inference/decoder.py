@@ -1,12 +1,12 @@
-"""The language model with its key-value cache: prefill, one step, take back.
+"""The language model: a chunk of a prompt into one row of the cache, or one token into each of many.
 
-The cache is allocated once per image and stays on the device; past and present are the same buffer
-(GroupQueryAttention with shared buffers), so a step copies nothing. What lies behind `length` is stale and
-harmless: the next tokens overwrite it, and the attention mask hides it.
+Rows of one step have lengths of their own. The graph counts the ones of each row of the attention mask, so the mask is
+padded on the right; on the left it would be silently wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,98 +14,135 @@ from numpy.typing import NDArray
 
 from clinical import Permanent
 from inference.anyres import FloatArray
+from inference.cache import CachePool, CacheRow
+from inference.device_memory import CudaMemory, DeviceMemory, HostMemory
+from inference.elements import Element, element_of
+from inference.requests import Decode
+from inference.sampling import TokenScores
 from inference.sessions import Sessions
 
-IntArray = NDArray[np.int64]
-
-
-class Cache:
-    """Keys and values of one image and what was said of it so far.
-
-    Attributes
-    ----------
-    length
-        Positions that count.
-    """
-
-    def __init__(self, decoder: Decoder, capacity: int) -> None:
-        self.capacity = capacity
-        self.length = 0
-        self.binding = decoder.bind(capacity)
+_PAST = "past_key_values."
+_PRESENT = "present."
+_MASK = "attention_mask"
+_EMBEDS = "inputs_embeds"
+_LOGITS = "logits"
 
 
 class Decoder:
-    """Runs the decoder graph on embeddings.
+    """Runs the decoder graph on embeddings; used by the engine thread only.
 
     Parameters
     ----------
     embeddings
         float (vocabulary, width): the token table.
-    head_dim
+    head_size
         Size of one attention head; the graph does not say it.
+    rows, reserve, capacity
+        See `inference.cache.CachePool`.
+
+    Attributes
+    ----------
+    pool
+        The rows of the cache.
     """
 
-    def __init__(self, sessions: Sessions, embeddings: FloatArray, *, head_dim: int) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        embeddings: FloatArray,
+        *,
+        head_size: int,
+        rows: int,
+        reserve: int,
+        capacity: int,
+    ) -> None:
         self._session = sessions.decoder
         self._device = sessions.device
         self._embeddings = embeddings
-        pasts = [i for i in self._session.get_inputs() if i.name.startswith("past_key_values.")]
-        self._cache_names = [(i.name, i.name.replace("past_key_values", "present")) for i in pasts]
-        self._kv_heads = int(pasts[0].shape[1])
-        self._dtype = np.float16 if "float16" in pasts[0].type else np.float32
-        self._head_dim = head_dim
-        self._logits = _zeros((1, 1, len(embeddings)), self._dtype, "cpu")
+        inputs = {i.name: i for i in self._session.get_inputs()}
+        self._past_names = [name for name in inputs if name.startswith(_PAST)]
+        first = inputs[self._past_names[0]]
+        self._cache_element = element_of(first.type)
+        self._embeds_element = element_of(inputs[_EMBEDS].type)
+        self._logits_element = element_of(self._session.get_outputs()[0].type)
+        self._row_shape = (int(first.shape[1]), capacity, head_size)
+        memory_class = CudaMemory if self._device == "cuda" else HostMemory
+        shape = (rows, *self._row_shape)
+        self._memory: DeviceMemory = memory_class(len(self._past_names), shape, self._cache_element)
+        self.pool = CachePool(self._memory, reserve=reserve)
+        self._logits = np.zeros((rows, 1, len(embeddings)), dtype=self._logits_element.storage)
+        self._bindings: dict[tuple[int, int], Any] = {}
 
-    def bind(self, capacity: int) -> Any:
-        """IO binding over zeroed buffers (1, kv heads, capacity, head size), two per layer, on the device.
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes the cache may come to hold."""
+        heads, capacity, size = self._row_shape
+        row = heads * capacity * size * self._cache_element.storage.itemsize
+        return len(self._past_names) * self._memory.rows * row
 
-        It owns the buffers, and is past and present at once.
-        """
-        binding = self._session.io_binding()
-        for past, present in self._cache_names:
-            buffer = _zeros((1, self._kv_heads, capacity, self._head_dim), self._dtype, self._device)
-            binding.bind_ortvalue_input(past, buffer)
-            binding.bind_ortvalue_output(present, buffer)
-        binding.bind_ortvalue_output("logits", self._logits)
-        return binding
-
-    def embed(self, tokens: list[int]) -> FloatArray:
+    def embed(self, tokens: Sequence[int]) -> FloatArray:
         """Embeddings (len(tokens), width)."""
-        return self._embeddings[tokens]
+        return self._embeddings[list(tokens)]
 
-    def append(self, cache: Cache, embeds: FloatArray) -> FloatArray:
-        """Read `embeds` (n, width) after what the cache holds; log-probabilities (vocabulary,) of the next token.
+    def prefill(self, row: CacheRow, embeds: FloatArray) -> TokenScores:
+        """Read `embeds` (n, width) after what `row` holds.
 
         Raises
         ------
         Permanent
-            ``context-too-long`` if the cache is full; ``logits-not-finite`` if the weights or their precision are
-            broken.
+            ``context-too-long`` if the row is full.
         """
-        total = cache.length + len(embeds)
-        if total > cache.capacity:
+        logits = self._run([row], embeds[None])
+        return TokenScores(logits[0])
+
+    def step(self, requests: Sequence[Decode]) -> list[NDArray[np.float32]]:
+        """Read one token into each row; logits (vocabulary,) of each request's next token."""
+        tokens = {request.row: request.token for request in requests}
+        rows = self.pool.side_by_side(list(tokens))
+        logits = self._run(rows, self.embed([tokens[row] for row in rows])[:, None])
+        found = dict(zip(rows, logits, strict=True))
+        return [found[request.row] for request in requests]
+
+    def _run(self, rows: Sequence[CacheRow], embeds: FloatArray) -> NDArray[np.float32]:
+        """Read `embeds` (rows, n, width) after what each row holds; logits (rows, vocabulary)."""
+        added = embeds.shape[1]
+        lengths = np.array([row.length for row in rows]) + added
+        if any(row.length + added > row.limit for row in rows):
             raise Permanent("context-too-long", "the conversation is longer than the model's context allows")
-        # Both arrays live until the run has ended: on the CPU the binding may refer to them without a copy.
-        inputs = np.ascontiguousarray(embeds[None], dtype=self._dtype)
-        mask = np.ones((1, total), dtype=np.int64)
-        cache.binding.bind_cpu_input("inputs_embeds", inputs)
-        cache.binding.bind_cpu_input("attention_mask", mask)
-        self._session.run_with_iobinding(cache.binding)
-        logits: FloatArray = self._logits.numpy().reshape(-1).astype(np.float32)
-        cache.length = total
-        if not np.isfinite(logits.max()):
-            raise Permanent("logits-not-finite", "the model computes no numbers; its package is broken")
-        return log_softmax(logits)
+        binding = self._binding(rows[0].place, len(rows))
+        # Both arrays live until the run has ended: on the CPU the binding refers to them without a copy.
+        inputs = self._embeds_element.encoded(embeds)
+        mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+        _bind_array(binding, _EMBEDS, inputs, self._embeds_element)
+        binding.bind_cpu_input(_MASK, mask)
+        self._session.run_with_iobinding(binding)
+        for row in rows:
+            row.length += added
+        return self._logits_element.decoded(self._logits[: len(rows), 0])
+
+    def _binding(self, first: int, count: int) -> Any:
+        """Binding of `count` rows from place `first` on, past and present at once."""
+        known = self._bindings.get((first, count))
+        if known is not None:
+            return known
+        binding = self._session.io_binding()
+        shape, number = (count, *self._row_shape), self._cache_element.number
+        for index, name in enumerate(self._past_names):
+            address = self._memory.address(index, first)
+            binding.bind_input(name, self._device, 0, number, shape, address)
+            present = name.replace(_PAST, _PRESENT)
+            binding.bind_output(present, self._device, 0, number, shape, address)
+        logits = self._logits[:count]
+        binding.bind_output(_LOGITS, "cpu", 0, self._logits_element.number, logits.shape, logits.ctypes.data)
+        self._bindings[first, count] = binding
+        return binding
 
 
-def _zeros(shape: tuple[int, ...], dtype: type, device: str) -> Any:
-    import onnxruntime as ort
+def _bind_array(binding: Any, name: str, array: NDArray[Any], element: Element) -> None:
+    if element.storage.kind == "u":
+        import onnxruntime as ort
 
-    return ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype=dtype), device, 0)
-
-
-def log_softmax(logits: FloatArray) -> FloatArray:
-    """Natural logarithms of the probabilities."""
-    shifted = logits - logits.max()
-    result: FloatArray = shifted - np.log(np.exp(shifted).sum())
-    return result
+        value = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, element.number)
+        binding.bind_ortvalue_input(name, value)
+    else:
+        binding.bind_cpu_input(name, array)

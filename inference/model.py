@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,14 @@ from clinical import Box, ImageRef, ModelIdentity, Permanent, Reading, derived_u
 from imaging import DisplayedImage, load_displayed
 from inference.answers import has_broken_box, read_grounding
 from inference.engine import Engine
+from inference.frames import TokenEconomy
 from inference.manifest import EMBEDDED, Manifest, open_package
 from inference.plan import CONVERSATION, ReadingPlan, prompts_sha256
 from inference.processor import Tiles
+from inference.requests import Priority, Steps, Together
+from inference.sampling import GREEDY, Sampling
 from inference.sessions import open_sessions
-from inference.vlm import Generation, Vlm
+from inference.vlm import CacheSize, Generation, Vlm
 
 ImageLike = DisplayedImage | NDArray[np.uint8] | str | Path
 _PICTURES = {".png", ".jpg", ".jpeg"}
@@ -57,7 +60,13 @@ class Model:
     providers, threads
         See `inference.sessions.open_sessions`.
     slots
-        Images in flight at once.
+        Images in flight, and answers written, at once; bounds the memory of the cache.
+    stat_slots
+        More of both that only STAT work takes.
+    cache_tokens
+        Longest prompt and answer the cache has room for; None takes what the package's largest image needs.
+    max_tiles, downscale_to
+        See `inference.frames.TokenEconomy`.
 
     Attributes
     ----------
@@ -72,11 +81,20 @@ class Model:
         providers: Sequence[str] = ("cpu",),
         threads: int | None = None,
         slots: int = 4,
+        stat_slots: int = 1,
+        cache_tokens: int | None = None,
+        max_tiles: int | None = None,
+        downscale_to: int | None = None,
     ) -> None:
         package = open_package(path)
         self.manifest: Manifest = package.manifest
         sessions = open_sessions(package.folder, providers=providers, threads=threads)
-        self._vlm = Vlm(package, sessions)
+        self._vlm = Vlm(
+            package,
+            sessions,
+            size=CacheSize(slots, stat_slots, cache_tokens),
+            economy=TokenEconomy(max_tiles, downscale_to),
+        )
         self.identity = ModelIdentity(
             name=self.manifest.name,
             version=self.manifest.version,
@@ -87,7 +105,7 @@ class Model:
             precision=self.manifest.precision,
             statement=self.manifest.statement,
         )
-        self.engine = Engine(slots=slots)
+        self.engine = Engine(self._vlm.decode, slots=slots, stat_slots=stat_slots)
         self.malformed_answers = 0
         self._counting = Lock()
 
@@ -98,6 +116,7 @@ class Model:
         image_ref: ImageRef | None = None,
         study_instance_uid: str = "",
         deadline_s: float | None = None,
+        priority: Priority = Priority.ROUTINE,
     ) -> Reading:
         """Read one frontal chest radiograph.
 
@@ -120,7 +139,9 @@ class Model:
         ref = _sized(image_ref, gray)
         plan = ReadingPlan(self._vlm, self.manifest, self.identity)
         study = study_instance_uid or derived_uid("study-of-pixels", ref.sop_instance_uid)
-        future = self.engine.submit(lambda: plan.run(tiles, ref, study), deadline_s=deadline_s)
+        future = self.engine.submit(
+            lambda: plan.run(tiles, ref, study), deadline_s=deadline_s, priority=priority
+        )
         reading: Reading = future.result()
         self._count_malformed(sum(exchange.malformed for exchange in reading.exchanges))
         return reading
@@ -157,22 +178,28 @@ class Model:
         image: ImageLike,
         asked: Sequence[tuple[str, tuple[tuple[str, str], ...]]],
         *,
+        sampling: Sampling = GREEDY,
         deadline_s: float | None = None,
     ) -> list[Generation]:
-        """Raw greedy answers to several questions from one image prefix, for evaluation."""
+        """Raw answers to several questions from one image prefix, written at once; for evaluation."""
         tiles = self._vlm.tiles(_gray(image))
-        future = self.engine.submit(lambda: self._answers(tiles, asked), deadline_s=deadline_s)
+        future = self.engine.submit(lambda: self._answers(tiles, asked, sampling), deadline_s=deadline_s)
         result: list[Generation] = future.result()
         return result
 
     def _answers(
-        self, tiles: Tiles, asked: Sequence[tuple[str, tuple[tuple[str, str], ...]]]
-    ) -> Generator[None, None, Any]:
+        self, tiles: Tiles, asked: Sequence[tuple[str, tuple[tuple[str, str], ...]]], sampling: Sampling
+    ) -> Steps[Any]:
         prefix = yield from self._vlm.read_image(tiles)
-        found = []
-        for question, history in asked:
-            found.append((yield from self._vlm.answer(prefix, question, history=history)))
-        return found
+        with prefix:
+            return (
+                yield Together(
+                    tuple(
+                        self._vlm.answer(prefix, question, history=history, sampling=sampling)
+                        for question, history in asked
+                    )
+                )
+            )
 
     def _count_malformed(self, count: int) -> None:
         with self._counting:
@@ -183,15 +210,21 @@ class Model:
         self.engine.close()
 
 
-def load_model(
-    path: str | Path = EMBEDDED,
-    *,
-    providers: Sequence[str] = ("cpu",),
-    threads: int | None = None,
-    slots: int = 4,
-) -> Model:
-    """Load a model package; ``"embedded"`` is the phantom model that is shipped."""
-    return Model(path, providers=providers, threads=threads, slots=slots)
+class ModelOptions(TypedDict, total=False):
+    """Keyword arguments of `Model`."""
+
+    providers: Sequence[str]
+    threads: int | None
+    slots: int
+    stat_slots: int
+    cache_tokens: int | None
+    max_tiles: int | None
+    downscale_to: int | None
+
+
+def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> Model:
+    """Load a model package; ``"embedded"`` is the phantom model that is shipped. Options as `Model` has them."""
+    return Model(path, **options)
 
 
 def _gray(image: ImageLike) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -14,9 +14,11 @@ from inference.answers import read_classification, read_grounding, read_sentence
 from inference.findings import Said, put_together
 from inference.labels import unknown_labels
 from inference.manifest import Manifest
+from inference.prefixes import ImagePrefix
 from inference.processor import Tiles
+from inference.requests import Steps, Together
 from inference.scores import label_scores
-from inference.vlm import Generation, ImagePrefix, Vlm
+from inference.vlm import Generation, Vlm
 
 REPORT = "report"
 CLASSIFICATION = "classification"
@@ -46,6 +48,13 @@ class _Notes:
             )
         )
 
+    def add(self, branches: Iterable[_Notes]) -> None:
+        """Put the notes of questions asked at once behind these."""
+        for branch in branches:
+            self.exchanges += branch.exchanges
+            self.not_assessed += branch.not_assessed
+            self.stage_s.update(branch.stage_s)
+
 
 @dataclass(frozen=True, slots=True)
 class ReadingPlan:
@@ -55,16 +64,19 @@ class ReadingPlan:
     manifest: Manifest
     identity: ModelIdentity
 
-    def run(self, tiles: Tiles, image: ImageRef, study_instance_uid: str) -> Generator[None, None, Reading]:
+    def run(self, tiles: Tiles, image: ImageRef, study_instance_uid: str) -> Steps[Reading]:
         """The whole reading as engine steps."""
         notes = _Notes(not_assessed=list(unknown_labels(self.manifest.labels)))
         clock = monotonic()
-        features = yield from self.vlm.encode(tiles)
-        notes.stage_s["vision"] = monotonic() - clock
-        clock = monotonic()
-        prefix = yield from self.vlm.prefill(tiles, features)
-        notes.stage_s["prefill"] = monotonic() - clock
-        said = yield from self._ask(prefix, image, notes)
+        prefix = self.vlm.known(tiles)
+        if prefix is None:
+            features = yield from self.vlm.encode(tiles)
+            notes.stage_s["vision"] = monotonic() - clock
+            clock = monotonic()
+            prefix = yield from self.vlm.prefill(tiles, features)
+            notes.stage_s["prefill"] = monotonic() - clock
+        with prefix:
+            said = yield from self._ask(prefix, image, notes)
         findings, sentences = put_together(said, image, study_instance_uid)
         return Reading(
             image=image,
@@ -77,20 +89,39 @@ class ReadingPlan:
             stage_s=tuple((name, round(seconds, 3)) for name, seconds in notes.stage_s.items()),
         )
 
-    def _ask(self, prefix: ImagePrefix, image: ImageRef, notes: _Notes) -> Generator[None, None, Said]:
-        report = yield from self._report(prefix, notes)
+    def _ask(self, prefix: ImagePrefix, image: ImageRef, notes: _Notes) -> Steps[Said]:
+        # Each branch keeps its own notes: they are put together in the same order whoever ends first.
+        branches = [_Notes(), _Notes()]
+        report, (named, scores) = yield Together(
+            (self._report(prefix, branches[0]), self._classify(prefix, branches[1]))
+        )
+        notes.add(branches)
         sentences = read_sentences(report.text, self.manifest.labels) if report else ()
-        named, scores = yield from self._classify(prefix, notes)
-        boxes: dict[str, tuple[GroundedBox, ...]] = {}
-        for label in named:
-            question = prompts.grounding(prompts.spelled(label))
-            boxes[label] = yield from self._ground(prefix, ABNORMALITY, question, image, notes)
-        phrase_boxes: dict[int, tuple[GroundedBox, ...]] = {}
-        for index, sentence in enumerate(sentences):
-            # A box is asked for only where something was called present: this model family answers every "where is".
-            if any(asserted and label in named for label, asserted in sentence.labels):
-                question = prompts.phrase_grounding(sentence.text)
-                phrase_boxes[index] = yield from self._ground(prefix, PHRASE, question, image, notes)
+        # A box is asked for only where something was called present: this model family answers every "where is".
+        asserted = [
+            (index, sentence)
+            for index, sentence in enumerate(sentences)
+            if any(said and label in named for label, said in sentence.labels)
+        ]
+        labels = named if named and self._enabled(ABNORMALITY, notes) else ()
+        phrases = asserted if asserted and self._enabled(PHRASE, notes) else []
+        asked = [(ABNORMALITY, prompts.grounding(prompts.spelled(label))) for label in labels]
+        asked += [(PHRASE, prompts.phrase_grounding(sentence.text)) for _, sentence in phrases]
+        clock, branches = monotonic(), [_Notes() for _ in asked]
+        found = yield Together(
+            tuple(
+                self._ground(prefix, task, question, image, own)
+                for (task, question), own in zip(asked, branches, strict=True)
+            )
+        )
+        notes.add(branches)
+        if asked:
+            notes.stage_s["grounding"] = monotonic() - clock
+        boxes = {label: tuple[GroundedBox, ...]() for label in named}
+        boxes.update(zip(labels, found[: len(labels)], strict=True))
+        phrase_boxes = {index: tuple[GroundedBox, ...]() for index, _ in asserted}
+        indices = (index for index, _ in phrases)
+        phrase_boxes.update(zip(indices, found[len(labels) :], strict=True))
         confidence = tuple(_confidence_of(report, sentence.text) for sentence in sentences)
         return Said(named, scores, self.manifest.operating_points, boxes, sentences, confidence, phrase_boxes)
 
@@ -100,7 +131,7 @@ class ReadingPlan:
             notes.not_assessed.append(NotAssessed(task, "task-off", state.reason))
         return state.enabled
 
-    def _report(self, prefix: ImagePrefix, notes: _Notes) -> Generator[None, None, Generation | None]:
+    def _report(self, prefix: ImagePrefix, notes: _Notes) -> Steps[Generation | None]:
         if not self._enabled(REPORT, notes):
             return None
         clock = monotonic()
@@ -111,7 +142,7 @@ class ReadingPlan:
 
     def _classify(
         self, prefix: ImagePrefix, notes: _Notes
-    ) -> Generator[None, None, tuple[tuple[str, ...], dict[str, float]]]:
+    ) -> Steps[tuple[tuple[str, ...], dict[str, float]]]:
         if not self._enabled(CLASSIFICATION, notes):
             reason = self.manifest.task(CLASSIFICATION).reason
             notes.not_assessed += [NotAssessed(label, "task-off", reason) for label in self.manifest.labels]
@@ -126,14 +157,10 @@ class ReadingPlan:
 
     def _ground(
         self, prefix: ImagePrefix, task: str, question: str, image: ImageRef, notes: _Notes
-    ) -> Generator[None, None, tuple[GroundedBox, ...]]:
-        if not self._enabled(task, notes):
-            return ()
-        clock = monotonic()
+    ) -> Steps[tuple[GroundedBox, ...]]:
         answer = yield from self.vlm.answer(prefix, question)
         boxes = read_grounding(answer, columns=image.columns, rows=image.rows)
         notes.keep(task, question, answer, malformed=not boxes)
-        notes.stage_s["grounding"] += monotonic() - clock
         return boxes
 
 

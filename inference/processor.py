@@ -29,11 +29,14 @@ class Tiles:
         Original size (rows, columns).
     grid
         Tiles in (rows, columns), without tile 0.
+    digest
+        SHA-256 of all that; empty where nobody needs it.
     """
 
     pixel_values: FloatArray
     image: Size
     grid: Size
+    digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,20 @@ is no probability of disease.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from inference import prompts
 from inference.manifest import Manifest
-from inference.vlm import ImagePrefix, Vlm
+from inference.prefixes import ImagePrefix
+from inference.requests import Steps, Together
+from inference.vlm import Vlm
 
 _JOINTS = (", ", " and ")
 
 
 def label_scores(
     vlm: Vlm, prefix: ImagePrefix, manifest: Manifest, answer: str, places: Sequence[tuple[int, str]]
-) -> Generator[None, None, dict[str, float]]:
+) -> Steps[dict[str, float]]:
     """Raw scores by label.
 
     Parameters
@@ -34,14 +36,16 @@ def label_scores(
     start = manifest.classification_prefix.rstrip()
     gap = manifest.classification_prefix[len(start) :]
     firsts = [gap + prompts.spelled(label) for label in manifest.labels]
-    found = yield from vlm.continuations(prefix, prompts.CLASSIFICATION, start, firsts)
-    for label, score in zip(manifest.labels, found, strict=True):
+    asked = [(start, firsts)]
+    joined = [joint + prompts.spelled(label) for label in manifest.labels for joint in _JOINTS]
+    asked += [(answer[: offset + len(named)], joined) for offset, named in places]
+    found = yield Together(
+        tuple(vlm.continuations(prefix, prompts.CLASSIFICATION, said, texts) for said, texts in asked)
+    )
+    for label, score in zip(manifest.labels, found[0], strict=True):
         scores[label] = score
-    for offset, named in places:
-        said = answer[: offset + len(named)]
-        texts = [joint + prompts.spelled(label) for label in manifest.labels for joint in _JOINTS]
-        found = yield from vlm.continuations(prefix, prompts.CLASSIFICATION, said, texts)
+    for after in found[1:]:
         for index, label in enumerate(manifest.labels):
-            joined = sum(found[index * len(_JOINTS) : (index + 1) * len(_JOINTS)])
-            scores[label] = max(scores[label], joined)
+            total = sum(after[index * len(_JOINTS) : (index + 1) * len(_JOINTS)])
+            scores[label] = max(scores[label], total)
     return {label: round(min(score, 1.0), 4) for label, score in scores.items()}

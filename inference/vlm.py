@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from clinical import Permanent
+from clinical import Permanent, Transient
 from inference import prompts
-from inference.anyres import FloatArray, pack
-from inference.decoder import Cache, Decoder
+from inference.anyres import FloatArray
+from inference.cache import CacheRow
+from inference.decoder import Decoder
+from inference.detokeniser import Detokeniser
+from inference.elements import element_of
+from inference.frames import ImageFrames, TokenEconomy
 from inference.manifest import ModelPackage
-from inference.processor import Processor, Tiles
+from inference.prefixes import ImagePrefix, PrefixShelf
+from inference.processor import Tiles
+from inference.requests import Decode, Priority, Run, Steps, Wait
+from inference.sampling import GREEDY, Sampler, Sampling, TokenScores
 from inference.sessions import Sessions
+from inference.shortage import is_shortage
 
 # Tiles encoded in one run of the vision graph: batching more gains nothing on a CPU and costs memory.
 _TILES_PER_STEP = 4
-_LONGEST_ANSWER = 512
+# Tokens of a prompt read in one run: what others wait for at most.
+_CHUNK_TOKENS = 512
+_SMALLEST_CHUNK_TOKENS = 16
+LONGEST_ANSWER = 512
 _QUESTION_TOKENS = 512
+_ROOM = _QUESTION_TOKENS + LONGEST_ANSWER
 # Below this the rest of a text cannot matter to a score between 0 and 1.
 _NEGLIGIBLE_LOG_PROBABILITY = float(np.log(1e-4))
 
@@ -62,78 +76,157 @@ class Generation:
         return float(np.exp(np.mean(chosen))) if chosen else None
 
 
-@dataclass(slots=True)
-class ImagePrefix:
-    """An image the decoder has read: every question continues from here."""
+@dataclass(frozen=True, slots=True)
+class CacheSize:
+    """How much the engine may keep in memory.
 
-    cache: Cache
-    length: int
+    Attributes
+    ----------
+    rows
+        Answers written at once.
+    reserve
+        More rows that only questions with priority take.
+    tokens
+        Longest prompt and answer of a row; None takes what the package's largest image needs.
+    """
+
+    rows: int = 4
+    reserve: int = 1
+    tokens: int | None = None
 
 
 class Vlm:
-    """A model package's graphs, tokenizer and tables; used by the engine thread only."""
+    """A model package's graphs, tokenizer and tables; used by the engine thread only.
 
-    def __init__(self, package: ModelPackage, sessions: Sessions) -> None:
+    Parameters
+    ----------
+    economy
+        How many image tokens are made at most.
+    """
+
+    def __init__(
+        self,
+        package: ModelPackage,
+        sessions: Sessions,
+        *,
+        size: CacheSize | None = None,
+        economy: TokenEconomy | None = None,
+    ) -> None:
         folder = package.folder
+        size = size or CacheSize()
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        text, vision = config["text_config"], config["vision_config"]
+        text = config["text_config"]
         self._vision = sessions.vision
-        self._processor = Processor.from_package(folder)
+        self._pixels = element_of(self._vision.get_inputs()[0].type)
+        self._features = element_of(self._vision.get_outputs()[0].type)
+        self._frames = ImageFrames.from_package(folder, config, economy or TokenEconomy())
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._newline: FloatArray = np.load(folder / "image_newline.npy")
-        self._side = int(vision["image_size"]) // int(vision["patch_size"])
-        self._max_tiles = int(str(config.get("vision_aspect_ratio", "anyres_max_9")).rsplit("_", 1)[1])
         # Older checkpoints write "index", newer ones "id".
         self._image_token = int(config.get("image_token_index", config.get("image_token_id")))
         self._ends = frozenset(_ends(folder)) | {self._tokenizer.token_to_id(prompts.END_OF_TURN)}
         self._control = re.compile(
             "|".join(re.escape(t.content) for t in self._tokenizer.get_added_tokens_decoder().values())
         )
-        head_dim = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
+        head_size = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
         embeddings: FloatArray = np.load(folder / "embeddings.npy", mmap_mode="r")
-        self._decoder = Decoder(sessions, embeddings, head_dim=int(head_dim))
-        self._context = int(text["max_position_embeddings"])
+        self._before, _ = self._around_image(prompts.first_turn(""))
+        needed = len(self._before) + self._frames.most_tokens + _ROOM
+        self._decoder = Decoder(
+            sessions,
+            embeddings,
+            head_size=int(head_size),
+            rows=size.rows + size.reserve,
+            reserve=size.reserve,
+            capacity=min(size.tokens or needed, int(text["max_position_embeddings"])),
+        )
+        self._shelf = PrefixShelf(self._decoder.pool)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes the cache may come to hold."""
+        return self._decoder.cache_bytes
+
+    def decode(self, requests: Sequence[Decode]) -> Sequence[Any]:
+        """One decode step of several rows: what the engine batches."""
+        return self._decoder.step(requests)
 
     def tiles(self, gray: NDArray[np.uint8]) -> Tiles:
         """Model input of a displayed image; runs in the caller's thread, it needs no session."""
-        return self._processor.tiles(gray)
+        return self._frames.tiles(gray)
 
-    def read_image(self, tiles: Tiles) -> Generator[None, None, ImagePrefix]:
-        """Encode an image and let the decoder read it."""
+    def token_count(self, tiles: Tiles) -> int:
+        """Image tokens the decoder reads for an image."""
+        return self._frames.token_count(tiles)
+
+    def read_image(self, tiles: Tiles) -> Steps[ImagePrefix]:
+        """Encode an image and let the decoder read it, unless it still knows it."""
+        prefix = self.known(tiles)
+        if prefix is not None:
+            return prefix
         features = yield from self.encode(tiles)
         return (yield from self.prefill(tiles, features))
 
-    def prefill(self, tiles: Tiles, features: FloatArray) -> Generator[None, None, ImagePrefix]:
-        """Let the decoder read an encoded image, with room for a question and its answer behind it."""
-        packed = pack(
-            features,
-            tiles.image,
-            tiles.grid,
-            self._newline,
-            tokens_per_side=self._side,
-            max_tiles=self._max_tiles,
-        )
-        before, _ = self._around_image(prompts.first_turn(""))
-        embeds = np.concatenate([self._decoder.embed(before), packed])
-        room = _QUESTION_TOKENS + _LONGEST_ANSWER
-        cache = Cache(self._decoder, min(len(embeds) + room, self._context))
-        self._decoder.append(cache, embeds)
-        yield
-        return ImagePrefix(cache, cache.length)
+    def known(self, tiles: Tiles) -> ImagePrefix | None:
+        """The prefix of an image that was read before and is still there."""
+        return self._shelf.find(tiles.digest)
 
-    def encode(self, tiles: Tiles) -> Generator[None, None, FloatArray]:
+    def prefill(self, tiles: Tiles, features: FloatArray) -> Steps[ImagePrefix]:
+        """Let the decoder read an encoded image, with room for a question and its answer behind it."""
+        packed = self._frames.packed(tiles, features)
+        embeds = np.concatenate([self._decoder.embed(self._before), packed])
+        row = yield Wait(partial(self._take, len(embeds) + _ROOM))
+        try:
+            yield from self._read(row, embeds)
+        except BaseException:
+            self._decoder.pool.release(row)
+            raise
+        return self._shelf.keep(tiles.digest, ImagePrefix(self._decoder.pool, row))
+
+    def _take(self, limit: int, priority: Priority) -> CacheRow | None:
+        return self._decoder.pool.take(limit, first=priority is Priority.STAT)
+
+    def _read(self, row: CacheRow, embeds: FloatArray) -> Steps[TokenScores]:
+        """Let the decoder read a part of a prompt in chunks, so that others get their turn in between."""
+        if row.length + len(embeds) > row.limit:
+            raise Permanent("context-too-long", "the conversation is longer than the model's context allows")
+        chunk, start = _CHUNK_TOKENS, 0
+        scores: TokenScores | None = None
+        while start < len(embeds):
+            work = partial(self._decoder.prefill, row, embeds[start : start + chunk])
+            try:
+                scores = yield Run(work)
+            except Transient as error:
+                if not is_shortage(error) or chunk <= _SMALLEST_CHUNK_TOKENS:
+                    raise
+                chunk //= 2
+            else:
+                start += chunk
+        assert scores is not None
+        return scores
+
+    def encode(self, tiles: Tiles) -> Steps[FloatArray]:
         """Image features (tiles, tokens of a tile, width)."""
         # Equal tiles are encoded once: with one pinpoint, a square image is its own only tile.
         places: dict[bytes, int] = {}
         where = [places.setdefault(tile.tobytes(), len(places)) for tile in tiles.pixel_values]
         unique = tiles.pixel_values[[where.index(place) for place in range(len(places))]]
-        parts = []
-        for start in range(0, len(unique), _TILES_PER_STEP):
-            batch = np.ascontiguousarray(unique[start : start + _TILES_PER_STEP])
-            parts.append(self._vision.run(["image_features"], {"pixel_values": batch})[0])
-            yield
+        parts: list[FloatArray] = []
+        batch, start = _TILES_PER_STEP, 0
+        while start < len(unique):
+            try:
+                parts.append((yield Run(partial(self._encoded, unique[start : start + batch]))))
+            except Transient as error:
+                if not is_shortage(error) or batch == 1:
+                    raise
+                batch //= 2
+            else:
+                start += batch
         features: FloatArray = np.concatenate(parts)[where]
         return features
+
+    def _encoded(self, pixel_values: FloatArray) -> FloatArray:
+        inputs = {"pixel_values": self._pixels.encoded(pixel_values)}
+        return self._features.decoded(self._vision.run(["image_features"], inputs)[0])
 
     def _around_image(self, prompt: str) -> tuple[list[int], list[int]]:
         ids = self._tokenizer.encode(prompt, add_special_tokens=False).ids
@@ -148,81 +241,89 @@ class Vlm:
         question: str,
         *,
         history: Sequence[tuple[str, str]] = (),
-        longest: int = _LONGEST_ANSWER,
-    ) -> Generator[None, None, Generation]:
-        """Greedy answer to a question about the image; at most `longest` tokens."""
+        longest: int = LONGEST_ANSWER,
+        sampling: Sampling = GREEDY,
+        hear: Callable[[str], None] = lambda piece: None,
+    ) -> Steps[Generation]:
+        """Answer to a question about the image; at most `longest` tokens.
+
+        Parameters
+        ----------
+        hear
+            Told each piece of text as soon as it is whole.
+        """
         turns = [(self._plain(asked), self._plain(answer)) for asked, answer in history]
         prompt = prompts.conversation(turns, self._plain(question))
-        log_probabilities = yield from self._ask(prefix, prompt)
-        tokens: list[int] = []
-        scores: list[float] = []
+        _, after = self._around_image(prompt)
+        row = yield Wait(prefix.open)
+        try:
+            return (yield from self._write(row, after, longest, Sampler(sampling), hear))
+        finally:
+            prefix.close(row)
+
+    def _write(
+        self, row: CacheRow, after: list[int], longest: int, sampler: Sampler, hear: Callable[[str], None]
+    ) -> Steps[Generation]:
+        if row.length + len(after) >= row.limit:
+            raise Permanent("context-too-long", "the conversation is longer than the model's context allows")
+        scores = yield from self._read(row, self._decoder.embed(after))
+        written = Detokeniser(self._tokenizer)
+        probabilities: list[float] = []
         finished = False
-        while len(tokens) < longest and prefix.cache.length < prefix.cache.capacity:
-            token = int(log_probabilities.argmax())
+        while len(written.tokens) < longest and row.length < row.limit:
+            token = sampler.choose(scores)
             if token in self._ends:
                 finished = True
                 break
-            tokens.append(token)
-            scores.append(float(log_probabilities[token]))
-            log_probabilities = self._decoder.append(prefix.cache, self._decoder.embed([token]))
-            yield
-        return self._generation(tokens, scores, finished)
+            probabilities.append(scores.log_probability(token))
+            piece = written.add(token)
+            if piece:
+                hear(piece)
+            scores = TokenScores((yield Decode(row, token)))
+        spans = tuple(pairwise([0, *written.ends]))
+        return Generation(written.text, tuple(written.tokens), tuple(probabilities), finished, spans)
 
     def _plain(self, text: str) -> str:
         """Text without control tokens: what a user or the model wrote must not open a turn or a second image."""
         return self._control.sub(" ", text)
 
-    def _ask(self, prefix: ImagePrefix, prompt: str) -> Generator[None, None, FloatArray]:
-        _, after = self._around_image(prompt)
-        prefix.cache.length = prefix.length
-        if prefix.length + len(after) >= prefix.cache.capacity:
-            raise Permanent("context-too-long", "the conversation is longer than the model's context allows")
-        log_probabilities = self._decoder.append(prefix.cache, self._decoder.embed(after))
-        yield
-        return log_probabilities
-
-    def _generation(self, tokens: list[int], scores: list[float], finished: bool) -> Generation:
-        ends = [
-            len(self._tokenizer.decode(tokens[: n + 1], skip_special_tokens=False))
-            for n in range(len(tokens))
-        ]
-        spans = tuple(pairwise([0, *ends]))
-        text = self._tokenizer.decode(tokens, skip_special_tokens=False)
-        return Generation(text, tuple(tokens), tuple(scores), finished, spans)
-
     def continuations(
         self, prefix: ImagePrefix, question: str, said: str, texts: Sequence[str]
-    ) -> Generator[None, None, list[float]]:
+    ) -> Steps[list[float]]:
         """Probability of each text right after `said` in the answer to a question, by teacher forcing.
 
         A text whose first tokens are already less probable than 1e-4 gets that much and is not followed further.
         """
         prompt = prompts.first_turn(self._plain(question)) + self._plain(said)
         _, common = self._around_image(prompt)
-        first = yield from self._ask(prefix, prompt)
-        start = prefix.cache.length
-        found = []
+        labels = []
         for text in texts:
             _, whole = self._around_image(prompt + text)
             if whole[: len(common)] != common:
                 raise Permanent(
                     "prompt-not-prefix", "a label's text changes the tokens of the prompt before it"
                 )
-            prefix.cache.length = start
-            found.append((yield from self._follow(prefix, first, whole[len(common) :])))
-        return found
+            labels.append(whole[len(common) :])
+        row = yield Wait(prefix.open)
+        try:
+            first = yield from self._read(row, self._decoder.embed(common))
+            start = row.length
+            found = []
+            for tokens in labels:
+                row.length = start
+                found.append((yield from self._follow(row, first, tokens)))
+            return found
+        finally:
+            prefix.close(row)
 
-    def _follow(
-        self, prefix: ImagePrefix, log_probabilities: FloatArray, tokens: list[int]
-    ) -> Generator[None, None, float]:
+    def _follow(self, row: CacheRow, scores: TokenScores, tokens: list[int]) -> Steps[float]:
         total = 0.0
         for position, token in enumerate(tokens):
-            total += float(log_probabilities[token])
+            total += scores.log_probability(token)
             if total < _NEGLIGIBLE_LOG_PROBABILITY:
                 break
             if position + 1 < len(tokens):
-                log_probabilities = self._decoder.append(prefix.cache, self._decoder.embed([token]))
-                yield
+                scores = TokenScores((yield Decode(row, token)))
         return float(np.exp(total))
 
 

@@ -74,7 +74,7 @@ class Bench:
         sessions = open_sessions(package.folder, providers=("cpu",), threads=threads)
         vision, decoder = TimedSession(sessions.vision), TimedSession(sessions.decoder)
         vlm = Vlm(package, replace(sessions, vision=vision, decoder=decoder))
-        return cls(package, vlm, Engine(), vision, decoder)
+        return cls(package, vlm, Engine(vlm.decode), vision, decoder)
 
     def read(self, gray: NDArray[np.uint8]) -> Reading:
         """One reading through the engine thread."""

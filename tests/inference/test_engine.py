@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from clinical import Permanent, Transient
-from inference.engine import Engine, Steps
+from inference.engine import Engine
+from inference.requests import Steps
 
 _PATIENCE_S = 30.0
 
@@ -48,10 +49,10 @@ def test_jobs_take_turns_step_by_step(engine: Engine) -> None:
 
 
 def test_a_deadline_is_kept_between_steps_and_hurts_nobody_else(engine: Engine) -> None:
-    def endless() -> Steps:
+    def endless() -> Steps[None]:
         while True:
             time.sleep(0.005)
-            yield
+            yield None
 
     late = engine.submit(endless, deadline_s=0.1)
     seen: list[str] = []
@@ -62,8 +63,8 @@ def test_a_deadline_is_kept_between_steps_and_hurts_nobody_else(engine: Engine) 
 
 
 def test_a_failing_job_fails_alone(engine: Engine) -> None:
-    def failing() -> Steps:
-        yield
+    def failing() -> Steps[None]:
+        yield None
         raise Permanent("broken", "it broke")
 
     failed = engine.submit(failing)
