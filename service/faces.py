@@ -19,6 +19,7 @@ OVERLAY = "overlay"
 DRAFT = "draft"
 REPORT = "report"
 FHIR = "fhir"
+FHIR_RETRACTION = "fhir-retraction"
 
 
 @dataclass(frozen=True, slots=True)

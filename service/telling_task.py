@@ -117,7 +117,7 @@ class TellingDesk:
             sources[held.sop_instance_uid] = SourceImage(header=header, displayed=displayed)
         return sources
 
-    def _store(self, draft_id: int, faces: Sequence[Face]) -> dict[str, ArtefactRow]:
+    def _store(self, draft_id: int, faces: Sequence[Face]) -> dict[tuple[str, str], ArtefactRow]:
         rows = []
         for face in faces:
             entry = self.results.put(face.content)
@@ -146,7 +146,7 @@ class TellingDesk:
         study_id: int,
         draft_id: int,
         faces: Sequence[Face],
-        stored: dict[str, ArtefactRow],
+        stored: dict[tuple[str, str], ArtefactRow],
         unmatched: Sequence[Unmatched],
     ) -> list[DeliveryRow]:
         now = now_utc()
@@ -154,7 +154,7 @@ class TellingDesk:
             DeliveryRow(
                 study_id=study_id,
                 draft_id=draft_id,
-                artefact_id=stored[face.file_name].id,
+                artefact_id=stored[face.file_name, face.destination].id,
                 destination=destination.name,
                 kind=face.kind,
                 image_sop_instance_uid=face.image_sop_instance_uid,

@@ -10,21 +10,23 @@ from service.book.database import reading, writing
 from service.book.tables import ArtefactRow, DraftRow, StudyRow
 
 
-def save_artefacts(engine: Engine, draft_id: int, rows: Sequence[ArtefactRow]) -> dict[str, ArtefactRow]:
-    """Store rows that are not there yet; return the rows the book keeps, by file name.
+def save_artefacts(
+    engine: Engine, draft_id: int, rows: Sequence[ArtefactRow]
+) -> dict[tuple[str, str], ArtefactRow]:
+    """Store rows that are not there yet; return the rows the book keeps, by file name and destination.
 
     A worker that died after storing some faces left rows behind: those stand, and the newly built twin is dropped
     by the caller, so an artefact is built once for ever.
     """
     with writing(engine) as session:
         held = {
-            row.file_name: row
+            (row.file_name, row.destination): row
             for row in session.scalars(select(ArtefactRow).where(ArtefactRow.draft_id == draft_id))
         }
         for row in rows:
-            if row.file_name not in held:
+            if (row.file_name, row.destination) not in held:
                 session.add(row)
-                held[row.file_name] = row
+                held[row.file_name, row.destination] = row
         session.flush()
         session.expunge_all()
         return held

@@ -1,4 +1,4 @@
-"""`studies`, `show`, `retry` and `account`: where study X is, and whether the book balances."""
+"""`studies`, `show`, `retry`, `retract` and `account`: where study X is, and whether the book balances."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command()(studies)
     app.command()(show)
     app.command()(retry)
+    app.command()(retract)
     app.command()(account)
 
 
@@ -86,6 +87,22 @@ def retry(
     """Put failed studies and undelivered results back to work."""
     count = _book(load_settings(config)).retry(study_uid)
     typer.echo(f"{count} put back")
+
+
+def retract(
+    study_uid: str,
+    reason: Annotated[str, typer.Option(help="For those who read the report; it is sent to the EHR.")],
+    config: ConfigOption = None,
+) -> None:
+    """Take a study's report back at every EHR that got it, and stop what has not left yet.
+
+    The objects in the PACS stay: a person rejects them there.
+    """
+    from service.house import open_house
+    from service.retracting import retract_study
+
+    places = retract_study(open_house(load_settings(config)), study_uid, reason)
+    typer.echo(f"taken back at {', '.join(places)}" if places else "no EHR has a report of this study")
 
 
 def account(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -177,10 +179,12 @@ def test_two_reports_with_our_identifier_stop_the_post(far_store: Store) -> None
 
 
 @pytest.mark.slow
-def test_a_whole_service_delivers_a_study_to_the_engine(far_store: Store, tmp_path: Path) -> None:
+def test_a_whole_service_writes_a_study_to_the_engine_and_takes_it_back(
+    far_store: Store, tmp_path: Path
+) -> None:
     destination = (
         f'[[destinations]]\nname = "ehr"\ntype = "fhir"\nbase_url = "{far_store.base_url}"\n'
-        f'default_patient_system = "urn:test"\nissuers = {{ "{ISSUER}" = "urn:test" }}\n'
+        f'default_patient_system = "urn:ehr"\nissuers = {{ "{ISSUER}" = "urn:ehr" }}\n'
     )
     with installation(destination) as site:
         site.start()
@@ -189,7 +193,31 @@ def test_a_whole_service_delivers_a_study_to_the_engine(far_store: Store, tmp_pa
         site.wait_until(lambda: site.all_done(1), 240, "the study to be done")
         deliveries = site.states("deliveries")
         assert deliveries["delivered"] == sum(deliveries.values())
-    (report,) = far_store.search("DiagnosticReport")
-    assert report["status"] == "preliminary"
-    assert far_store.counts("Observation")["Observation"] == len(report["result"])
-    assert not far_store.warnings()
+        (report,) = far_store.search("DiagnosticReport")
+        assert report["status"] == "preliminary"
+        # Each destination gets the transaction made for it: the folder beside it names patients by another system.
+        assert report["subject"]["identifier"]["system"] == "urn:ehr"
+        assert far_store.counts("Observation")["Observation"] == len(report["result"])
+        assert not far_store.warnings()
+        with site.book() as book:
+            (study,) = book.studies()
+        retract = [
+            sys.executable,
+            "-m",
+            "raddraft",
+            "retract",
+            study.study_instance_uid,
+            "--reason",
+            "wrong side",
+        ]
+        for _ in range(2):
+            done = subprocess.run(
+                [*retract, "--config", site.config], capture_output=True, text=True, check=True, timeout=120
+            )
+            assert done.stdout.strip() == "taken back at ehr"
+        site.wait_until(lambda: site.all_done(1), 60, "the retraction to be sent")
+        assert site.states("deliveries")["delivered"] == sum(deliveries.values()) + 1
+        (report,) = far_store.search("DiagnosticReport")
+        assert report["status"] == "entered-in-error"
+        assert report["conclusion"] == "AI DRAFT, RETRACTED: wrong side"
+        assert {o["status"] for o in far_store.search("Observation")} == {"entered-in-error"}

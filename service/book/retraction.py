@@ -1,0 +1,129 @@
+"""What a retraction needs of the account book: what reached which EHR, and a place in the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine, select, update
+from sqlalchemy.orm import Session
+
+from clinical import Permanent, Transient
+from service.book.database import writing
+from service.book.states import DeliveryState, StudyState, checked_study_change
+from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
+
+_RETRACTABLE = frozenset({StudyState.DONE, StudyState.FAILED, StudyState.DELIVERING})
+
+
+@dataclass(frozen=True, slots=True)
+class PostedReport:
+    """The newest report one destination may have."""
+
+    study_id: int
+    draft_id: int
+    destination: str
+    spool_key: str
+    file_sha256: str
+    retraction_there: bool
+
+
+def stop_and_list(
+    engine: Engine, study_instance_uid: str, kind: str, retraction_kind: str, *, now: datetime
+) -> list[PostedReport]:
+    """Supersede what has not left yet, and list the newest artefact of `kind` each destination was tried with.
+
+    A delivery without an answer may have arrived all the same, so every one that was tried counts.
+
+    Raises
+    ------
+    Permanent
+        ``no-such-study``.
+    Transient
+        ``study-at-work`` while it is received, read or told.
+    """
+    with writing(engine) as session:
+        study = _study(session, study_instance_uid)
+        waiting = [DeliveryState.PENDING, DeliveryState.UNMATCHED]
+        session.execute(
+            update(DeliveryRow)
+            .where(
+                DeliveryRow.study_id == study.id,
+                DeliveryRow.state.in_(waiting),
+                DeliveryRow.kind != retraction_kind,
+            )
+            .values(
+                state=DeliveryState.SUPERSEDED, reason_code="retracted", reason="the result was taken back"
+            )
+        )
+        study.reason_code, study.reason, study.updated_at_utc = "retracted", "the result was taken back", now
+        return _newest(session, study.id, kind, retraction_kind)
+
+
+def _study(session: Session, study_instance_uid: str) -> StudyRow:
+    study = session.scalars(
+        select(StudyRow).where(StudyRow.study_instance_uid == study_instance_uid).with_for_update()
+    ).first()
+    if study is None:
+        raise Permanent("no-such-study", "the account book has no such study")
+    if study.state not in _RETRACTABLE:
+        raise Transient(
+            "study-at-work", "the study is being received, read or told; try again when it is done"
+        )
+    return study
+
+
+def _newest(session: Session, study_id: int, kind: str, retraction_kind: str) -> list[PostedReport]:
+    rows = session.execute(
+        select(DeliveryRow, ArtefactRow)
+        .join(ArtefactRow, ArtefactRow.id == DeliveryRow.artefact_id)
+        .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
+        .where(DeliveryRow.study_id == study_id, DeliveryRow.attempts > 0)
+        .where(DeliveryRow.kind.in_([kind, retraction_kind]))
+        .order_by(DraftRow.version)
+    ).all()
+    retracted = {
+        (row.draft_id, row.destination)
+        for row in session.scalars(
+            select(DeliveryRow).where(DeliveryRow.study_id == study_id, DeliveryRow.kind == retraction_kind)
+        )
+    }
+    newest = {
+        delivery.destination: PostedReport(
+            study_id,
+            delivery.draft_id,
+            delivery.destination,
+            artefact.spool_key,
+            artefact.file_sha256,
+            (delivery.draft_id, delivery.destination) in retracted,
+        )
+        for delivery, artefact in rows
+        if delivery.kind == kind
+    }
+    return list(newest.values())
+
+
+def enqueue(engine: Engine, study_id: int, artefacts: Sequence[ArtefactRow], *, now: datetime) -> None:
+    """Put stored retractions into the outbox; the sweeper finds them."""
+    with writing(engine) as session:
+        study = session.get(StudyRow, study_id, with_for_update=True)
+        if study is None or not artefacts:
+            return
+        for artefact in artefacts:
+            session.add(artefact)
+            session.flush()
+            session.add(
+                DeliveryRow(
+                    study_id=study_id,
+                    draft_id=artefact.draft_id,
+                    artefact_id=artefact.id,
+                    destination=artefact.destination,
+                    kind=artefact.kind,
+                    state=DeliveryState.PENDING,
+                    created_at_utc=now,
+                    due_at_utc=now,
+                )
+            )
+        study.state = checked_study_change(StudyState(study.state), StudyState.DELIVERING)
+        study.updated_at_utc = now

@@ -1,0 +1,59 @@
+"""An operator takes a study's report back: built from the very bytes that were sent, and sent the same way."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from clinical import Permanent
+from hl7_fhir import retraction_of
+from service.book.retraction import PostedReport, enqueue, stop_and_list
+from service.book.tables import ArtefactRow
+from service.clock import now_utc
+from service.faces import FHIR, FHIR_RETRACTION
+from service.house import House
+from service.settings import FhirDestination
+
+
+def retract_study(house: House, study_instance_uid: str, reason: str) -> list[str]:
+    """Retract at every EHR that may have the report; the names of the destinations.
+
+    Asked for again, it changes nothing: a destination gets one retraction for each version of the Draft.
+
+    Raises
+    ------
+    Permanent
+        ``no-such-study``, or ``artefact-damaged`` where what was sent cannot be read any more.
+    Transient
+        ``study-at-work``.
+    """
+    now = now_utc()
+    engine = house.book.engine
+    ehrs = {entry.name for entry in house.settings.destinations if isinstance(entry, FhirDestination)}
+    listed = stop_and_list(engine, study_instance_uid, FHIR, FHIR_RETRACTION, now=now)
+    posted = [report for report in listed if report.destination in ehrs]
+    rows = [_retraction(house, report, reason, now) for report in posted if not report.retraction_there]
+    if rows:
+        enqueue(engine, posted[0].study_id, rows, now=now)
+    return [report.destination for report in posted]
+
+
+def _retraction(house: House, report: PostedReport, reason: str, now: datetime) -> ArtefactRow:
+    if not house.results.verify(report.spool_key, report.file_sha256):
+        raise Permanent("artefact-damaged", "the report as it was sent is missing or has other bytes")
+    with house.results.open(report.spool_key) as file:
+        bundle = retraction_of(json.loads(file.read()), now, reason)
+    entry = house.results.put(
+        json.dumps(bundle, indent=2, ensure_ascii=False, sort_keys=True).encode("utf-8")
+    )
+    return ArtefactRow(
+        draft_id=report.draft_id,
+        kind=FHIR_RETRACTION,
+        image_sop_instance_uid="",
+        destination=report.destination,
+        file_name="fhir_retraction.json",
+        sop_instance_uid="",
+        spool_key=entry.key,
+        file_sha256=entry.file_sha256,
+        size_bytes=entry.size_bytes,
+    )

@@ -1,0 +1,136 @@
+"""Taking a report back: only where it may be, once for each version, and nothing leaves afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from clinical import Permanent, Transient
+from hl7_fhir import build_bundle, check_bundle
+from service.book.database import reading, writing
+from service.book.states import DeliveryState, StudyState
+from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
+from service.clock import now_utc
+from service.house import House, open_house
+from service.retracting import retract_study
+from service.settings import load_settings
+from tests.hl7_fhir.drafts import HEADER, PROFILE, draft
+
+STUDY = HEADER.study_instance_uid
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    config = tmp_path / "site.toml"
+    ehrs = "".join(
+        f'[[destinations]]\nname = "{name}"\ntype = "fhir"\nbase_url = "http://127.0.0.1:1/fhir"\n'
+        for name in ("ehr", "other")
+    )
+    folder = f'[[destinations]]\nname = "archive"\ntype = "folder"\npath = "{tmp_path / "out"}"\n'
+    config.write_text(f'data_dir = "{tmp_path / "data"}"\n{ehrs}{folder}', encoding="utf-8")
+    return open_house(load_settings(config))
+
+
+def tell(house: House, deliveries: dict[str, DeliveryState], state: StudyState = StudyState.DONE) -> None:
+    """A study whose report went, or goes, to destinations."""
+    now = now_utc()
+    with writing(house.book.engine) as session:
+        study = StudyRow(
+            study_instance_uid=STUDY,
+            state=state,
+            first_received_at_utc=now,
+            last_received_at_utc=now,
+            updated_at_utc=now,
+        )
+        session.add(study)
+        session.flush()
+        made = DraftRow(study_id=study.id, version=1, outcome="findings", draft_json="{}", created_at_utc=now)
+        session.add(made)
+        session.flush()
+        for name, delivery_state in deliveries.items():
+            bundle = build_bundle(draft(), HEADER, PROFILE, (), report_text="text")
+            entry = house.results.put(json.dumps(bundle).encode())
+            artefact = ArtefactRow(
+                draft_id=made.id,
+                kind="fhir",
+                destination=name,
+                file_name="fhir_bundle.json",
+                spool_key=entry.key,
+                file_sha256=entry.file_sha256,
+                size_bytes=entry.size_bytes,
+            )
+            session.add(artefact)
+            session.flush()
+            session.add(
+                DeliveryRow(
+                    study_id=study.id,
+                    draft_id=made.id,
+                    artefact_id=artefact.id,
+                    destination=name,
+                    kind="fhir",
+                    state=delivery_state,
+                    attempts=0 if delivery_state is DeliveryState.PENDING else 1,
+                    created_at_utc=now,
+                )
+            )
+
+
+def rows(house: House) -> dict[tuple[str, str], str]:
+    with reading(house.book.engine) as session:
+        return {(r.destination, r.kind): r.state for r in session.scalars(select(DeliveryRow))}
+
+
+def test_what_arrived_is_taken_back_once_and_what_has_not_left_never_leaves(house: House) -> None:
+    tell(
+        house,
+        {"ehr": DeliveryState.DELIVERED, "other": DeliveryState.PENDING, "archive": DeliveryState.DELIVERED},
+    )
+    for _ in range(2):
+        assert retract_study(house, STUDY, "wrong patient") == ["ehr"]
+        assert rows(house) == {
+            ("ehr", "fhir"): DeliveryState.DELIVERED,
+            ("other", "fhir"): DeliveryState.SUPERSEDED,
+            ("archive", "fhir"): DeliveryState.DELIVERED,
+            ("ehr", "fhir-retraction"): DeliveryState.PENDING,
+        }
+    with reading(house.book.engine) as session:
+        made = session.scalars(select(ArtefactRow).where(ArtefactRow.kind == "fhir-retraction")).one()
+        assert session.scalars(select(StudyRow)).one().state == StudyState.DELIVERING
+    with house.results.open(made.spool_key) as file:
+        retraction = json.loads(file.read())
+    check_bundle(retraction)
+    statuses = {e["resource"].get("status") for e in retraction["entry"] if "result" in e["resource"]}
+    assert statuses == {"entered-in-error"}
+
+
+@pytest.mark.parametrize("state", [DeliveryState.SENDING, DeliveryState.GAVE_UP])
+def test_what_may_have_arrived_without_an_answer_is_taken_back_too(
+    house: House, state: DeliveryState
+) -> None:
+    tell(house, {"ehr": state})
+    assert retract_study(house, STUDY, "wrong patient") == ["ehr"]
+
+
+def test_nothing_is_said_to_be_taken_back_where_nothing_was_sent(house: House) -> None:
+    tell(house, {"archive": DeliveryState.DELIVERED})
+    assert retract_study(house, STUDY, "wrong patient") == []
+
+
+def test_a_study_at_work_is_retracted_later_and_an_unknown_one_never(house: House) -> None:
+    with pytest.raises(Permanent, match="no-such-study"):
+        retract_study(house, STUDY, "wrong patient")
+    tell(house, {}, StudyState.READING)
+    with pytest.raises(Transient, match="study-at-work"):
+        retract_study(house, STUDY, "wrong patient")
+
+
+def test_a_damaged_copy_is_not_sent(house: House) -> None:
+    tell(house, {"ehr": DeliveryState.DELIVERED})
+    for key in list(house.results.keys()):
+        house.results.path(key).chmod(0o600)
+        house.results.path(key).write_bytes(b"{}")
+    with pytest.raises(Permanent, match="artefact-damaged"):
+        retract_study(house, STUDY, "wrong patient")
