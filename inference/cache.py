@@ -11,7 +11,7 @@ row computes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from inference.device_memory import DeviceMemory
 
@@ -26,13 +26,10 @@ class CacheRow:
         Where it lies now; changes when rows are moved together.
     length
         Positions that count.
-    limit
-        Positions it may come to hold.
     """
 
     place: int
-    length: int = field(default=0)
-    limit: int = field(default=0)
+    length: int = 0
 
 
 class CachePool:
@@ -62,8 +59,8 @@ class CachePool:
         """Rows nobody holds."""
         return self._rows.count(None)
 
-    def take(self, limit: int, *, first: bool = False) -> CacheRow | None:
-        """An empty row for at most `limit` positions, or None where there is none now.
+    def take(self, *, first: bool = False) -> CacheRow | None:
+        """An empty row, or None where there is none now.
 
         Parameters
         ----------
@@ -75,12 +72,12 @@ class CachePool:
             if not self.make_room():
                 return None
         place = self._rows.index(None)
-        self._rows[place] = row = CacheRow(place, 0, min(limit, self.capacity))
+        self._rows[place] = row = CacheRow(place)
         return row
 
     def fork(self, source: CacheRow, length: int, *, first: bool = False) -> CacheRow | None:
         """Another row with the first `length` positions of `source`, or None where there is none now."""
-        row = self.take(source.limit, first=first)
+        row = self.take(first=first)
         if row is not None:
             self._memory.copy(source.place, row.place, length)
             row.length = length

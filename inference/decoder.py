@@ -107,7 +107,7 @@ class Decoder:
         """Read `embeds` (rows, n, width) after what each row holds; logits (rows, vocabulary)."""
         added = embeds.shape[1]
         lengths = np.array([row.length for row in rows]) + added
-        if any(row.length + added > row.limit for row in rows):
+        if any(row.length + added > self.pool.capacity for row in rows):
             raise Permanent("context-too-long", "the conversation is longer than the model's context allows")
         binding = self._binding(rows[0].place, len(rows))
         # Both arrays live until the run has ended: on the CPU the binding refers to them without a copy.

@@ -32,6 +32,11 @@ class Detokeniser:
         """The text so far; a character that is not whole yet shows as U+FFFD."""
         return self._whole + self._tail()
 
+    @property
+    def unheard(self) -> str:
+        """What `add` has not handed out: the open end of a text that was cut off within a character."""
+        return self._tail()
+
     def add(self, token: int) -> str:
         """Add a token; the characters that have become whole."""
         self.tokens.append(token)

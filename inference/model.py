@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Lock
 from typing import Any, TypedDict, Unpack
 
@@ -13,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clinical import Box, ImageRef, ModelIdentity, Permanent, Reading, derived_uid
+from clinical import ImageRef, ModelIdentity, Permanent, Reading, derived_uid
 from imaging import DisplayedImage, load_displayed
 from inference.answers import has_broken_box, read_grounding
+from inference.conversation import Answer, Conversation, ConversationLimits
 from inference.engine import Engine
 from inference.frames import TokenEconomy
 from inference.manifest import EMBEDDED, Manifest, open_package
@@ -24,30 +27,10 @@ from inference.processor import Tiles
 from inference.requests import Priority, Steps, Together
 from inference.sampling import GREEDY, Sampling
 from inference.sessions import open_sessions
-from inference.vlm import CacheSize, Generation, Vlm
+from inference.vlm import CONVERSATION_TOKENS, CacheSize, Generation, Vlm
 
 ImageLike = DisplayedImage | NDArray[np.uint8] | str | Path
 _PICTURES = {".png", ".jpg", ".jpeg"}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer to a free question.
-
-    Attributes
-    ----------
-    boxes_px
-        Boxes of the text, in pixels of the stored image.
-    confidence
-        Geometric mean of the token probabilities, 0 to 1. Not a probability of being right.
-    malformed
-        Whether a box of the text is ill-formed, or the answer empty or cut off by its limit.
-    """
-
-    text: str
-    boxes_px: tuple[Box, ...]
-    confidence: float
-    malformed: bool
 
 
 class Model:
@@ -152,7 +135,9 @@ class Model:
         question: str,
         *,
         history: Sequence[tuple[str, str]] = (),
+        sampling: Sampling = GREEDY,
         deadline_s: float | None = None,
+        priority: Priority = Priority.ROUTINE,
     ) -> Answer:
         """Ask a question about one image; `history` holds earlier (question, answer) pairs.
 
@@ -161,11 +146,70 @@ class Model:
         Permanent
             ``task-off`` if the package does not serve conversations, with its reason.
         """
+        gray = self._asked_about(image)
+        job = self._question(self._vlm.tiles(gray), question, tuple(history), sampling)
+        future = self.engine.submit(lambda: job, deadline_s=deadline_s, priority=priority)
+        return self._answer(future.result(), gray)
+
+    def ask_stream(
+        self,
+        image: ImageLike,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        *,
+        sampling: Sampling = GREEDY,
+        deadline_s: float | None = None,
+        priority: Priority = Priority.ROUTINE,
+    ) -> Generator[str, None, Answer]:
+        """Ask as `ask` does; yields the answer's text piece by piece as it is written and returns the whole answer.
+
+        Closing the iterator ends the question between two steps of the engine.
+        """
+        gray = self._asked_about(image)
+        pieces: SimpleQueue[str | None] = SimpleQueue()
+        tiles = self._vlm.tiles(gray)
+        job = self._question(tiles, question, tuple(history), sampling, hear=pieces.put)
+
+        def stream() -> Generator[str, None, Answer]:
+            future = self.engine.submit(lambda: job, deadline_s=deadline_s, priority=priority)
+            future.add_done_callback(lambda _: pieces.put(None))
+            try:
+                while (piece := pieces.get()) is not None:
+                    yield piece
+                return self._answer(future.result(), gray)
+            finally:
+                future.cancel()
+
+        return stream()
+
+    def open_conversation(
+        self, image: ImageLike, *, most_turns: int = 20, most_tokens: int = CONVERSATION_TOKENS
+    ) -> Conversation:
+        """Several questions about one image, each knowing what was said before."""
+        limits = ConversationLimits(most_turns, min(most_tokens, CONVERSATION_TOKENS))
+        gray = self._asked_about(image)
+        return Conversation(partial(self.ask_stream, gray), self._vlm.text_length, limits)
+
+    def _asked_about(self, image: ImageLike) -> NDArray[np.uint8]:
         state = self.manifest.task(CONVERSATION)
         if not state.enabled:
             raise Permanent("task-off", f"this model package answers no free questions: {state.reason}")
-        gray = _gray(image)
-        (generation,) = self.answers(gray, [(question, tuple(history))], deadline_s=deadline_s)
+        return _gray(image)
+
+    def _question(
+        self,
+        tiles: Tiles,
+        question: str,
+        history: tuple[tuple[str, str], ...],
+        sampling: Sampling,
+        *,
+        hear: Callable[[str], None] = lambda piece: None,
+    ) -> Steps[Generation]:
+        with (yield from self._vlm.read_image(tiles)) as prefix:
+            asked = self._vlm.answer(prefix, question, history=history, sampling=sampling, hear=hear)
+            return (yield from asked)
+
+    def _answer(self, generation: Generation, gray: NDArray[np.uint8]) -> Answer:
         rows, columns = gray.shape
         boxes = tuple(b.box_px for b in read_grounding(generation, columns=columns, rows=rows))
         text = generation.text

@@ -37,8 +37,9 @@ _TILES_PER_STEP = 4
 _CHUNK_TOKENS = 512
 _SMALLEST_CHUNK_TOKENS = 16
 LONGEST_ANSWER = 512
-_QUESTION_TOKENS = 512
-_ROOM = _QUESTION_TOKENS + LONGEST_ANSWER
+# What was said before, and the question.
+CONVERSATION_TOKENS = 1536
+_ROOM = CONVERSATION_TOKENS + LONGEST_ANSWER
 # Below this the rest of a text cannot matter to a score between 0 and 1.
 _NEGLIGIBLE_LOG_PROBABILITY = float(np.log(1e-4))
 
@@ -174,7 +175,7 @@ class Vlm:
         """Let the decoder read an encoded image, with room for a question and its answer behind it."""
         packed = self._frames.packed(tiles, features)
         embeds = np.concatenate([self._decoder.embed(self._before), packed])
-        row = yield Wait(partial(self._take, len(embeds) + _ROOM))
+        row = yield Wait(self._take)
         try:
             yield from self._read(row, embeds)
         except BaseException:
@@ -182,12 +183,12 @@ class Vlm:
             raise
         return self._shelf.keep(tiles.digest, ImagePrefix(self._decoder.pool, row))
 
-    def _take(self, limit: int, priority: Priority) -> CacheRow | None:
-        return self._decoder.pool.take(limit, first=priority is Priority.STAT)
+    def _take(self, priority: Priority) -> CacheRow | None:
+        return self._decoder.pool.take(first=priority is Priority.STAT)
 
     def _read(self, row: CacheRow, embeds: FloatArray) -> Steps[TokenScores]:
         """Let the decoder read a part of a prompt in chunks, so that others get their turn in between."""
-        if row.length + len(embeds) > row.limit:
+        if row.length + len(embeds) > self._decoder.pool.capacity:
             raise Permanent("context-too-long", "the conversation is longer than the model's context allows")
         chunk, start = _CHUNK_TOKENS, 0
         scores: TokenScores | None = None
@@ -252,9 +253,7 @@ class Vlm:
         hear
             Told each piece of text as soon as it is whole.
         """
-        turns = [(self._plain(asked), self._plain(answer)) for asked, answer in history]
-        prompt = prompts.conversation(turns, self._plain(question))
-        _, after = self._around_image(prompt)
+        after = self._text_tokens(question, history)
         row = yield Wait(prefix.open)
         try:
             return (yield from self._write(row, after, longest, Sampler(sampling), hear))
@@ -264,13 +263,13 @@ class Vlm:
     def _write(
         self, row: CacheRow, after: list[int], longest: int, sampler: Sampler, hear: Callable[[str], None]
     ) -> Steps[Generation]:
-        if row.length + len(after) >= row.limit:
+        if row.length + len(after) >= self._decoder.pool.capacity:
             raise Permanent("context-too-long", "the conversation is longer than the model's context allows")
         scores = yield from self._read(row, self._decoder.embed(after))
         written = Detokeniser(self._tokenizer)
         probabilities: list[float] = []
         finished = False
-        while len(written.tokens) < longest and row.length < row.limit:
+        while len(written.tokens) < longest and row.length < self._decoder.pool.capacity:
             token = sampler.choose(scores)
             if token in self._ends:
                 finished = True
@@ -280,8 +279,18 @@ class Vlm:
             if piece:
                 hear(piece)
             scores = TokenScores((yield Decode(row, token)))
+        if written.unheard:
+            hear(written.unheard)
         spans = tuple(pairwise([0, *written.ends]))
         return Generation(written.text, tuple(written.tokens), tuple(probabilities), finished, spans)
+
+    def text_length(self, question: str, history: Sequence[tuple[str, str]] = ()) -> int:
+        """Tokens of a question and what was said before it; any thread may ask."""
+        return len(self._text_tokens(question, history))
+
+    def _text_tokens(self, question: str, history: Sequence[tuple[str, str]]) -> list[int]:
+        turns = [(self._plain(asked), self._plain(answer)) for asked, answer in history]
+        return self._around_image(prompts.conversation(turns, self._plain(question)))[1]
 
     def _plain(self, text: str) -> str:
         """Text without control tokens: what a user or the model wrote must not open a turn or a second image."""

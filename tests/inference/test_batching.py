@@ -66,10 +66,10 @@ def _pool(rows: int, reserve: int = 0) -> CachePool:
 
 def test_the_reserve_is_kept_for_priority() -> None:
     pool = _pool(3, reserve=1)
-    taken = [pool.take(8), pool.take(8)]
-    assert None not in taken and pool.take(8) is None
-    urgent = pool.take(8, first=True)
-    assert urgent is not None and pool.take(8, first=True) is None
+    taken = [pool.take(), pool.take()]
+    assert None not in taken and pool.take() is None
+    urgent = pool.take(first=True)
+    assert urgent is not None and pool.take(first=True) is None
     pool.release(urgent)
     assert pool.free == 1
 
@@ -77,7 +77,7 @@ def test_the_reserve_is_kept_for_priority() -> None:
 def test_rows_keep_their_content_when_they_are_moved_together() -> None:
     memory = HostMemory(2, (6, 2, 8, 4), element_of("tensor(float)"))
     pool = CachePool(memory)
-    rows = [row for row in (pool.take(8) for _ in range(6)) if row is not None]
+    rows = [row for row in (pool.take() for _ in range(6)) if row is not None]
     marks: dict[CacheRow, float] = {}
     for number, row in enumerate(rows):
         row.length = 3
@@ -215,7 +215,7 @@ def test_a_cancelled_job_ends_between_steps_and_gives_its_row_back() -> None:
     holding = Event()
 
     def forever() -> Steps[None]:
-        row = yield Wait(lambda priority: pool.take(8))
+        row = yield Wait(lambda priority: pool.take())
         try:
             holding.set()
             while True:
@@ -228,7 +228,7 @@ def test_a_cancelled_job_ends_between_steps_and_gives_its_row_back() -> None:
     assert job.cancel()
 
     def next_one() -> Steps[bool]:
-        row = yield Wait(lambda priority: pool.take(8))
+        row = yield Wait(lambda priority: pool.take())
         return row is not None
 
     assert engine.submit(next_one).result(_PATIENCE_S)
