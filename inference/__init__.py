@@ -5,11 +5,13 @@ from inference.manifest import Manifest, ModelPackage, TaskState, describe_packa
 from inference.model import Model, load_model
 from inference.requests import Priority
 from inference.sampling import GREEDY, Sampling
+from inference.sessions import DeviceOptions
 
 __all__ = [
     "GREEDY",
     "Answer",
     "Conversation",
+    "DeviceOptions",
     "Manifest",
     "Model",
     "ModelPackage",

@@ -15,6 +15,8 @@ from clinical import Permanent
 from inference.anyres import FloatArray, pack
 from inference.processor import Processor, Tiles
 
+_SMALLEST_SIDE_PX = 32
+
 
 @dataclass(frozen=True, slots=True)
 class TokenEconomy:
@@ -37,7 +39,9 @@ class TokenEconomy:
     downscale_to: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.max_tiles or 1) < 1 or (self.downscale_to or 32) < 32:
+        tiles = 1 if self.max_tiles is None else self.max_tiles
+        side = _SMALLEST_SIDE_PX if self.downscale_to is None else self.downscale_to
+        if tiles < 1 or side < _SMALLEST_SIDE_PX:
             raise Permanent(
                 "token-economy-invalid", "max_tiles is at least 1, downscale_to at least 32 pixels"
             )
@@ -65,17 +69,21 @@ class ImageFrames:
     def from_package(cls, folder: Path, config: dict[str, Any], economy: TokenEconomy) -> ImageFrames:
         """Read what the package says of it."""
         vision = config["vision_config"]
-        processor = Processor.from_package(folder)
         budget = int(str(config.get("vision_aspect_ratio", "anyres_max_9")).rsplit("_", 1)[1])
+        newline: FloatArray = np.load(folder / "image_newline.npy")
+        side = int(vision["image_size"]) // int(vision["patch_size"])
+        return cls(Processor.from_package(folder), newline, side, budget, None).under(economy)
+
+    def under(self, economy: TokenEconomy) -> ImageFrames:
+        """The same with fewer tokens; pinpoints with more tiles than allowed are not used."""
+        processor, budget = self.processor, self.budget
         if economy.max_tiles is not None:
             budget = min(budget, economy.max_tiles)
             area = economy.max_tiles * processor.side_px**2
             fitting = tuple(size for size in processor.pinpoints if size[0] * size[1] <= area)
             smallest = min(processor.pinpoints, key=lambda size: size[0] * size[1])
             processor = replace(processor, pinpoints=fitting or (smallest,))
-        newline: FloatArray = np.load(folder / "image_newline.npy")
-        side = int(vision["image_size"]) // int(vision["patch_size"])
-        return cls(processor, newline, side, budget, economy.downscale_to)
+        return replace(self, processor=processor, budget=budget, downscale_to=economy.downscale_to)
 
     @property
     def most_tokens(self) -> int:

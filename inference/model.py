@@ -26,7 +26,7 @@ from inference.plan import CONVERSATION, ReadingPlan, prompts_sha256
 from inference.processor import Tiles
 from inference.requests import Priority, Steps, Together
 from inference.sampling import GREEDY, Sampling
-from inference.sessions import open_sessions
+from inference.sessions import DeviceOptions, open_sessions
 from inference.vlm import CONVERSATION_TOKENS, CacheSize, Generation, Vlm
 
 ImageLike = DisplayedImage | NDArray[np.uint8] | str | Path
@@ -40,7 +40,7 @@ class Model:
     ----------
     path
         ``"embedded"`` or a package folder.
-    providers, threads
+    providers, threads, device_options
         See `inference.sessions.open_sessions`.
     slots
         Images in flight, and answers written, at once; bounds the memory of the cache.
@@ -68,10 +68,11 @@ class Model:
         cache_tokens: int | None = None,
         max_tiles: int | None = None,
         downscale_to: int | None = None,
+        device_options: DeviceOptions | None = None,
     ) -> None:
         package = open_package(path)
         self.manifest: Manifest = package.manifest
-        sessions = open_sessions(package.folder, providers=providers, threads=threads)
+        sessions = open_sessions(package.folder, providers=providers, threads=threads, options=device_options)
         self._vlm = Vlm(
             package,
             sessions,
@@ -264,6 +265,7 @@ class ModelOptions(TypedDict, total=False):
     cache_tokens: int | None
     max_tiles: int | None
     downscale_to: int | None
+    device_options: DeviceOptions | None
 
 
 def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +17,45 @@ from clinical import Permanent
 _log = logging.getLogger(__name__)
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
-_PROVIDER_NAMES = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+_TENSORRT, _CUDA, _CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
+_PROVIDER_NAMES = {"tensorrt": _TENSORRT, "cuda": _CUDA, "cpu": _CPU}
+# TensorRT builds an engine per range of shapes: one for every number of tiles the engine encodes at once.
+_MOST_TILES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOptions:
+    """How sessions use their device.
+
+    Attributes
+    ----------
+    allow_cpu_fallback
+        Whether a worker that was asked for another device first may run on the CPU where that is not to be had.
+    engine_cache
+        Folder for TensorRT's engines, which take minutes to build; None builds them at every start.
+    memory_limit_bytes
+        Of the CUDA provider's arena; None leaves it unlimited.
+    spin
+        Whether threads spin between steps: faster on a quiet machine, slower on a shared one.
+    """
+
+    allow_cpu_fallback: bool = False
+    engine_cache: Path | None = None
+    memory_limit_bytes: int | None = None
+    spin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """The two graphs of a package, ready to run, and what runs them."""
+    """The two graphs of a package, ready to run, and what runs them.
+
+    Attributes
+    ----------
+    engine
+        Version of ONNX Runtime and the provider that was really chosen for each graph.
+    device
+        ``"cpu"`` or ``"cuda"``: where the decoder's cache lies.
+    """
 
     vision: Any
     decoder: Any
@@ -29,28 +63,84 @@ class Sessions:
     device: str
 
 
-def open_sessions(folder: Path, *, providers: Sequence[str], threads: int | None) -> Sessions:
+def open_sessions(
+    folder: Path, *, providers: Sequence[str], threads: int | None, options: DeviceOptions | None = None
+) -> Sessions:
     """Load the graphs in the process that will run them, never before a fork.
+
+    TensorRT takes the vision graph only: the decoder's attention is an operator it does not have.
 
     Parameters
     ----------
     providers
-        ``"cuda"`` and ``"cpu"`` in order of preference; what was really chosen is logged and kept.
+        ``"tensorrt"``, ``"cuda"`` and ``"cpu"`` in order of preference; what was really chosen is logged and kept.
     threads
         Threads of one graph run; None takes the physical cores.
 
     Raises
     ------
     Permanent
-        ``no-onnxruntime``, ``two-onnxruntimes``, ``provider-unknown`` or ``no-provider`` in one line that says what
-        to install or change.
+        ``no-onnxruntime``, ``two-onnxruntimes``, ``provider-unknown``, ``no-provider`` or ``cpu-fallback-refused`` in
+        one line that says what to install or change.
     """
-    unknown = [name for name in providers if name not in _PROVIDER_NAMES]
-    if unknown:
-        known = ", ".join(_PROVIDER_NAMES)
+    options = options or DeviceOptions()
+    ort = _runtime(providers)
+    wanted = wanted_providers(providers, ort.get_available_providers(), options)
+    session_options = _session_options(ort, threads, options)
+    graphs = {}
+    for graph in ("vision", "decoder"):
+        chosen = [name for name in wanted if graph == "vision" or name != _TENSORRT] or [_CPU]
+        configured = [(name, _provider_options(name, folder, options)) for name in chosen]
+        path = str(folder / f"{graph}.onnx")
+        graphs[graph] = ort.InferenceSession(path, session_options, providers=configured)
+        # A provider that is there may still not come up: a driver too old, a library missing.
+        _refuse_fallback(providers, graphs[graph].get_providers()[0], options)
+    used = {graph: session.get_providers()[0] for graph, session in graphs.items()}
+    _log.info("execution providers %s of %s", used, ", ".join(wanted))
+    different = f" (vision {used['vision']})" if used["vision"] != used["decoder"] else ""
+    engine = f"onnxruntime {ort.__version__} {used['decoder']}{different}"
+    device = "cuda" if used["decoder"] == _CUDA else "cpu"
+    return Sessions(graphs["vision"], graphs["decoder"], engine, device)
+
+
+def wanted_providers(providers: Sequence[str], available: Sequence[str], options: DeviceOptions) -> list[str]:
+    """ONNX Runtime's names of the providers to try, in order.
+
+    Raises
+    ------
+    Permanent
+        ``no-provider``, or ``cpu-fallback-refused`` where only the CPU is left of a list that begins with another
+        device.
+    """
+    found = [_PROVIDER_NAMES[name] for name in providers if _PROVIDER_NAMES[name] in available]
+    if not found and not (options.allow_cpu_fallback and _CPU in available):
         raise Permanent(
-            "provider-unknown", f"no provider {unknown[0]}; known: {known}", tag="model.providers"
+            "no-provider", f"none of {', '.join(providers)} is available here", tag="model.providers"
         )
+    found = found or [_CPU]
+    _refuse_fallback(providers, found[0], options)
+    return found
+
+
+def _refuse_fallback(providers: Sequence[str], chosen: str, options: DeviceOptions) -> None:
+    if chosen != _CPU or providers[0] == "cpu":
+        return
+    if not options.allow_cpu_fallback:
+        raise Permanent(
+            "cpu-fallback-refused",
+            f"{providers[0]} was asked for and only the CPU is to be had; repair it, or set model.allow_cpu_fallback",
+            tag="model.providers",
+        )
+    _log.warning("%s was asked for and is not to be had; the CPU is used", providers[0])
+
+
+def _runtime(providers: Sequence[str]) -> Any:
+    """ONNX Runtime, if there is exactly one and every name is known."""
+    unknown = [name for name in providers if name not in _PROVIDER_NAMES]
+    if unknown or not providers:
+        known = ", ".join(_PROVIDER_NAMES)
+        name = unknown[0] if unknown else "at all"
+        raise Permanent("provider-unknown", f"no provider {name}; known: {known}", tag="model.providers")
     if all(_installed(name) for name in _DISTRIBUTIONS):
         raise Permanent(
             "two-onnxruntimes",
@@ -62,24 +152,46 @@ def open_sessions(folder: Path, *, providers: Sequence[str], threads: int | None
         raise Permanent(
             "no-onnxruntime", "ONNX Runtime is not installed; install raddraft with the extra 'cpu' or 'gpu'"
         ) from error
-    available = ort.get_available_providers()
-    wanted = [_PROVIDER_NAMES[name] for name in providers if _PROVIDER_NAMES[name] in available]
-    if not wanted:
-        raise Permanent(
-            "no-provider", f"none of {', '.join(providers)} is available here", tag="model.providers"
-        )
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or psutil.cpu_count(logical=False) or 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    return ort
+
+
+def _session_options(ort: Any, threads: int | None, options: DeviceOptions) -> Any:
+    session = ort.SessionOptions()
+    session.intra_op_num_threads = threads or psutil.cpu_count(logical=False) or 1
+    session.inter_op_num_threads = 1
+    session.log_severity_level = 3
     # Threads that spin between steps cost a shared machine more than they save.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    vision = ort.InferenceSession(str(folder / "vision.onnx"), options, providers=wanted)
-    decoder = ort.InferenceSession(str(folder / "decoder.onnx"), options, providers=wanted)
-    chosen = decoder.get_providers()[0]
-    _log.info("execution provider %s of %s", chosen, ", ".join(wanted))
-    device = "cuda" if chosen == _PROVIDER_NAMES["cuda"] else "cpu"
-    return Sessions(vision, decoder, f"onnxruntime {ort.__version__} {chosen}", device)
+    session.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spin)))
+    return session
+
+
+def _provider_options(name: str, folder: Path, options: DeviceOptions) -> dict[str, str]:
+    if name == _CUDA:
+        # Growing by what is asked for keeps room for the cache; growing by powers of two would not.
+        found = {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
+        if options.memory_limit_bytes is not None:
+            found["gpu_mem_limit"] = str(options.memory_limit_bytes)
+        return found
+    if name == _TENSORRT:
+        return _tensorrt_options(folder, options)
+    return {}
+
+
+def _tensorrt_options(folder: Path, options: DeviceOptions) -> dict[str, str]:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    side = int(config["vision_config"]["image_size"])
+    shapes = {count: f"pixel_values:{count}x3x{side}x{side}" for count in (1, _MOST_TILES)}
+    found = {
+        "trt_fp16_enable": "1",
+        "trt_profile_min_shapes": shapes[1],
+        "trt_profile_opt_shapes": shapes[_MOST_TILES],
+        "trt_profile_max_shapes": shapes[_MOST_TILES],
+    }
+    if options.engine_cache is not None:
+        options.engine_cache.mkdir(parents=True, exist_ok=True)
+        for key in ("trt_engine_cache", "trt_timing_cache"):
+            found |= {f"{key}_enable": "1", f"{key}_path": str(options.engine_cache)}
+    return found
 
 
 def _installed(name: str) -> bool:

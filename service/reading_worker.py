@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imaging import DecodeLimits
-from inference import Model, load_model
+from inference import DeviceOptions, Model, load_model
 from raddraft import __version__
 from service.book.leases import LeaseKeeper
 from service.book.states import StudyState
@@ -13,6 +13,9 @@ from service.reading_task import ReadingDesk
 from service.role_process import lease_owner
 from service.settings import Settings, configuration_sha256
 from service.study_reading import ReadingTerms
+
+# One study's questions are answered at once as well.
+_FEWEST_SLOTS = 4
 
 
 def decode_limits(settings: Settings) -> DecodeLimits:
@@ -35,8 +38,18 @@ def reading_terms(settings: Settings) -> ReadingTerms:
 
 def site_model(settings: Settings) -> Model:
     """The model of the settings, loaded in this process."""
+    model = settings.model
     return load_model(
-        settings.model.path, providers=tuple(settings.model.providers), threads=settings.model.threads
+        model.path,
+        providers=model.providers,
+        threads=model.threads,
+        slots=max(model.studies_in_flight, _FEWEST_SLOTS),
+        max_tiles=model.max_tiles,
+        downscale_to=model.downscale_to,
+        device_options=DeviceOptions(
+            allow_cpu_fallback=model.allow_cpu_fallback,
+            engine_cache=settings.data_dir / "tensorrt" if "tensorrt" in model.providers else None,
+        ),
     )
 
 

@@ -77,8 +77,17 @@ class ModelSection(Section):
 
     path: str = Field("embedded", description="'embedded' or a folder written by `raddraft model export`")
     backend: Literal["onnx"] = "onnx"
-    providers: tuple[Literal["cuda", "cpu"], ...] = Field(
-        ("cpu",), min_length=1, description="in order of preference"
+    providers: tuple[Literal["tensorrt", "cuda", "cpu"], ...] = Field(
+        ("cpu",), min_length=1, description="in order of preference; tensorrt takes the vision graph only"
+    )
+    allow_cpu_fallback: bool = Field(
+        False, description="run on the CPU where the first provider is not to be had"
+    )
+    max_tiles: int | None = Field(
+        None, ge=1, le=64, description="most tiles an image is cut into; see `raddraft model bench --tokens`"
+    )
+    downscale_to: int | None = Field(
+        None, ge=32, description="longest side in pixels an image is scaled down to before it is cut"
     )
     threads: int | None = Field(
         None, ge=1, le=256, description="threads of one engine step; default: physical cores"
