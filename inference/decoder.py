@@ -39,6 +39,9 @@ class Decoder:
         Size of one attention head; the graph does not say it.
     rows, reserve, capacity
         See `inference.cache.CachePool`.
+    fewest
+        Rows of a decode step at least; empty ones are added. Quantised matrix products of one row round otherwise than
+        those of several, and an answer must not depend on who else is served.
 
     Attributes
     ----------
@@ -55,6 +58,7 @@ class Decoder:
         rows: int,
         reserve: int,
         capacity: int,
+        fewest: int = 1,
     ) -> None:
         self._session = sessions.decoder
         self._device = sessions.device
@@ -66,10 +70,13 @@ class Decoder:
         self._embeds_element = element_of(inputs[_EMBEDS].type)
         self._logits_element = element_of(self._session.get_outputs()[0].type)
         self._row_shape = (int(first.shape[1]), capacity, head_size)
+        rows += fewest - 1
         memory_class = CudaMemory if self._device == "cuda" else HostMemory
         shape = (rows, *self._row_shape)
         self._memory: DeviceMemory = memory_class(len(self._past_names), shape, self._cache_element)
         self.pool = CachePool(self._memory, reserve=reserve)
+        self._fewest = fewest
+        self._padding = [row for row in (self.pool.take(first=True) for _ in range(fewest - 1)) if row]
         self._logits = np.zeros((rows, 1, len(embeddings)), dtype=self._logits_element.storage)
         self._bindings: dict[tuple[int, int], Any] = {}
 
@@ -97,7 +104,10 @@ class Decoder:
 
     def step(self, requests: Sequence[Decode]) -> list[NDArray[np.float32]]:
         """Read one token into each row; logits (vocabulary,) of each request's next token."""
-        tokens = {request.row: request.token for request in requests}
+        padding = self._padding[: max(0, self._fewest - len(requests))]
+        for row in padding:
+            row.length = 0
+        tokens = {request.row: request.token for request in requests} | dict.fromkeys(padding, 0)
         rows = self.pool.side_by_side(list(tokens))
         logits = self._run(rows, self.embed([tokens[row] for row in rows])[:, None])
         found = dict(zip(rows, logits, strict=True))

@@ -37,6 +37,7 @@ _TILES_PER_STEP = 4
 _CHUNK_TOKENS = 512
 _SMALLEST_CHUNK_TOKENS = 16
 LONGEST_ANSWER = 512
+_UNQUANTISED = ("fp32", "fp16", "bf16")
 # What was said before, and the question.
 CONVERSATION_TOKENS = 1536
 _ROOM = CONVERSATION_TOKENS + LONGEST_ANSWER
@@ -139,6 +140,7 @@ class Vlm:
             rows=size.rows + size.reserve,
             reserve=size.reserve,
             capacity=min(size.tokens or needed, int(text["max_position_embeddings"])),
+            fewest=1 if package.manifest.precision in _UNQUANTISED else 2,
         )
         self._shelf = PrefixShelf(self._decoder.pool)
 

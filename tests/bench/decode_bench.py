@@ -1,0 +1,276 @@
+"""Decode speed beside transformers and onnxruntime-genai, whole readings, continuous batching, and the wait of a STAT.
+
+``python -m tests.bench.decode_bench [--shape half-billion] [--threads 2] [--rounds 5]``. A program, not a test: engines
+take turns within one run and medians are printed; the numbers are this machine's, and mean something only where nothing
+else runs. Weights are random; the shape is Qwen2-0.5B's decoder with 32,768 words. Needs the extra `training`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference import prompts
+from inference.engine import Engine
+from inference.manifest import open_package
+from inference.requests import Decode, Priority, Run, Steps, Together
+from inference.sessions import open_sessions
+from inference.vlm import CacheSize, Vlm
+from tests.bench.inference_bench import TimedSession
+from tests.bench.random_model import SHAPES, RandomModel
+from training.export.parity import Reference
+
+_PROMPT = 800
+_STEPS = 6
+_READING = [
+    (prompts.REPORT, 80),
+    (prompts.CLASSIFICATION, 24),
+    *((prompts.grounding(name), 24) for name in ("edema", "consolidation", "pleural effusion", "fracture")),
+    *((prompts.phrase_grounding(f"There is {name}."), 24) for name in ("edema", "a fracture")),
+]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A package under an engine, with sessions that are timed."""
+
+    vlm: Vlm
+    vision: TimedSession
+    decoder: TimedSession
+
+    @classmethod
+    def open(cls, package: Path, threads: int, rows: int) -> Served:
+        """Load it."""
+        opened = open_package(package)
+        sessions = open_sessions(opened.folder, providers=("cpu",), threads=threads)
+        vision, decoder = TimedSession(sessions.vision), TimedSession(sessions.decoder)
+        vlm = Vlm(opened, replace(sessions, vision=vision, decoder=decoder), size=CacheSize(rows, 1))
+        # Random models end where they like; lengths are the benchmark's to decide.
+        vlm._ends = frozenset()
+        return cls(vlm, vision, decoder)
+
+
+Stepper = Callable[[], None]
+
+
+def _ours(served: Served, batch: int) -> Stepper:
+    decoder = served.vlm._decoder
+    rows = [decoder.pool.take() for _ in range(batch)]
+    chosen = [row for row in rows if row is not None]
+    embeds = decoder.embed(np.random.default_rng(0).integers(0, 1000, _PROMPT).tolist())
+    decoder.prefill(chosen[0], embeds)
+    for row in chosen[1:]:
+        decoder._memory.copy(chosen[0].place, row.place, _PROMPT)
+
+    def steps() -> None:
+        for row in chosen:
+            row.length = _PROMPT
+        for _ in range(_STEPS):
+            decoder.step([Decode(row, 17) for row in chosen])
+
+    return steps
+
+
+def _transformers(model: Any, batch: int) -> Stepper:
+    ids = torch.from_numpy(np.random.default_rng(0).integers(0, 1000, (1, _PROMPT))).expand(batch, -1)
+    token = torch.full((batch, 1), 17)
+    with torch.no_grad():
+        past = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+
+    @torch.no_grad()
+    def steps() -> None:
+        for _ in range(_STEPS):
+            model(input_ids=token, past_key_values=past, use_cache=True).logits[:, -1].argmax(-1)
+        past.crop(-_STEPS)
+
+    return steps
+
+
+def _genai(folder: Path, threads: int) -> Stepper:
+    import onnxruntime_genai as genai  # type: ignore[import-untyped]
+
+    path = folder / "genai_config.json"
+    config = json.loads(path.read_text())
+    options = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
+    config["model"]["decoder"]["session_options"].update(options)
+    path.write_text(json.dumps(config))
+    model = genai.Model(str(folder))
+    parameters = genai.GeneratorParams(model)
+    parameters.set_search_options(max_length=_PROMPT + 200, min_length=_PROMPT + 200)
+    generator = genai.Generator(model, parameters)
+    generator.append_tokens(np.random.default_rng(0).integers(0, 1000, _PROMPT).tolist())
+
+    def steps() -> None:
+        generator.rewind_to(_PROMPT)
+        generator.append_tokens([17])
+        for _ in range(_STEPS - 1):
+            generator.generate_next_token()
+
+    return steps
+
+
+def _decode(model: RandomModel, threads: int, rounds: int) -> None:
+    from transformers import AutoModelForCausalLM
+
+    causal = AutoModelForCausalLM.from_pretrained(model.language, dtype=torch.float32).eval()
+    packages = {
+        precision: Served.open(model.package(precision), threads, 8) for precision in ("fp32", "int4")
+    }
+    steppers: dict[str, Stepper] = {}
+    for batch in (1, 4):
+        steppers[f"transformers fp32, batch {batch}"] = _transformers(causal, batch)
+        for precision, served in packages.items():
+            steppers[f"this engine {precision}, batch {batch}"] = _ours(served, batch)
+    for precision in packages:
+        steppers[f"onnxruntime-genai {precision}, batch 1"] = _genai(model.generator(precision), threads)
+    taken: dict[str, list[float]] = {name: [] for name in steppers}
+    for index in range(rounds + 1):
+        for name, steps in steppers.items():
+            start = time.perf_counter()
+            steps()
+            if index:  # the first round warms up
+                taken[name].append(1000 * (time.perf_counter() - start) / _STEPS)
+    print(
+        f"decode, {_PROMPT} tokens before: ms a step, median (range) of {rounds} rounds; times transformers"
+    )
+    for name, values in taken.items():
+        basis = taken[f"transformers fp32, batch {name[-1]}"]
+        ratio = statistics.median(there / here for there, here in zip(basis, values, strict=True))
+        low, high = min(values), max(values)
+        print(f"  {name:<36} {statistics.median(values):7.1f} ({low:.1f}-{high:.1f})   {ratio:.2f}x")
+
+
+def _asked(served: Served, gray: NDArray[np.uint8], asked: Sequence[tuple[str, int]]) -> Steps[Any]:
+    tiles = served.vlm.tiles(gray)
+    prefix = yield from served.vlm.read_image(tiles)
+    with prefix:
+        answers = tuple(served.vlm.answer(prefix, question, longest=longest) for question, longest in asked)
+        return (yield Together(answers))
+
+
+def _submit(engine: Engine, served: Served, seed: int, tokens: int) -> Future[Any]:
+    return engine.submit(lambda: _asked(served, _picture(seed), [(prompts.REPORT, tokens)]))
+
+
+def _picture(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 255, (300, 300), dtype=np.uint8)
+
+
+def _reading(model: RandomModel, threads: int, rounds: int) -> None:
+    served = Served.open(model.package(), threads, 8)
+    engine = Engine(served.vlm.decode, slots=8)
+    reference = Reference(model.checkpoint)
+    reference._model.generation_config.eos_token_id = None
+    ours, theirs, equal = [], [], True
+    for seed in range(rounds):
+        gray = _picture(seed)
+        start = time.perf_counter()
+        answers = engine.submit(lambda gray=gray: _asked(served, gray, _READING)).result()  # type: ignore[misc]
+        ours.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        told = [reference.answer(gray, question, longest=longest) for question, longest in _READING]
+        theirs.append(time.perf_counter() - start)
+        equal &= all(
+            np.array_equal(a.tokens[: len(b.tokens)], b.tokens) for a, b in zip(answers, told, strict=True)
+        )
+    engine.close()
+    ratio = statistics.median(there / here for there, here in zip(theirs, ours, strict=True))
+    print(f"one reading, {len(_READING)} questions, {sum(n for _, n in _READING)} tokens, {rounds} rounds")
+    print(
+        f"  transformers {statistics.median(theirs):.1f} s, this engine {statistics.median(ours):.1f} s: {ratio:.1f}x"
+    )
+    print(f"  greedy tokens {'equal' if equal else 'DIFFER'}")
+
+
+def _batching(model: RandomModel, threads: int, tokens: int, readings: int) -> None:
+    """Time inside decode steps, all readings arriving together."""
+    spent: dict[int, float] = {}
+    texts = {}
+    for slots in (1, readings):
+        served = Served.open(model.package(), threads, slots)
+        times: list[float] = []
+
+        def decode(requests: Sequence[Decode], served: Served = served, times: list[float] = times) -> Any:
+            start = time.perf_counter()
+            answers = served.vlm.decode(requests)
+            times.append(time.perf_counter() - start)
+            return answers
+
+        engine = Engine(decode, slots=slots)
+        start = time.perf_counter()
+        jobs = [_submit(engine, served, seed, tokens) for seed in range(readings)]
+        texts[slots] = [job.result()[0].tokens for job in jobs]
+        wall = time.perf_counter() - start
+        engine.close()
+        spent[slots] = sum(times)
+        print(
+            f"{readings} readings of {tokens} tokens, {slots} slots: decode {sum(times):.1f} s in {len(times)} steps, "
+            f"whole {wall:.1f} s"
+        )
+    print(f"  decode time with {readings} slots: {spent[readings] / spent[1]:.2f} of that with one")
+    print(f"  tokens {'equal' if texts[1] == texts[readings] else 'DIFFER'}")
+
+
+def _stat(model: RandomModel, threads: int) -> None:
+    """How many runs of a graph a STAT job waits for that arrives among others."""
+    served = Served.open(model.package(), threads, 4)
+    engine = Engine(served.vlm.decode, slots=4)
+    jobs = [_submit(engine, served, seed, 200) for seed in range(6)]
+    waits, runs = [], []
+    for _ in range(12):
+        time.sleep(0.7)
+        arrived, before = time.perf_counter(), served.decoder.runs + served.vision.runs
+
+        def first(arrived: float = arrived, before: int = before) -> None:
+            waits.append(time.perf_counter() - arrived)
+            runs.append(served.decoder.runs + served.vision.runs - before)
+
+        def stat(first: Callable[[], None] = first) -> Steps[None]:
+            yield Run(first)
+
+        engine.submit(stat, priority=Priority.STAT).result()
+    for job in jobs:
+        job.cancel()
+    engine.close()
+    print(
+        f"a STAT arriving among 6 readings: first served after {1000 * statistics.median(waits):.0f} ms "
+        f"(slowest {1000 * max(waits):.0f} ms), at most {max(runs)} runs of a graph later"
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="decode speed, readings, continuous batching, STAT")
+    parser.add_argument("--shape", choices=SHAPES, default="half-billion")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--reading-rounds", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--only", choices=("decode", "reading", "batching", "stat"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    model = RandomModel(arguments.shape)
+    parts: dict[str, Callable[[], None]] = {
+        "decode": lambda: _decode(model, arguments.threads, arguments.rounds),
+        "stat": lambda: _stat(model, arguments.threads),
+        "reading": lambda: _reading(model, arguments.threads, arguments.reading_rounds),
+        "batching": lambda: _batching(model, arguments.threads, arguments.tokens, 8),
+    }
+    for name, part in parts.items():
+        if arguments.only in (None, name):
+            part()
+
+
+if __name__ == "__main__":
+    main()
