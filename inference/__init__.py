@@ -1,6 +1,7 @@
 """Grayscale to model to Reading: package, processor, ONNX engine, prompts, answer parser, safety checks."""
 
 from inference.conversation import Answer, Conversation
+from inference.frames import TokenEconomy
 from inference.manifest import Manifest, ModelPackage, TaskState, describe_package, open_package
 from inference.model import Model, load_model
 from inference.requests import Priority
@@ -18,6 +19,7 @@ __all__ = [
     "Priority",
     "Sampling",
     "TaskState",
+    "TokenEconomy",
     "describe_package",
     "load_model",
     "open_package",

@@ -104,7 +104,7 @@ class ImageFrames:
             rows, columns = (max(1, round(side * scale)) for side in gray.shape)
             small = Image.fromarray(gray).resize((columns, rows), Image.Resampling.LANCZOS)
             gray = np.asarray(small)
-        tiles = self.processor.tiles(gray)
+        tiles = replace(self.processor.tiles(gray), budget=self.budget)
         return replace(tiles, digest=_digest(tiles))
 
     def packed(self, tiles: Tiles, features: FloatArray) -> FloatArray:
@@ -115,7 +115,7 @@ class ImageFrames:
             tiles.grid,
             self.newline,
             tokens_per_side=self.tokens_per_side,
-            max_tiles=self.budget,
+            max_tiles=tiles.budget,
         )
 
     def token_count(self, tiles: Tiles) -> int:
@@ -127,6 +127,6 @@ class ImageFrames:
 
 def _digest(tiles: Tiles) -> bytes:
     """Of what the decoder will read of an image: its pixels (the three channels are equal) and its geometry."""
-    digest = hashlib.sha256(repr((tiles.image, tiles.grid, tiles.pixel_values.shape)).encode())
+    digest = hashlib.sha256(repr((tiles.image, tiles.grid, tiles.budget, tiles.pixel_values.shape)).encode())
     digest.update(np.ascontiguousarray(tiles.pixel_values[:, 0]).data)
     return digest.digest()

@@ -101,6 +101,7 @@ class Model:
         study_instance_uid: str = "",
         deadline_s: float | None = None,
         priority: Priority = Priority.ROUTINE,
+        economy: TokenEconomy | None = None,
     ) -> Reading:
         """Read one frontal chest radiograph.
 
@@ -110,6 +111,10 @@ class Model:
             A displayed image, a uint8 array (rows, columns) with 0 black, or the path of a DICOM file or picture.
         image_ref, study_instance_uid
             What the Reading refers to; made up from the pixels where they are not given.
+        priority
+            STAT readings are served before all others.
+        economy
+            Fewer image tokens than the model's own setting, for this image.
 
         Raises
         ------
@@ -119,7 +124,7 @@ class Model:
             If the file cannot be decoded.
         """
         gray = _gray(image)
-        tiles = self._vlm.tiles(gray)
+        tiles = self._vlm.tiles(gray, economy)
         ref = _sized(image_ref, gray)
         plan = ReadingPlan(self._vlm, self.manifest, self.identity)
         study = study_instance_uid or derived_uid("study-of-pixels", ref.sop_instance_uid)
@@ -245,6 +250,15 @@ class Model:
                     )
                 )
             )
+
+    def image_tokens(self, image: ImageLike, economy: TokenEconomy | None = None) -> int:
+        """Tokens the decoder reads for an image: what decides the time of a reading."""
+        return self._vlm.token_count(self._vlm.tiles(_gray(image), economy))
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes the cache of keys and values may come to hold."""
+        return self._vlm.cache_bytes
 
     def _count_malformed(self, count: int) -> None:
         with self._counting:

@@ -29,13 +29,16 @@ class Tiles:
         Original size (rows, columns).
     grid
         Tiles in (rows, columns), without tile 0.
+    budget
+        Tiles whose tokens the image may have at most; 0 where the processor alone made it.
     digest
-        SHA-256 of all that; empty where nobody needs it.
+        SHA-256 of all that; empty where the processor alone made it.
     """
 
     pixel_values: FloatArray
     image: Size
     grid: Size
+    budget: int = 0
     digest: bytes = b""
 
 

@@ -153,9 +153,15 @@ class Vlm:
         """One decode step of several rows: what the engine batches."""
         return self._decoder.step(requests)
 
-    def tiles(self, gray: NDArray[np.uint8]) -> Tiles:
-        """Model input of a displayed image; runs in the caller's thread, it needs no session."""
-        return self._frames.tiles(gray)
+    def tiles(self, gray: NDArray[np.uint8], economy: TokenEconomy | None = None) -> Tiles:
+        """Model input of a displayed image; runs in the caller's thread, it needs no session.
+
+        Parameters
+        ----------
+        economy
+            For this image only, within that of the model.
+        """
+        return (self._frames.under(economy) if economy else self._frames).tiles(gray)
 
     def token_count(self, tiles: Tiles) -> int:
         """Image tokens the decoder reads for an image."""

@@ -1,4 +1,4 @@
-"""`model info`."""
+"""`model info`, `model bench`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from service.cli import model_bench
 from service.cli.common import JsonOption, print_json, print_table
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(model_bench.bench)
 
 
 @app.command()

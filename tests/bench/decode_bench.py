@@ -113,8 +113,9 @@ def _genai(folder: Path, threads: int) -> Stepper:
 
     def steps() -> None:
         generator.rewind_to(_PROMPT)
+        # Appending runs the model; the first call after it only takes the token, each further one runs the model.
         generator.append_tokens([17])
-        for _ in range(_STEPS - 1):
+        for _ in range(_STEPS):
             generator.generate_next_token()
 
     return steps

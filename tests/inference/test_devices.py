@@ -101,6 +101,17 @@ def test_a_graph_with_unknown_numbers_is_refused() -> None:
         element_of("tensor(complex64)")
 
 
+def test_an_economy_for_one_image_is_not_mistaken_for_another() -> None:
+    model = load_model("embedded", threads=1)
+    image = np.random.default_rng(5).integers(0, 255, (320, 320), dtype=np.uint8)
+    full = model.read(image)
+    small = model.read(image, economy=TokenEconomy(downscale_to=64))
+    again = model.read(image)
+    model.close()
+    assert [f.score for f in full.findings] == [f.score for f in again.findings]
+    assert [f.score for f in full.findings] != [f.score for f in small.findings]
+
+
 def test_a_site_that_saves_tokens_gets_a_reading(tmp_path: Path) -> None:
     model = load_model("embedded", threads=1, downscale_to=64, max_tiles=1)
     reading = model.read(np.full((300, 200), 90, dtype=np.uint8))
