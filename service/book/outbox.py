@@ -150,7 +150,8 @@ def resend(engine: Engine, study_instance_uid: str | None, *, now: datetime) -> 
     stuck = [DeliveryState.UNMATCHED, DeliveryState.REFUSED, DeliveryState.GAVE_UP]
     with writing(engine) as session:
         query = select(DeliveryRow).join(StudyRow, StudyRow.id == DeliveryRow.study_id)
-        query = query.where(DeliveryRow.state.in_(stuck))
+        # Without an artefact there is nothing to send: such a row is held until the patient can be named.
+        query = query.where(DeliveryRow.state.in_(stuck), DeliveryRow.artefact_id.is_not(None))
         if study_instance_uid is not None:
             query = query.where(StudyRow.study_instance_uid == study_instance_uid)
         rows = session.scalars(query).all()

@@ -84,8 +84,14 @@ def retry(
     study_uid: Annotated[str | None, typer.Argument(help="One study; all that failed without it.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Put failed studies and undelivered results back to work."""
-    count = _book(load_settings(config)).retry(study_uid)
+    """Put failed studies and undelivered results back to work, those whose patient is mapped by now included."""
+    from service.house import open_house
+    from service.io_worker import destinations
+    from service.rematching import rematch
+
+    settings = load_settings(config)
+    house = open_house(settings)
+    count = house.book.retry(study_uid) + rematch(house, destinations(settings), study_uid)
     typer.echo(f"{count} put back")
 
 

@@ -1,0 +1,80 @@
+"""A site has mapped an identifier: what was held for it is built now, and sent."""
+
+from __future__ import annotations
+
+from clinical import RadDraftError
+from imaging import read_header
+from reporting import SourceImage
+from service.book import walk
+from service.book.artefacts import artefacts_of
+from service.book.matching import HeldDelivery, held_deliveries, release
+from service.book.tables import ArtefactRow
+from service.clock import now_utc
+from service.destinations import Destination
+from service.faces import Face, Unmatched, fhir_face, first_header
+from service.house import House
+
+_DICOM = frozenset({"sr", "pr", "sc"})
+
+
+def rematch(house: House, destinations: tuple[Destination, ...], study_instance_uid: str | None) -> int:
+    """Release held deliveries whose patient the settings can name by now; how many.
+
+    The others stay held, with their reason.
+    """
+    engine = house.book.engine
+    places = {place.name: place for place in destinations}
+    released = 0
+    for held in held_deliveries(engine, study_instance_uid):
+        face = _face(house, held, places.get(held.destination))
+        if face is not None:
+            released += _release(house, held, face)
+    return released
+
+
+def _face(house: House, held: HeldDelivery, place: Destination | None) -> Face | None:
+    if place is None or place.fhir is None:
+        return None
+    withdrawn = walk.earlier_findings(house.book.engine, held.study_id, held.draft.version)
+    header = first_header(held.draft, _headers(house, held))
+    made = fhir_face(held.draft, header, _dicom(house, held), place.fhir, place.name, withdrawn)
+    return None if isinstance(made, Unmatched) else made
+
+
+def _headers(house: House, held: HeldDelivery) -> dict[str, SourceImage]:
+    """Headers of the Draft's images; the first that can be read names the patient, as it did at first."""
+    found: dict[str, SourceImage] = {}
+    for image in walk.images_of_study(house.book.engine, held.study_id):
+        try:
+            header = read_header(house.spool.path(image.spool_key))
+        except RadDraftError:
+            continue
+        found.setdefault(image.sop_instance_uid, SourceImage(header=header, displayed=None))
+    return found
+
+
+def _dicom(house: House, held: HeldDelivery) -> list[Face]:
+    """The stored DICOM results, which the report points at."""
+    faces = []
+    for row in artefacts_of(house.book.engine, held.draft_id):
+        if row.kind in _DICOM:
+            with house.results.open(row.spool_key) as file:
+                faces.append(Face(row.kind, row.file_name, file.read(), row.sop_instance_uid))
+    return faces
+
+
+def _release(house: House, held: HeldDelivery, face: Face) -> bool:
+    entry = house.results.put(face.content)
+    artefact = ArtefactRow(
+        draft_id=held.draft_id,
+        kind=face.kind,
+        destination=face.destination,
+        file_name=face.file_name,
+        spool_key=entry.key,
+        file_sha256=entry.file_sha256,
+        size_bytes=entry.size_bytes,
+    )
+    if release(house.book.engine, held, artefact, now=now_utc()):
+        return True
+    house.results.delete(entry.key)
+    return False
