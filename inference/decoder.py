@@ -62,7 +62,8 @@ class Decoder:
     ) -> None:
         self._session = sessions.decoder
         self._device = sessions.device
-        self._embeddings = embeddings
+        # Not a memmap: its every slice would cost microseconds.
+        self._embeddings: FloatArray = np.asarray(embeddings).view(np.ndarray)
         inputs = {i.name: i for i in self._session.get_inputs()}
         self._past_names = [name for name in inputs if name.startswith(_PAST)]
         first = inputs[self._past_names[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,7 +30,7 @@ class TokenScores:
         self._logits = logits
         self.best = int(logits.argmax())
         self._largest = logits[self.best]
-        if not np.isfinite(self._largest):
+        if not math.isfinite(self._largest):
             raise Permanent("logits-not-finite", "the model computes no numbers; its package is broken")
 
     @cached_property

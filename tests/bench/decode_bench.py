@@ -29,6 +29,7 @@ from inference.sessions import open_sessions
 from inference.vlm import CacheSize, Vlm
 from tests.bench.inference_bench import TimedSession
 from tests.bench.random_model import SHAPES, RandomModel
+from training.architecture import tile_features
 from training.export.parity import Reference
 
 _PROMPT = 800
@@ -152,6 +153,36 @@ def _decode(model: RandomModel, threads: int, rounds: int) -> None:
         print(f"  {name:<36} {statistics.median(values):7.1f} ({low:.1f}-{high:.1f})   {ratio:.2f}x")
 
 
+def _vision(model: RandomModel, threads: int, rounds: int) -> None:
+    from transformers import LlavaOnevisionForConditionalGeneration
+
+    network = LlavaOnevisionForConditionalGeneration.from_pretrained(
+        model.checkpoint, dtype=torch.float32
+    ).eval()
+    sessions = open_sessions(model.package(), providers=("cpu",), threads=threads)
+    side = model.size.image_size_px
+    pixels = np.random.default_rng(0).standard_normal((2, 3, side, side)).astype(np.float32)
+
+    @torch.no_grad()
+    def theirs() -> None:
+        tile_features(network, torch.from_numpy(pixels))
+
+    def ours() -> None:
+        sessions.vision.run(["image_features"], {"pixel_values": pixels})
+
+    taken: dict[str, list[float]] = {"torch": [], "this engine": []}
+    for index in range(rounds + 1):
+        for name, run in (("torch", theirs), ("this engine", ours)):
+            start = time.perf_counter()
+            run()
+            if index:
+                taken[name].append(1000 * (time.perf_counter() - start))
+    there, here = (statistics.median(values) for values in taken.values())
+    print(
+        f"vision, 2 tiles of {side} px: torch {there:.0f} ms, this engine {here:.0f} ms: {there / here:.2f}x"
+    )
+
+
 def _asked(served: Served, gray: NDArray[np.uint8], asked: Sequence[tuple[str, int]]) -> Steps[Any]:
     tiles = served.vlm.tiles(gray)
     prefix = yield from served.vlm.read_image(tiles)
@@ -258,12 +289,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--reading-rounds", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=256)
-    parser.add_argument("--only", choices=("decode", "reading", "batching", "stat"))
+    parser.add_argument("--only", choices=("decode", "vision", "reading", "batching", "stat"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model = RandomModel(arguments.shape)
     parts: dict[str, Callable[[], None]] = {
         "decode": lambda: _decode(model, arguments.threads, arguments.rounds),
+        "vision": lambda: _vision(model, arguments.threads, arguments.rounds),
         "stat": lambda: _stat(model, arguments.threads),
         "reading": lambda: _reading(model, arguments.threads, arguments.reading_rounds),
         "batching": lambda: _batching(model, arguments.threads, arguments.tokens, 8),
