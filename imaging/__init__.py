@@ -4,7 +4,7 @@ from imaging.decode import decodable_transfer_syntaxes, load_displayed, stored_p
 from imaging.display import display
 from imaging.display_facts import DisplayFacts, display_facts
 from imaging.displayed import DisplayedImage
-from imaging.header import keep_header_values_out_of_logs, read_header
+from imaging.header import read_header
 from imaging.limits import DecodeLimits
 from imaging.lookup import LookupTable, VoiFunction, Window
 
@@ -18,7 +18,6 @@ __all__ = [
     "decodable_transfer_syntaxes",
     "display",
     "display_facts",
-    "keep_header_values_out_of_logs",
     "load_displayed",
     "read_header",
     "stored_pixels_sha256",

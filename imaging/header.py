@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
-import warnings
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -141,15 +139,6 @@ def require_identity(dataset: Dataset) -> None:
     """
     if not any(keyword in dataset for keyword in _IDENTITY_KEYWORDS):
         raise Quarantine("unreadable-header", "the file is not a DICOM object, or nothing of it can be read")
-
-
-def keep_header_values_out_of_logs() -> None:
-    """Silence pydicom's warnings and log lines for this process: they quote header values.
-
-    To be called once at the start of every process that reads other people's files.
-    """
-    warnings.filterwarnings("ignore", module=r"pydicom(\..*)?")
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
 def _unreadable(error: Exception) -> Quarantine:

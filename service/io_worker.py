@@ -14,7 +14,7 @@ from service.delivery_task import DeliveryDesk, RetryRule
 from service.destinations import Destination, FaceTerms, dicom_sender, fhir_sender, folder_sender
 from service.faces import FHIR
 from service.fhir_access import fhir_client
-from service.house import House
+from service.house import OWN_MANUFACTURER, House
 from service.queues import Hints, quietly
 from service.role_process import lease_owner
 from service.settings import DicomDestination, FhirDestination, FolderDestination, Settings
@@ -62,7 +62,9 @@ def analysis_faces(settings: Settings) -> tuple[FaceTerms, Destination]:
         _fhir_profile(folders[0]) if folders else FhirProfile(default_patient_system=UNMAPPED_PATIENT_SYSTEM)
     )
     nowhere = folder_sender(settings.data_dir)
-    return FaceTerms(SiteProfile()), Destination("analysis", frozenset(), nowhere, named)
+    return FaceTerms(SiteProfile(manufacturer=OWN_MANUFACTURER)), Destination(
+        "analysis", frozenset(), nowhere, named
+    )
 
 
 def retry_rule(settings: Settings) -> RetryRule:
@@ -85,7 +87,7 @@ def io_desks(
         spool=house.spool,
         results=house.results,
         destinations=places,
-        terms=FaceTerms(SiteProfile()),
+        terms=FaceTerms(SiteProfile(manufacturer=OWN_MANUFACTURER)),
         limits=limits,
         keeper=keeper,
         owner=lease_owner(),

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from service.book import DeliveryState, InstanceState, StudyState
+from service.cli.app import build_app
+from tests.project import settings_table
 
 _ROOT = Path(__file__).resolve().parents[2]
 _DOCUMENTS = ("README.md", "CONTRIBUTING.md", "deploy/README.md")
+_GUIDES = sorted(f"docs/{path.name}" for path in (_ROOT / "docs").glob("*.md"))
 
 
 def _targets() -> set[str]:
@@ -26,7 +34,7 @@ def test_make_targets_of_a_document_exist(document: str) -> None:
     assert named <= _targets()
 
 
-@pytest.mark.parametrize("document", _DOCUMENTS)
+@pytest.mark.parametrize("document", [*_DOCUMENTS, *_GUIDES])
 def test_links_of_a_document_lead_somewhere(document: str) -> None:
     text = (_ROOT / document).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
@@ -50,3 +58,33 @@ def test_make_passes_studies_and_arguments_on() -> None:
         timeout=60,
     ).stdout
     assert '-m service.cli.demo --out demo-output --studies "a folder" --allow-not-assessed' in shown
+
+
+def _raddraft_lines(document: str) -> list[str]:
+    text = (_ROOT / document).read_text(encoding="utf-8")
+    found = re.findall(r"^(?:\$ |\.venv/bin/)raddraft (.+?)(?:\s+#.*|\s*[|;>].*)?$", text, re.MULTILINE)
+    return found + [line for line in re.findall(r"`raddraft ([a-z][^`]*)`", text) if "..." not in line]
+
+
+@pytest.mark.parametrize("document", [*_DOCUMENTS, *_GUIDES])
+def test_raddraft_commands_of_a_document_exist_with_their_options(document: str) -> None:
+    for line in _raddraft_lines(document):
+        words = shlex.split(line)
+        command: Any = typer.main.get_command(build_app())
+        while words and hasattr(command, "commands") and words[0] != "--help":
+            assert words[0] in command.commands, f"{document}: raddraft {line}"
+            command = command.commands[words.pop(0)]
+        options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+        named = {word.split("=")[0] for word in words if word.startswith("--")}
+        assert named <= options, f"{document}: raddraft {line}"
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    text = settings_table.DOCUMENT.read_text(encoding="utf-8")
+    assert text == settings_table.with_table(text), "run: python -m tests.project.settings_table"
+
+
+def test_every_state_is_explained_to_the_operator() -> None:
+    text = settings_table.DOCUMENT.read_text(encoding="utf-8")
+    for state in (*StudyState, *InstanceState, *DeliveryState):
+        assert f"`{state.value}`" in text, state
