@@ -18,7 +18,7 @@ from inference.cache import CachePool, CacheRow
 from inference.device_memory import CudaMemory, DeviceMemory, HostMemory
 from inference.elements import Element, element_of
 from inference.requests import Decode
-from inference.sampling import TokenScores
+from inference.sampling import TokenScores, token_scores
 from inference.sessions import Sessions
 
 _PAST = "past_key_values."
@@ -98,38 +98,45 @@ class Decoder:
         Raises
         ------
         Permanent
-            ``context-too-long`` if the row is full.
+            ``context-too-long`` if the row is full, ``logits-not-finite`` if the package is broken.
         """
-        logits = self._run([row], embeds[None])
-        return TokenScores(logits[0])
+        return self._run([row], embeds[None])[0].checked()
 
-    def step(self, requests: Sequence[Decode]) -> list[NDArray[np.float32]]:
-        """Read one token into each row; logits (vocabulary,) of each request's next token."""
+    def step(self, requests: Sequence[Decode]) -> list[TokenScores]:
+        """Read one token into each row; scores of each request's next token, not checked."""
         padding = self._padding[: max(0, self._fewest - len(requests))]
         for row in padding:
             row.length = 0
         tokens = {request.row: request.token for request in requests} | dict.fromkeys(padding, 0)
         rows = self.pool.side_by_side(list(tokens))
-        logits = self._run(rows, self.embed([tokens[row] for row in rows])[:, None])
-        found = dict(zip(rows, logits, strict=True))
+        scores = self._run(rows, self.embed([tokens[row] for row in rows])[:, None])
+        found = dict(zip(rows, scores, strict=True))
         return [found[request.row] for request in requests]
 
-    def _run(self, rows: Sequence[CacheRow], embeds: FloatArray) -> NDArray[np.float32]:
-        """Read `embeds` (rows, n, width) after what each row holds; logits (rows, vocabulary)."""
+    def _run(self, rows: Sequence[CacheRow], embeds: FloatArray) -> list[TokenScores]:
+        """Read `embeds` (rows, n, width) after what each row holds; scores of each row's next token."""
         added = embeds.shape[1]
-        lengths = np.array([row.length for row in rows]) + added
-        if any(row.length + added > self.pool.capacity for row in rows):
+        lengths = [row.length + added for row in rows]
+        longest = max(lengths)
+        if longest > self.pool.capacity:
             raise Permanent("context-too-long", "the conversation is longer than the model's context allows")
         binding = self._binding(rows[0].place, len(rows))
         # Both arrays live until the run has ended: on the CPU the binding refers to them without a copy.
         inputs = self._embeds_element.encoded(embeds)
-        mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+        mask = self._mask(lengths, longest)
         _bind_array(binding, _EMBEDS, inputs, self._embeds_element)
         binding.bind_cpu_input(_MASK, mask)
         self._session.run_with_iobinding(binding)
-        for row in rows:
-            row.length += added
-        return self._logits_element.decoded(self._logits[: len(rows), 0])
+        for row, length in zip(rows, lengths, strict=True):
+            row.length = length
+        return token_scores(self._logits_element.decoded(self._logits[: len(rows), 0]))
+
+    def _mask(self, lengths: Sequence[int], longest: int) -> NDArray[np.int64]:
+        """Ones for what each row holds, zeros on the right (rows, longest)."""
+        mask = np.ones((len(lengths), longest), dtype=np.int64)
+        for index, length in enumerate(lengths):
+            mask[index, length:] = 0
+        return mask
 
     def _binding(self, first: int, count: int) -> Any:
         """Binding of `count` rows from place `first` on, past and present at once."""

@@ -125,8 +125,7 @@ class Engine:
         self._roots = []
 
     def _admit(self) -> None:
-        for priority in Priority:
-            queue = self._queues[priority]
+        for priority, queue in self._queues.items():
             while queue and len(self._roots) < self._slots[priority]:
                 job = queue.popleft()
                 job.served = next(self._served)
@@ -137,23 +136,30 @@ class Engine:
         now = time.monotonic()
         everybody: tuple[MutableSequence[Job], ...] = (self._roots, *self._queues.values())
         for jobs in everybody:
-            for job in [job for job in jobs if job.ended or job.unwanted(now)]:
-                job.fail(
-                    Transient("deadline-passed", "the reading took longer than model.read_timeout_s allows")
-                )
-                jobs.remove(job)
+            for job in tuple(jobs):
+                if job.ended or job.unwanted(now):
+                    job.fail(
+                        Transient(
+                            "deadline-passed", "the reading took longer than model.read_timeout_s allows"
+                        )
+                    )
+                    jobs.remove(job)
 
     def _turn(self) -> None:
         """Do one thing that takes time, the most urgent."""
-        leaves = sorted(
-            (leaf for root in self._roots for leaf in root.leaves()),
-            key=lambda job: (job.priority, job.served),
-        )
-        if self._end_waits(leaves):
-            return
-        decodes = [job for job in leaves if isinstance(job.request, Decode)]
-        others = [job for job in leaves if job.request is None or isinstance(job.request, Run)]
-        if any(job.priority is Priority.STAT for job in (*decodes, *others)):
+        leaves = [leaf for root in self._roots for leaf in root.leaves()]
+        leaves.sort(key=_first_served)
+        decodes: list[Job] = []
+        others: list[Job] = []
+        for job in leaves:
+            request = job.request
+            if isinstance(request, Decode):
+                decodes.append(job)
+            elif request is None or isinstance(request, Run):
+                others.append(job)
+            elif isinstance(request, Wait) and self._end_wait(job, request):
+                return
+        if any(jobs and jobs[0].priority is Priority.STAT for jobs in (decodes, others)):
             # The others' decode steps ride along with theirs; the others' prompts and images wait.
             others = [job for job in others if job.priority is Priority.STAT]
         urgent = bool(others) and others[0].priority is Priority.STAT
@@ -168,19 +174,16 @@ class Engine:
             return
         self._last_step_s = time.monotonic()
 
-    def _end_waits(self, leaves: Sequence[Job]) -> bool:
-        """Answer the first wait that can be; True if one was."""
-        for job in leaves:
-            if isinstance(job.request, Wait):
-                try:
-                    found = job.request.until(job.priority)
-                except Exception as error:
-                    job.throw(error)
-                    return True
-                if found is not None:
-                    job.send(found)
-                    return True
-        return False
+    def _end_wait(self, job: Job, wait: Wait) -> bool:
+        """Answer a wait if that is possible now; True if it was."""
+        try:
+            found = wait.until(job.priority)
+        except Exception as error:
+            job.throw(error)
+            return True
+        if found is not None:
+            job.send(found)
+        return found is not None
 
     def _serve(self, job: Job) -> None:
         job.served = next(self._served)
@@ -209,3 +212,7 @@ class Engine:
             return
         for job, answer in zip(jobs, answers, strict=True):
             job.send(answer)
+
+
+def _first_served(job: Job) -> tuple[int, int]:
+    return job.priority, job.served

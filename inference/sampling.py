@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +18,31 @@ class TokenScores:
     ----------
     logits
         float32 (vocabulary,).
-
-    Raises
-    ------
-    Permanent
-        ``logits-not-finite`` if the weights or their precision are broken.
+    best
+        The most probable token.
+    log_sum
+        Logarithm of the sum of exponentials of the logits below the largest.
     """
 
-    def __init__(self, logits: NDArray[np.float32]) -> None:
+    __slots__ = ("_largest", "_log_sum", "_logits", "best")
+
+    def __init__(self, logits: NDArray[np.float32], best: int, log_sum: np.float32) -> None:
         self._logits = logits
-        self.best = int(logits.argmax())
-        self._largest = logits[self.best]
+        self.best = best
+        self._largest = logits[best]
+        self._log_sum = log_sum
+
+    def checked(self) -> TokenScores:
+        """Itself.
+
+        Raises
+        ------
+        Permanent
+            ``logits-not-finite`` if the weights or their precision are broken.
+        """
         if not math.isfinite(self._largest):
             raise Permanent("logits-not-finite", "the model computes no numbers; its package is broken")
-
-    @cached_property
-    def _log_sum(self) -> np.float32:
-        result: np.float32 = np.log(np.exp(self._logits - self._largest).sum())
-        return result
+        return self
 
     def log_probability(self, token: int) -> float:
         """Natural logarithm of a token's probability."""
@@ -46,6 +52,14 @@ class TokenScores:
         """Natural logarithms of all tokens' probabilities."""
         result: NDArray[np.float32] = self._logits - self._largest - self._log_sum
         return result
+
+
+def token_scores(logits: NDArray[np.float32]) -> list[TokenScores]:
+    """Scores of each row of `logits` (rows, vocabulary)."""
+    best = logits.argmax(axis=1).tolist()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        log_sums = np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1))
+    return [TokenScores(*row) for row in zip(logits, best, log_sums, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

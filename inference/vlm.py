@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ _TILES_PER_STEP = 4
 _CHUNK_TOKENS = 512
 _SMALLEST_CHUNK_TOKENS = 16
 LONGEST_ANSWER = 512
+_TEXTS_KEPT = 512
 _UNQUANTISED = ("fp32", "fp16", "bf16")
 # What was said before, and the question.
 CONVERSATION_TOKENS = 1536
@@ -131,6 +132,10 @@ class Vlm:
         )
         head_size = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
         embeddings: FloatArray = np.load(folder / "embeddings.npy", mmap_mode="r")
+        # The same questions and labels are asked about every image.
+        self._encoded_text = lru_cache(_TEXTS_KEPT)(
+            lambda text: self._tokenizer.encode(text, add_special_tokens=False).ids
+        )
         self._before, _ = self._around_image(prompts.first_turn(""))
         needed = len(self._before) + self._frames.most_tokens + _ROOM
         self._decoder = Decoder(
@@ -238,7 +243,7 @@ class Vlm:
         return self._features.decoded(self._vision.run(["image_features"], inputs)[0])
 
     def _around_image(self, prompt: str) -> tuple[list[int], list[int]]:
-        ids = self._tokenizer.encode(prompt, add_special_tokens=False).ids
+        ids = self._encoded_text(prompt)
         if ids.count(self._image_token) != 1:
             raise Permanent("prompt-without-image", "a prompt must name the image exactly once")
         at = ids.index(self._image_token)
@@ -286,7 +291,7 @@ class Vlm:
             piece = written.add(token)
             if piece:
                 hear(piece)
-            scores = TokenScores((yield Decode(row, token)))
+            scores = (yield Decode(row, token)).checked()
         if written.unheard:
             hear(written.unheard)
         spans = tuple(pairwise([0, *written.ends]))
@@ -340,7 +345,7 @@ class Vlm:
             if total < _NEGLIGIBLE_LOG_PROBABILITY:
                 break
             if position + 1 < len(tokens):
-                scores = TokenScores((yield Decode(row, token)))
+                scores = (yield Decode(row, token)).checked()
         return float(np.exp(total))
 
 

@@ -79,11 +79,11 @@ class Bench:
     def steps(self, rows: list[CacheRow], count: int) -> float:
         """Median milliseconds of a decode step."""
         taken = []
-        tokens = [int(logits.argmax()) for logits in self.decoder.step([Decode(row, 17) for row in rows])]
+        tokens = [scores.best for scores in self.decoder.step([Decode(row, 17) for row in rows])]
         for _ in range(count):
             start = time.perf_counter()
             found = self.decoder.step([Decode(row, token) for row, token in zip(rows, tokens, strict=True)])
-            tokens = [int(logits.argmax()) for logits in found]
+            tokens = [scores.best for scores in found]
             taken.append(1000 * (time.perf_counter() - start))
         return statistics.median(taken)
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from clinical import Permanent, Transient
 from inference import Answer, Model, Sampling, load_model, open_package, prompts
 from inference.detokeniser import Detokeniser
-from inference.sampling import Sampler, TokenScores
+from inference.sampling import Sampler, token_scores
 from training.phantoms import displayed, draw
 
 _IMAGE = displayed(draw(6_400_000, 160)[0])
@@ -91,7 +91,7 @@ def test_settings_nobody_can_sample_with_are_refused(settings_: dict[str, Any]) 
     st.lists(st.floats(-20, 20, width=32), min_size=2, max_size=40), st.floats(0.05, 1.0), st.integers(0, 99)
 )
 def test_only_tokens_of_the_nucleus_are_drawn(logits: list[float], top_p: float, seed: int) -> None:
-    scores = TokenScores(np.array(logits, dtype=np.float32))
+    scores = token_scores(np.array([logits], dtype=np.float32))[0]
     probabilities = np.exp(scores.log_probabilities().astype(np.float64))
     token = Sampler(Sampling(temperature=1.0, top_p=top_p, seed=seed)).choose(scores)
     more_probable = probabilities[probabilities > probabilities[token]].sum()
@@ -99,7 +99,7 @@ def test_only_tokens_of_the_nucleus_are_drawn(logits: list[float], top_p: float,
 
 
 def test_low_temperature_takes_the_most_probable_and_high_takes_all() -> None:
-    scores = TokenScores(np.array([0.0, 1.0, 0.5], dtype=np.float32))
+    scores = token_scores(np.array([[0.0, 1.0, 0.5]], dtype=np.float32))[0]
     cold = {Sampler(Sampling(temperature=1e-3, seed=seed)).choose(scores) for seed in range(50)}
     hot = {Sampler(Sampling(temperature=50.0, seed=seed)).choose(scores) for seed in range(50)}
     assert cold == {1} and hot == {0, 1, 2}
