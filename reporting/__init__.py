@@ -1,5 +1,6 @@
 """Draft to DICOM objects and pictures: TID 1500 SR, GSPS, Secondary Capture, overlay, text."""
 
+from reporting.answer_picture import answer_png
 from reporting.faces import Artefact, build_faces
 from reporting.overlay import overlay_png
 from reporting.presentation_state import build_gsps
@@ -13,6 +14,7 @@ __all__ = [
     "Artefact",
     "SiteProfile",
     "SourceImage",
+    "answer_png",
     "build_faces",
     "build_gsps",
     "build_sc",

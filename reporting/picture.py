@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from clinical import Box
 from imaging import DisplayedImage
-from reporting.numbering import NumberedFinding
 
 LONGEST_SIDE_PX = 2000
 # Narrower pictures could not hold a line of text.
@@ -44,6 +45,25 @@ class PictureText:
     footnotes: tuple[str, ...]
 
 
+class Marked(Protocol):
+    """Boxes in pixels of the stored image that share a number and an RGB colour."""
+
+    @property
+    def number(self) -> int:
+        """Number beside the box."""
+        ...
+
+    @property
+    def colour(self) -> Colour:
+        """Colour of outline and number."""
+        ...
+
+    @property
+    def boxes_px(self) -> Sequence[Box]:
+        """Boxes in pixels of the stored image."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     text: str
@@ -53,7 +73,7 @@ class _Line:
 
 
 def annotated_picture(
-    displayed: DisplayedImage, findings: Sequence[NumberedFinding], text: PictureText
+    displayed: DisplayedImage, marked: Sequence[Marked], text: PictureText
 ) -> NDArray[np.uint8]:
     """RGB picture of one image.
 
@@ -79,7 +99,7 @@ def annotated_picture(
     draw = ImageDraw.Draw(canvas)
     _write(draw, top, 0, width)
     _write(draw, bottom, head + image.height, width)
-    _draw_boxes(draw, findings, (left, head), image.size, scale)
+    _draw_boxes(draw, marked, (left, head), image.size, scale)
     return np.asarray(canvas)
 
 
@@ -159,7 +179,7 @@ def _write(draw: ImageDraw.ImageDraw, lines: Sequence[_Line], top: int, width: i
 
 def _draw_boxes(
     draw: ImageDraw.ImageDraw,
-    findings: Sequence[NumberedFinding],
+    marked: Sequence[Marked],
     origin: tuple[int, int],
     size: tuple[int, int],
     scale: float,
@@ -169,10 +189,10 @@ def _draw_boxes(
     edge = (origin[0] + size[0] - 1, origin[1] + size[1] - 1)
     columns, rows = round(size[0] / scale), round(size[1] / scale)
     taken: list[tuple[float, float, float, float]] = []
-    for entry in findings:
-        for box in entry.finding.boxes:
+    for entry in marked:
+        for box in entry.boxes_px:
             try:
-                inside = box.box_px.clamped(columns=columns, rows=rows)
+                inside = box.clamped(columns=columns, rows=rows)
             except ValueError:
                 continue  # no part of it lies inside the image
             x0, y0 = origin[0] + inside.x0 * scale, origin[1] + inside.y0 * scale
@@ -185,7 +205,7 @@ def _draw_boxes(
 
 def _write_number(
     draw: ImageDraw.ImageDraw,
-    entry: NumberedFinding,
+    entry: Marked,
     box: tuple[float, float, float, float],
     size_px: int,
     image_top: int,

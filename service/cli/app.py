@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from clinical import RadDraftError
-from service.cli import configuration, models, network, operations, reading, roles
+from service.cli import configuration, conversation, models, network, operations, reading, roles
 from service.logs import set_up_logging
 from service.settings import ConfigurationError
 
@@ -28,7 +28,7 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (roles, reading, network, operations):
+    for module in (roles, reading, conversation, network, operations):
         module.register(app)
     app.add_typer(models.app, name="model", help="Models: what is installed, what it knows.")
     app.add_typer(configuration.app, name="config", help="The configuration: check it, print it.")

@@ -1,4 +1,4 @@
-"""`analyze` and `ask`: the model without a network."""
+"""`analyze`: files in, results out, without a network."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from service.settings import load_settings
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command()(analyze)
-    app.command()(ask)
 
 
 def analyze(
@@ -61,24 +60,3 @@ def analyze(
             typer.echo(f"not read: {other['path']}: {other['reason']}", err=True)
     if not analysis.studies:
         raise typer.Exit(1)
-
-
-def ask(
-    path: Annotated[Path, typer.Argument(help="A DICOM file or a picture.")],
-    question: str,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask the model one question about one image."""
-    settings = load_settings(config)
-    from service.reading_worker import site_model
-
-    model = site_model(settings)
-    answer = model.ask(path, question, deadline_s=settings.model.read_timeout_s)
-    model.close()
-    if as_json:
-        print_json(answer)
-        return
-    typer.echo(answer.text)
-    if model.identity.statement:
-        typer.echo(model.identity.statement, err=True)

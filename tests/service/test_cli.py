@@ -10,18 +10,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dicom_node import Listener, ListenerSettings, PosixSpool
 from service.book import migrate, open_book
 from service.intake import BookLedger
 from tests.service.arrivals import QUIET, arrive
+from training.phantoms.dicom import VARIANTS, write_phantom
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _STUDY = "1.2.826.0.1.77777"
 Raddraft = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_python(
+    *arguments: str, typed: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("RADDRAFT_")}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -30,6 +34,7 @@ def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         timeout=120,
+        input=typed,
     )
 
 
@@ -37,9 +42,9 @@ def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess
 def raddraft(tmp_path: Path) -> Raddraft:
     """Run `raddraft` on a data folder of this test."""
 
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, typed: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
         variables = {"RADDRAFT_DATA_DIR": str(tmp_path / "data"), **variables}
-        return run_python("-m", "raddraft", *arguments, **variables)
+        return run_python("-m", "raddraft", *arguments, typed=typed, **variables)
 
     return run
 
@@ -149,3 +154,25 @@ def test_the_command_line_starts_without_torch_and_onnxruntime() -> None:
     )
     done = run_python("-c", script)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_chat_answers_from_what_was_said_and_draws_the_box(raddraft: Raddraft, tmp_path: Path) -> None:
+    image, overlay = tmp_path / "image.dcm", tmp_path / "overlay.png"
+    write_phantom(image, 9_500_000, VARIANTS[0], size_px=512)
+    asked = "Where is the left lung located in this Chest X-ray?\nWhere is it?\n\n"
+    done = raddraft("chat", str(image), "--overlay", str(overlay), typed=asked)
+    assert done.returncode == 0, done.stderr
+    first, second = (line.removeprefix("> ") for line in done.stdout.splitlines()[:2])
+    assert "left lung" in first
+    assert second
+    assert "box 1: x" in done.stderr
+    assert "NOT FOR CLINICAL USE" in done.stderr
+    with Image.open(overlay) as picture:
+        assert picture.width >= 512
+
+
+def test_asking_about_a_file_that_is_no_image_is_one_line(raddraft: Raddraft, tmp_path: Path) -> None:
+    (tmp_path / "not.png").write_bytes(b"nothing")
+    done = raddraft("ask", str(tmp_path / "not.png"), "What is this?")
+    assert done.returncode == 2
+    one_line(done.stderr)
