@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from clinical import Draft, DraftOutcome, Finding, Presence, Reading, derived_uid
+from fhir.resources.R4B.bundle import Bundle
+from pydantic import ValidationError
+
+from clinical import Draft, DraftOutcome, Finding, Permanent, Presence, Reading, derived_uid
 from hl7_fhir.codes import Json, coding, concept, loinc_of_views, system_of
 from hl7_fhir.components import body_site, components_of
 from hl7_fhir.header import StudyHeader, one_line
@@ -116,7 +119,7 @@ class _BundleBuilder:
         ]
         entries.append(self._report([f for _, f in current], common))
         entries.append(self._provenance([entry["fullUrl"] for entry in entries[2:]]))
-        return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        return _modelled({"resourceType": "Bundle", "type": "transaction", "entry": entries})
 
     def _url(self, *parts: str) -> str:
         return f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, derived_uid('fhir', self.draft.study_instance_uid, *parts))}"
@@ -370,3 +373,16 @@ def _updated(url: str, resource: Json, identifier: str) -> Json:
     kind = resource["resourceType"]
     request = {"method": "PUT", "url": f"{kind}?identifier={_token(UID_SYSTEM, identifier)}"}
     return {"fullUrl": url, "resource": resource, "request": request}
+
+
+def _modelled(bundle: Json) -> Json:
+    """The bundle, once every resource in it is one by fhir.resources' R4B models; its values stay out of the error."""
+    try:
+        Bundle.model_validate(bundle)
+    except ValidationError as error:
+        (first, *_) = error.errors(include_input=False, include_url=False, include_context=False)
+        place = ".".join(str(part) for part in first["loc"])
+        raise Permanent(
+            "fhir-not-modelled", f"the transaction is not R4 at {place}: {first['type']}"
+        ) from None
+    return bundle

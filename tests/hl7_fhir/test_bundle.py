@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 
-from clinical import DraftOutcome, Finding, Presence, finding_label
+from clinical import DraftOutcome, Finding, Permanent, Presence, finding_label
 from hl7_fhir import FhirProfile, PatientUnmatched, StudyHeader, build_bundle
 from hl7_fhir.codes import ANY_VIEWS, AP_AND_LATERAL, AP_VIEW, SINGLE_VIEW, TWO_VIEWS, loinc_of_views
 from tests.hl7_fhir.drafts import HEADER, PROFILE, STATEMENT, draft, resources
@@ -142,3 +143,10 @@ def test_a_study_time_without_offset_becomes_a_date() -> None:
     assert StudyHeader.from_dataset(header).study_datetime == "2026-01-02"
     header.TimezoneOffsetFromUTC = "-0530"
     assert StudyHeader.from_dataset(header).study_datetime == "2026-01-02T03:04:05-05:30"
+
+
+def test_what_is_not_r4_is_refused_without_saying_its_value() -> None:
+    profile = replace(PROFILE, report_profiles=("not a canonical address",))
+    with pytest.raises(Permanent, match="fhir-not-modelled") as refused:
+        build_bundle(draft(), HEADER, profile, (), report_text="text")
+    assert "canonical address" not in str(refused.value)

@@ -113,7 +113,7 @@ def test_presentation_state_shows_the_radiograph_as_we_displayed_it(
 
 def test_real_images_bring_every_error_there_is(program: Find, tmp_path: Path, real_files: Path) -> None:
     dciodvfy, dcmp2pgm = program("dciodvfy"), program("dcmp2pgm")
-    for path in sorted((real_files / "cxr").glob("*.dcm")):
+    for path in sorted((real_files / "cxr").rglob("*.dcm")):
         header = read_header(path)
         displayed = load_displayed(path)
         draft = crafted.draft([header])
