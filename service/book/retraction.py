@@ -14,7 +14,7 @@ from service.book.database import writing
 from service.book.states import DeliveryState, StudyState, checked_study_change
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 
-_RETRACTABLE = frozenset({StudyState.DONE, StudyState.FAILED, StudyState.DELIVERING})
+_RETRACTABLE = frozenset({StudyState.DONE, StudyState.FAILED, StudyState.DELIVERING, StudyState.IGNORED})
 
 
 @dataclass(frozen=True, slots=True)

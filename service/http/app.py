@@ -10,18 +10,27 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, 
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, PackageLoader, select_autoescape
+from pydantic import BaseModel, Field
 
 from clinical import RadDraftError, policy_of
-from dicom_node import Spool
+from dicom_node import PosixSpool, Spool
 from raddraft import __version__ as VERSION
 from service.book import Book, StudyState
+from service.house import House
 from service.http.access import Role, needs
 from service.http.metrics import metrics_text
+from service.retracting import retract_study
 from service.settings import Settings
 
 
+class RetractionRequest(BaseModel):
+    """Why a report is taken back; those who read it in the EHR will see it."""
+
+    reason: str = Field(min_length=1, max_length=255)
+
+
 def create_app(
-    settings: Settings, book: Book, *, spool: Spool, results: Spool, readiness: Callable[[], str]
+    settings: Settings, book: Book, *, spool: PosixSpool, results: PosixSpool, readiness: Callable[[], str]
 ) -> FastAPI:
     """The API on an account book.
 
@@ -33,8 +42,12 @@ def create_app(
     # The interactive documentation is a route like the others: it is added below, behind a role.
     app = FastAPI(title="RadDraft", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
     viewer = [Depends(needs(Role.VIEWER, settings.http))]
+    operator = [Depends(needs(Role.OPERATOR, settings.http))]
     app.include_router(_health(readiness))
     app.include_router(_studies(book, results), prefix="/api/v1", dependencies=viewer)
+    app.include_router(
+        _retraction(House(settings, book, spool, results)), prefix="/api/v1", dependencies=operator
+    )
     app.include_router(_account(book, spool), dependencies=viewer)
     app.include_router(_console(app, book), dependencies=viewer)
     app.add_exception_handler(RadDraftError, _error)
@@ -97,6 +110,19 @@ def _studies(book: Book, results: Spool) -> APIRouter:
             raise HTTPException(404, "there is no overlay for this study or image")
         with results.open(artefact.spool_key) as file:
             return Response(file.read(), media_type="image/png")
+
+    return router
+
+
+def _retraction(house: House) -> APIRouter:
+    router = APIRouter(prefix="/studies", tags=["studies"])
+
+    @router.post("/{study_uid}/retract")
+    def retract(study_uid: str, asked: RetractionRequest) -> dict[str, list[str]]:
+        """Take a study's report back at every EHR that got it; the objects in the PACS stay."""
+        if house.book.study(study_uid) is None:
+            raise HTTPException(404, "the account book has no such study")
+        return {"destinations": retract_study(house, study_uid, asked.reason)}
 
     return router
 

@@ -176,3 +176,19 @@ def test_the_console_shows_text_of_a_peer_as_text(site: Site) -> None:
     page = site.client().get("/").text
     assert "<script>1</script>" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_only_an_operator_takes_a_report_back(site: Site) -> None:
+    arrive(site.book.engine, site.spool, b"other", study_instance_uid="1.2.9", ignored="not-an-image")
+    client, path = site.client(guarded()), "/api/v1/studies/1.2.9/retract"
+    asked = {"reason": "wrong patient"}
+    statuses = {
+        role: client.post(path, json=asked, headers={"Authorization": f"Bearer {role}-token"}).status_code
+        for role in ("viewer", "operator")
+    }
+    assert statuses == {"viewer": 403, "operator": 200}
+    assert site.client().post(path, json=asked).json() == {"destinations": []}
+    assert site.client().post(path, json={"reason": ""}).status_code == 422
+    assert site.client().post("/api/v1/studies/1.2.3/retract", json=asked).status_code == 404
+    at_work = site.client().post(f"/api/v1/studies/{_STUDY}/retract", json=asked)
+    assert (at_work.status_code, at_work.json()["code"]) == (503, "study-at-work")
