@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from dicom_node.candidates import _SENTENCES
 from service.book import DeliveryState, InstanceState, StudyState
 from service.cli.app import build_app
 from tests.project import settings_table
@@ -88,3 +89,12 @@ def test_every_state_is_explained_to_the_operator() -> None:
     text = settings_table.DOCUMENT.read_text(encoding="utf-8")
     for state in (*StudyState, *InstanceState, *DeliveryState):
         assert f"`{state.value}`" in text, state
+
+
+def test_every_reason_not_to_read_is_explained_to_the_pacs_administrator() -> None:
+    text = (_ROOT / "docs" / "integration.md").read_text(encoding="utf-8")
+    sources = [*(_ROOT / "inference" / "gate").glob("*.py"), _ROOT / "dicom_node" / "candidates.py"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    reasons = set(re.findall(r'Objection\(\s*"([a-z-]+)"', code)) | set(_SENTENCES)
+    assert len(reasons) > 20
+    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in text] == []
