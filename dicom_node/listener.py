@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 SUCCESS = 0x0000
 # PS3.4 Table B.2-1: the data set does not match the SOP Class.
 DATASET_DOES_NOT_MATCH = 0xA900
+# PS3.7 section 9.1.1.1.4: MEDIUM 0000H, HIGH 0001H, LOW 0002H.
+_PRIORITY_HIGH = 0x0001
 # PS3.8 Table 9-21: result (1 permanent), source (1 service user), reason.
 CALLING_AE_NOT_RECOGNISED = (0x01, 0x01, 0x03)
 CALLED_AE_NOT_RECOGNISED = (0x01, 0x01, 0x07)
@@ -296,6 +298,7 @@ def _incoming(event: evt.Event) -> IncomingObject:
         sop_instance_uid=str(request.AffectedSOPInstanceUID),
         transfer_syntax_uid=str(event.context.transfer_syntax),
         dataset=event.encoded_dataset(include_meta=False),
+        is_urgent=getattr(request, "Priority", None) == _PRIORITY_HIGH,
     )
 
 

@@ -20,6 +20,8 @@ class ReceivedObject:
         Of the file in the spool (data set with preamble and file meta information, PS3.10 section 7).
     ignored_reason
         Why it is not a candidate for reading (see `dicom_node.candidates`); empty for a candidate.
+    is_urgent
+        Whether its sender asked for high priority.
     """
 
     sop_instance_uid: str
@@ -37,6 +39,7 @@ class ReceivedObject:
     spool_key: str
     ignored_reason: str
     received_at_utc: datetime
+    is_urgent: bool = False
 
 
 class Ledger(Protocol):

@@ -39,12 +39,15 @@ class IncomingObject:
     ----------
     dataset
         Encoded data set without file meta information, exactly as sent.
+    is_urgent
+        Whether the C-STORE request's Priority is HIGH (PS3.7 section 9.1.1.1.4).
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     dataset: bytes
+    is_urgent: bool = False
 
 
 class SopClassMismatch(Quarantine):
@@ -148,6 +151,7 @@ class Reception:
                 own_manufacturer=self._own_manufacturer,
             ),
             received_at_utc=datetime.now(UTC),
+            is_urgent=incoming.is_urgent,
         )
 
 

@@ -50,6 +50,7 @@ def arrival_of(received: ReceivedObject) -> Arrival:
         called_ae_title=received.called_ae_title,
         calling_host=received.calling_host,
         received_at_utc=received.received_at_utc,
+        priority=1 if received.is_urgent else 0,
         ignored_code=received.ignored_reason,
         ignored_reason=ignored_sentence(received.ignored_reason) if received.ignored_reason else "",
     )

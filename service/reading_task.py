@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from clinical import DraftOutcome, NotAssessed, RadDraftError, Transient
 from dicom_node import Spool
-from inference import Model
+from inference import Model, Priority
 from service.book import walk
 from service.book.leases import LeaseKeeper
 from service.book.states import InstanceState, StudyState
@@ -38,7 +38,18 @@ class ReadingDesk:
     crowd: Crowd = field(default_factory=Crowd)
 
     def read(self, study_id: int) -> None:
-        """Read one study if it is there to be had; every outcome is a committed state."""
+        """Read one study if it is there to be had, after those that are more urgent; each ends in a committed state.
+
+        Messages come in the order of their studies; what the account book says of their priority is obeyed here.
+        """
+        priority = walk.priority_of(self.engine, study_id)
+        while (urgent := walk.next_urgent(self.engine, priority, now_utc())) is not None:
+            if not self._read_if_free(urgent):
+                break  # somebody else has just taken it
+        self._read_if_free(study_id)
+
+    def _read_if_free(self, study_id: int) -> bool:
+        """Whether the study was there to be had."""
         repeated = walk.attempts_so_far(self.engine, study_id) > 0
         with self.crowd.alone() if repeated else self.crowd.together():
             lease = walk.lease_study(
@@ -50,7 +61,7 @@ class ReadingDesk:
                 now=now_utc(),
             )
             if lease is None:
-                return
+                return False
             self.keeper.hold(lease)
             try:
                 self._read_leased(lease)
@@ -58,6 +69,7 @@ class ReadingDesk:
                 _log.warning("reading_not_saved", study_row=study_id, code=error.code)
             finally:
                 self.keeper.drop(lease)
+            return True
 
     def _read_leased(self, lease: walk.Lease) -> None:
         uid, version = walk.study_identity(self.engine, lease.study_id)
@@ -81,7 +93,7 @@ class ReadingDesk:
             )
             return failed_draft(uid, version, files, reason, self.model, self.terms)
         try:
-            return read_study(uid, version, files, self.model, self.terms)
+            return read_study(uid, version, files, self.model, self.terms, priority=self._priority(lease))
         except Transient as error:
             if lease.attempt < self.max_attempts:
                 raise
@@ -97,6 +109,9 @@ class ReadingDesk:
                 ) from None
             reason = NotAssessed("study", "defect", f"reading stopped with {type(error).__name__}")
         return failed_draft(uid, version, files, reason, self.model, self.terms)
+
+    def _priority(self, lease: walk.Lease) -> Priority:
+        return Priority.STAT if walk.priority_of(self.engine, lease.study_id) > 0 else Priority.ROUTINE
 
     def _save(self, lease: walk.Lease, held: tuple[walk.HeldInstance, ...], result: StudyReading) -> None:
         verdicts = [

@@ -23,7 +23,7 @@ from clinical import (
     merge_study_findings,
 )
 from imaging import DecodeLimits, DisplayedImage, load_displayed, read_header
-from inference import Model
+from inference import Model, Priority
 from inference.gate import GateVerdict, gate_header, gate_pixels
 from reporting import SourceImage, header_digest
 from service.book.states import InstanceState
@@ -89,6 +89,7 @@ def read_study(
     model: Model,
     terms: ReadingTerms,
     *,
+    priority: Priority = Priority.ROUTINE,
     progress: Callable[[str], None] = lambda _: None,
 ) -> StudyReading:
     """Read every image of a study and put the results into one Draft.
@@ -102,7 +103,7 @@ def read_study(
     results = []
     for number, file in enumerate(files, start=1):
         progress(f"image {number} of {len(files)}")
-        results.append(_read_image(study_instance_uid, file, model, terms))
+        results.append(_read_image(study_instance_uid, file, model, terms, priority))
     draft = _draft(study_instance_uid, version, results, model, terms, started)
     return StudyReading(draft, tuple(results))
 
@@ -172,7 +173,9 @@ def _count(header: Dataset, keyword: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _read_image(study_instance_uid: str, file: ImageFile, model: Model, terms: ReadingTerms) -> ImageResult:
+def _read_image(
+    study_instance_uid: str, file: ImageFile, model: Model, terms: ReadingTerms, priority: Priority
+) -> ImageResult:
     try:
         header = read_header(file.path)
     except Quarantine as error:
@@ -198,7 +201,11 @@ def _read_image(study_instance_uid: str, file: ImageFile, model: Model, terms: R
         )
     try:
         reading = model.read(
-            displayed, image_ref=image, study_instance_uid=study_instance_uid, deadline_s=terms.read_timeout_s
+            displayed,
+            image_ref=image,
+            study_instance_uid=study_instance_uid,
+            deadline_s=terms.read_timeout_s,
+            priority=priority,
         )
     except Transient:
         raise

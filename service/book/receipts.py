@@ -24,6 +24,8 @@ class Arrival:
         Digest of the data set's bytes as received; with the SOP Instance UID it identifies the object.
     ignored_code, ignored_reason
         Why it is not ours to read; empty for a candidate.
+    priority
+        0 for routine work; above it, the study is read before all of a lower one.
     """
 
     sop_instance_uid: str
@@ -42,6 +44,7 @@ class Arrival:
     received_at_utc: datetime
     ignored_code: str = ""
     ignored_reason: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ def _study_of(session: Session, arrival: Arrival) -> StudyRow:
             updated_at_utc=now,
             reason_code="no-candidate",
             reason="no object of this study is a chest radiograph to read",
+            priority=0,
             arrivals=0,
             arrivals_taken=0,
         )
@@ -181,6 +185,7 @@ def _reopen(study: StudyRow, arrival: Arrival, rule: QuietRule) -> None:
     """A candidate arrived: the study waits for quiet (again); a reading under way is followed by another."""
     now = arrival.received_at_utc
     study.arrivals += 1
+    study.priority = max(study.priority, arrival.priority)
     if study.state not in (StudyState.RECEIVING, StudyState.READING, StudyState.TELLING):
         study.state = checked_study_change(StudyState(study.state), StudyState.RECEIVING)
         study.first_received_at_utc = now

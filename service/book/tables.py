@@ -60,7 +60,7 @@ class StudyRow(Base):
     """One study and its walk.
 
     `fence` grows with every lease; a change that carries an older one fails. `priority` is 0 for routine work; a
-    study of a higher one goes first.
+    study of a higher one is read first.
     """
 
     __tablename__ = "studies"

@@ -154,6 +154,24 @@ def study_identity(engine: Engine, study_id: int) -> tuple[str, int]:
         return row.study_instance_uid, row.draft_version + 1
 
 
+def priority_of(engine: Engine, study_id: int) -> int:
+    """How urgent a study is; 0 is routine."""
+    with reading(engine) as session:
+        return session.scalar(select(StudyRow.priority).where(StudyRow.id == study_id)) or 0
+
+
+def next_urgent(engine: Engine, above: int, now: datetime) -> int | None:
+    """The queued study to be read before one of priority `above`: the most urgent, of those the oldest."""
+    with reading(engine) as session:
+        due = or_(StudyRow.due_at_utc.is_(None), StudyRow.due_at_utc <= now)
+        return session.scalars(
+            select(StudyRow.id)
+            .where(StudyRow.state == StudyState.QUEUED, StudyRow.priority > above, due)
+            .order_by(StudyRow.priority.desc(), StudyRow.id)
+            .limit(1)
+        ).first()
+
+
 def candidates(engine: Engine, study_id: int) -> tuple[HeldInstance, ...]:
     """The study's images to read, oldest first, with their files still there."""
     return _held_in(engine, study_id, _READ_STATES)
