@@ -33,14 +33,17 @@ def free_port() -> int:
 class Installation:
     """`raddraft serve` as a site runs it, and the ways to hurt it."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", database_url: str = "") -> None:
         self.folder = folder
         self.results = folder / "archive"
+        self.database_url = database_url or f"sqlite:///{folder / 'data' / 'raddraft.sqlite'}"
         self.node_port, self.http_port = free_port(), free_port()
         self.config = folder / "site.toml"
         self.config.write_text(
             f"""
 data_dir = "{folder / "data"}"
+[database]
+url = "{self.database_url}"
 [node]
 port = {self.node_port}
 peers = [{{ ae_title = "MODALITY", host = "127.0.0.1" }}, {{ ae_title = "ORTHANC", host = "127.0.0.1" }}]
@@ -113,7 +116,7 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
 
     @contextmanager
     def book(self) -> Iterator[Book]:
-        book = open_book(f"sqlite:///{self.folder / 'data' / 'raddraft.sqlite'}")
+        book = open_book(self.database_url)
         try:
             yield book
         finally:
@@ -163,11 +166,11 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
 
 
 @contextmanager
-def installation(more: str = "") -> Iterator[Installation]:
-    """An installation not yet started; `more` is added to its configuration."""
+def installation(more: str = "", *, database_url: str = "") -> Iterator[Installation]:
+    """An installation not yet started; `more` is added to its configuration. Without a database it has SQLite."""
     # A short path: the embedded broker's socket must fit into 107 bytes.
     folder = Path(mkdtemp(prefix="rd-"))
-    site = Installation(folder, more)
+    site = Installation(folder, more, database_url)
     try:
         yield site
     finally:

@@ -14,6 +14,7 @@ from service.book import migrate, open_book
 from service.book.receipts import QuietRule
 from service.intake import BookLedger
 from service.supervisor import role_command
+from tests.postgres import PostgresServer
 from tests.promises.installation import Installation, installation
 from training.phantoms.dicom import VARIANTS, write_phantom
 
@@ -57,6 +58,23 @@ def test_acknowledged_studies_survive_the_death_of_every_role(phantoms: list[Pat
         site.kill_role("scheduler")
         assert [result.outcome for result in first + second] == ["stored"] * STUDIES
         assert_all_delivered_once(site, STUDIES)
+
+
+@pytest.mark.interop
+def test_acknowledged_studies_survive_the_death_of_postgresql(
+    postgres: PostgresServer, phantoms: list[Path]
+) -> None:
+    with installation(database_url=postgres.new_database_url()) as site:
+        site.start()
+        first = site.send(phantoms[:3])
+        site.wait_until(lambda: site.states("studies")["receiving"] < 3, 60, "the first reading")
+        postgres.kill()
+        (refused,) = site.send(phantoms[3:4])
+        postgres.start_again()
+        assert refused.status == 0xA700, "without the book nothing is acknowledged"
+        site.wait_until(lambda: site.send(phantoms[3:4])[0].outcome == "stored", 60, "the book to be back")
+        assert [result.outcome for result in first] == ["stored"] * 3
+        assert_all_delivered_once(site, 4)
 
 
 def test_a_killed_supervisor_takes_all_down_and_the_next_one_goes_on(phantoms: list[Path]) -> None:
