@@ -10,6 +10,10 @@ import pytest
 from pydicom import dcmread
 
 from clinical import Permanent
+from imaging import DecodeLimits, read_header
+from inference import load_model
+from service.book import InstanceState
+from service.study_reading import ImageFile, ReadingTerms, read_study
 from service.supervisor import role_command
 from tests.dicom_node.raw_scu import associated, store_raw
 from tests.promises.installation import Installation, Peer, installation
@@ -77,16 +81,29 @@ def test_every_chest_radiograph_sent_is_analysed(real_files: Path) -> None:
         assert site.account().states["analysed"] == len(first)
 
 
-def test_every_chest_radiograph_is_analysed_alone(real_files: Path, tmp_path: Path) -> None:
+def test_every_chest_radiograph_is_analysed_alone(real_files: Path) -> None:
+    model = load_model()
+    terms = ReadingTerms(DecodeLimits(timeout_s=60), 60, "0" * 64, "test")
     for path in _files(real_files / "cxr"):
-        out = tmp_path / path.name
-        done = subprocess.run(
-            role_command("analyze", str(path), "--out", str(out), "--json"),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, (path.name, done.stderr)
-        assert '"others": []' in done.stdout, (path.name, done.stdout)
-        assert len(list(out.glob("*/01_sr.dcm"))) == 1
+        header = read_header(path)
+        file = ImageFile(str(header.SOPInstanceUID), path)
+        read = read_study(str(header.StudyInstanceUID), 1, [file], model, terms)
+        assert [image.state for image in read.images] == [InstanceState.ANALYSED], path.name
+        assert "NOT FOR CLINICAL USE" in read.draft.model.statement
+    model.close()
+
+
+def test_a_radiograph_without_preamble_is_analysed_by_the_command_line(
+    real_files: Path, tmp_path: Path
+) -> None:
+    (path,) = (p for p in _files(real_files / "cxr") if p.read_bytes()[128:132] != b"DICM")
+    done = subprocess.run(
+        role_command("analyze", str(path), "--out", str(tmp_path / "out"), "--json"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"others": []' in done.stdout
+    assert len(list(tmp_path.glob("out/*/01_sr.dcm"))) == 1
