@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from clinical import CheckResult, CheckStatus, Laterality
 from inference.answers import ReadSentence
 
+_BOTH = frozenset({Laterality.LEFT, Laterality.RIGHT})
 _PRIOR = re.compile(
     r"\b(unchanged|stable|interval|new|increased|decreased|again|redemonstrated|persistent|improved|improving|"
     r"worsen(ed|ing)|prior|previous(ly)?|compared|comparison|since|resolved)\b",
@@ -35,30 +36,55 @@ def measurement_check(text: str) -> CheckResult:
 
 
 def classification_check(sentence: ReadSentence, named: Sequence[str]) -> CheckResult:
-    """Report and classification answer must not say opposite things of a label."""
-    denied = [label for label, asserted in sentence.labels if not asserted and label in named]
+    """Report and classification answer must not say opposite things of a label.
+
+    The answer names no side: a sentence that denies one side only does not contradict it.
+    """
+    everywhere = _denied_sides(sentence.laterality) == _BOTH
+    denied = [label for label, said in sentence.labels if not said and everywhere and label in named]
     unnamed = [label for label, asserted in sentence.labels if asserted and label not in named]
     if denied:
         evidence = f"denies what the classification answer names: {', '.join(denied)}"
-        return CheckResult("report-vs-classification", "1", CheckStatus.FAIL, evidence)
+        return CheckResult("report-vs-classification", "2", CheckStatus.FAIL, evidence)
     if unnamed:
         evidence = f"asserts what the classification answer does not name: {', '.join(unnamed)}"
-        return CheckResult("report-vs-classification", "1", CheckStatus.WARN, evidence)
+        return CheckResult("report-vs-classification", "2", CheckStatus.WARN, evidence)
     return CheckResult(
-        "report-vs-classification", "1", CheckStatus.PASS, "agrees with the classification answer"
+        "report-vs-classification", "2", CheckStatus.PASS, "agrees with the classification answer"
     )
 
 
 def contradiction_check(index: int, sentences: Sequence[ReadSentence]) -> CheckResult:
-    """One draft must not assert and deny the same label."""
-    mine = dict(sentences[index].labels)
-    others = {label: said for n, other in enumerate(sentences) if n != index for label, said in other.labels}
-    clash = sorted(label for label, said in mine.items() if label in others and others[label] is not said)
+    """One draft must not assert and deny the same label of the same side."""
+    mine = sentences[index]
+    others = [other for n, other in enumerate(sentences) if n != index]
+    clash = sorted({label for other in others for label in _contradicted(mine, other)})
     status = CheckStatus.FAIL if clash else CheckStatus.PASS
     evidence = (
         f"another sentence says the opposite of: {', '.join(clash)}" if clash else "no opposite sentence"
     )
-    return CheckResult("report-contradiction", "1", status, evidence)
+    return CheckResult("report-contradiction", "2", status, evidence)
+
+
+def _contradicted(one: ReadSentence, other: ReadSentence) -> list[str]:
+    """Labels one sentence asserts of a side the other denies, whichever comes first."""
+    theirs = dict(other.labels)
+    found = []
+    for label, said in one.labels:
+        if theirs.get(label, said) is said:
+            continue
+        asserting, denying = (one, other) if said else (other, one)
+        denied = _denied_sides(denying.laterality)
+        asserted = _single_sides([asserting.laterality])
+        # A side that is not stated may be either: only a denial of both contradicts it.
+        if asserted & denied or (not asserted and denied == _BOTH):
+            found.append(label)
+    return found
+
+
+def _denied_sides(stated: Laterality) -> frozenset[Laterality]:
+    """Sides a denial speaks of: "no effusion" denies both."""
+    return _single_sides([stated]) or _BOTH
 
 
 def omission_check(named: Sequence[str], sentences: Sequence[ReadSentence]) -> CheckResult:
@@ -94,8 +120,7 @@ def laterality_check(stated: Collection[Laterality], seen: Collection[Laterality
 
 
 def _single_sides(sides: Collection[Laterality]) -> frozenset[Laterality]:
-    both = frozenset({Laterality.LEFT, Laterality.RIGHT})
-    return both if Laterality.BILATERAL in sides else both & frozenset(sides)
+    return _BOTH if Laterality.BILATERAL in sides else _BOTH & frozenset(sides)
 
 
 def _listed(sides: Collection[Laterality]) -> str:

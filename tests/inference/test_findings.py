@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from clinical import (
     Box,
     CheckResult,
@@ -156,6 +158,32 @@ def test_a_sentence_that_denies_what_is_named_fails_and_one_that_adds_warns() ->
 def test_a_report_that_asserts_and_denies_the_same_fails_both_sentences() -> None:
     _, sentences = _put_together("There is atelectasis. There is no atelectasis.", {"Atelectasis": ()})
     assert {_status(s.checks, "report-contradiction") for s in sentences} == {CheckStatus.FAIL}
+
+
+@pytest.mark.parametrize(
+    ("report", "status"),
+    [
+        ("There is a right pleural effusion. There is no left pleural effusion.", CheckStatus.PASS),
+        ("There is no left pleural effusion. There is a pleural effusion.", CheckStatus.PASS),
+        ("There is a left pleural effusion. There is no left pleural effusion.", CheckStatus.FAIL),
+        ("There is a right pleural effusion. There is no pleural effusion.", CheckStatus.FAIL),
+        ("There are bilateral pleural effusions. There is no left pleural effusion.", CheckStatus.FAIL),
+        ("There is a pleural effusion. There is no pleural effusion.", CheckStatus.FAIL),
+    ],
+)
+def test_only_what_is_asserted_and_denied_of_the_same_side_is_a_contradiction(
+    report: str, status: CheckStatus
+) -> None:
+    _, sentences = _put_together(report, {"Pleural Effusion": ()})
+    assert {_status(s.checks, "report-contradiction") for s in sentences} == {status}
+
+
+def test_a_denial_of_one_side_does_not_contradict_the_classification_answer() -> None:
+    _, (sided, everywhere) = _put_together(
+        "There is no left pleural effusion. No pleural effusion is seen.", {"Pleural Effusion": ()}
+    )
+    assert _status(sided.checks, "report-vs-classification") is CheckStatus.PASS
+    assert _status(everywhere.checks, "report-vs-classification") is CheckStatus.FAIL
 
 
 def test_lengths_and_comparisons_are_noticed() -> None:
