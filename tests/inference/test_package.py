@@ -38,6 +38,12 @@ def test_the_shipped_package_is_whole_small_and_says_what_it_is() -> None:
     assert all(state.measured or not state.enabled for state in manifest.tasks.values())
 
 
+def test_the_shipped_package_does_not_say_on_which_machine_it_was_made() -> None:
+    for path in open_package("embedded").folder.iterdir():
+        content = path.read_bytes()
+        assert b"site-packages" not in content and b'.py"' not in content, path.name
+
+
 @pytest.mark.parametrize("name", ["decoder.onnx", "embeddings.npy", "tokenizer.json", "config.json"])
 def test_a_changed_file_is_named_and_refused(package: Path, name: str) -> None:
     content = bytearray((package / name).read_bytes())
