@@ -31,6 +31,7 @@ from pydicom.uid import generate_uid
 
 from dicom_node import Peer, echo
 from tests.bench.cstore_receiver import listening_socket
+from tests.bench.memory import peak_rss_bytes
 from tests.dicom_node.crafted import as_file, crafted_dataset
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -221,7 +222,7 @@ def _sampled(processes: Sequence[int]) -> Iterator[dict[int, int]]:
         while not stop.wait(_SAMPLE_EVERY_S):
             for process in processes:
                 for each in (process, *_children(process)):
-                    peak[each] = max(peak.get(each, 0), _peak_rss_bytes(each))
+                    peak[each] = max(peak.get(each, 0), peak_rss_bytes(each))
 
     sampling = threading.Thread(target=sample)
     sampling.start()
@@ -237,15 +238,6 @@ def _children(process: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
     except OSError:
         return []
-
-
-def _peak_rss_bytes(process: int) -> int:
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0
-    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(found[0]) * 1024 if found else 0
 
 
 def _print(

@@ -30,6 +30,7 @@ from sqlalchemy import select
 
 from service.book.database import reading
 from service.book.tables import DeliveryRow, DraftRow, StudyRow
+from tests.bench.memory import peak_rss_bytes
 from tests.promises.far_ends import dicom_destination, store_that_keeps_every_copy
 from tests.promises.installation import Installation, installation
 from training.phantoms.dicom import VARIANTS, write_phantom
@@ -156,7 +157,7 @@ def _peak_memory(site: Installation) -> Iterator[dict[str, int]]:
                 for process in (supervisor, *supervisor.children(recursive=True)):
                     with suppress(psutil.Error, OSError):
                         name = _name(process.cmdline())
-                        peak[name] = max(peak.get(name, 0), _high_water_mark_bytes(process.pid))
+                        peak[name] = max(peak.get(name, 0), peak_rss_bytes(process.pid))
 
     sampling = threading.Thread(target=sample)
     sampling.start()
@@ -176,11 +177,6 @@ def _name(command: Sequence[str]) -> str:
     if "-m raddraft" not in words:
         return "starting"
     return words.partition("-m raddraft ")[2].replace("--queues ", "")
-
-
-def _high_water_mark_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _print(stages: dict[str, list[float]], peak: dict[str, int], count: int, size_px: int) -> None:
