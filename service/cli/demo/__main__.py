@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument(
         "--allow-not-assessed",
         action="store_true",
-        help="studies that are no readable chest radiographs are no failure",
+        help="studies that are not assessed, or whose report is held for a person, are no failure",
     )
     arguments = parser.parse_args()
     errors = Console(stderr=True)

@@ -77,11 +77,21 @@ class _Return:
     @property
     def whole(self) -> bool:
         """Whether SR, PR and SC are readable in the PACS, each once per image, and the report is in the EHR once."""
+        return self._in_pacs and self.reports == 1
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Why the report of a study that is back in the PACS waits for a person, so that nobody is misnamed."""
+        rows = self.detail.deliveries if self.detail and self._in_pacs and not self.reports else ()
+        return tuple(sorted({row.reason for row in rows if row.state == "unmatched"}))
+
+    @property
+    def _in_pacs(self) -> bool:
         if self.draft is None or not self.analysed:
             return False
         found = {modality: self.count(modality) for modality in _MODALITIES}
         images = len(self.draft.readings)
-        return found["SR"] == 1 and found["PR"] >= images and found["OT"] >= images and self.reports == 1
+        return found["SR"] == 1 and found["PR"] >= images and found["OT"] >= images
 
     def count(self, modality: str) -> int:
         """Readable objects of a modality."""
@@ -109,7 +119,7 @@ class Demonstration:
     def run(
         self, *, studies: Path | None, count: int, seed: int, timeout_s: float, allow_not_assessed: bool
     ) -> bool:
-        """Run it; True if every study came back whole (or, if allowed, says why it was not assessed)."""
+        """Run it; True if every study came back whole (or, if allowed, says why it was not assessed or is held)."""
         shutil.rmtree(self._out, ignore_errors=True)
         self._out.mkdir(parents=True)
         self._pacs.start()
@@ -289,6 +299,9 @@ issuers = {{ {mapped} }}
                 table.add_row(
                     str(number), _views(back.draft), _findings(back.draft), _back(back), _times(back.draft)
                 )
+                others += [
+                    f"study {number}: back in the PACS; its report is held: {why}" for why in back.held
+                ]
             else:
                 others.append(f"study {number} ({len(study.files)} files): {_why(back, study)}")
         output = Console()
@@ -297,7 +310,7 @@ issuers = {{ {mapped} }}
             output.print(line, markup=False)
         whole = sum(back.whole for back in returns.values())
         output.print(f"{whole} of {len(sent)} studies analysed and back whole. Open {self._out}/index.html")
-        incomplete = [b for b in returns.values() if b.analysed and not b.whole]
+        incomplete = [b for b in returns.values() if b.analysed and not b.whole and not b.held]
         return not incomplete and (allow_not_assessed or not others)
 
     def _say(self, text: str) -> None:
@@ -333,11 +346,7 @@ def _findings(draft: Draft) -> str:
 
 def _back(back: _Return) -> str:
     objects = " ".join(f"{back.count(m)} {m}" for m in _MODALITIES)
-    held = sorted(
-        {d.reason for d in (back.detail.deliveries if back.detail else ()) if d.state == "unmatched"}
-    )
-    text = f"{objects} {back.reports} {FHIR.upper()}" + ("" if back.whole else " INCOMPLETE")
-    return "\n".join([text, *(f"held: {reason}" for reason in held)])
+    return f"{objects} {back.reports} {FHIR.upper()}" + ("" if back.whole else " INCOMPLETE")
 
 
 def _times(draft: Draft) -> str:
