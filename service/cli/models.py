@@ -1,4 +1,4 @@
-"""`model info`, `model bench`."""
+"""`model`: what is installed, what it knows, how it was made and how fast it is."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from service.cli import model_bench
+from service.cli import model_bench, model_export
 from service.cli.common import JsonOption, print_json, print_table
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(model_bench.bench)
+app.command()(model_export.check)
+app.command()(model_export.export)
 
 
 @app.command()

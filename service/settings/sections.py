@@ -75,7 +75,7 @@ class StudySection(Section):
 class ModelSection(Section):
     """The model and its engine."""
 
-    path: str = Field("embedded", description="'embedded' or the folder of a model package")
+    path: str = Field("embedded", description="'embedded' or a folder written by `raddraft model export`")
     backend: Literal["onnx"] = "onnx"
     providers: tuple[Literal["tensorrt", "cuda", "cpu"], ...] = Field(
         ("cpu",), min_length=1, description="in order of preference; tensorrt takes the vision graph only"

@@ -24,6 +24,7 @@ from inference.manifest import TASKS
 
 _FAMILY = "llava_onevision"
 _COPIED = ("config.json", "preprocessor_config.json", "tokenizer.json", "generation_config.json")
+PRECISIONS = ("fp32", "int8", "int4")
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
@@ -43,9 +44,13 @@ class _Vision(nn.Module):
 
 
 def export_onnx(
-    checkpoint: str | Path, out: str | Path, *, description: Mapping[str, Any] | None = None
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    description: Mapping[str, Any] | None = None,
+    precision: str = "fp32",
 ) -> Path:
-    """Export a checkpoint in fp32 for the CPU; return the package folder.
+    """Export a checkpoint for the CPU; return the package folder.
 
     The package appears whole or not at all: it is built beside `out` and renamed at the end.
 
@@ -58,24 +63,30 @@ def export_onnx(
         keys of `inference.manifest.Manifest` that a package's author decides. Without it the package says of itself
         that nothing was measured.
 
+    precision
+        Of the decoder's weights, one of `PRECISIONS`. The vision tower and the embeddings stay fp32: a medical
+        image loses more by fewer bits than the text that is made of it.
+
     Raises
     ------
     ValueError
-        If the checkpoint is of another model family.
+        If the checkpoint is of another model family, or the precision is none of ours.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"no precision {precision}; there are {', '.join(PRECISIONS)}")
     checkpoint, out = Path(checkpoint), Path(out)
     config = AutoConfig.from_pretrained(checkpoint)
     if config.model_type != _FAMILY:
-        raise ValueError(f"{checkpoint} holds a {config.model_type} model; only {_FAMILY} can be exported")
+        raise ValueError(_refusal(config.model_type))
     model = LlavaOnevisionForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
     out.parent.mkdir(parents=True, exist_ok=True)
     building = Path(mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         _export_vision(model, building)
-        _export_decoder(model, checkpoint, building)
+        _export_decoder(model, checkpoint, building, precision)
         _export_tables(model, building)
         _copy_texts(checkpoint, building)
-        _write_manifest(building, config, description or undescribed(checkpoint))
+        _write_manifest(building, config, description or undescribed(checkpoint), precision)
         building.chmod(0o755)
         shutil.rmtree(out, ignore_errors=True)
         building.rename(out)
@@ -83,6 +94,15 @@ def export_onnx(
         shutil.rmtree(building, ignore_errors=True)
         raise
     return out
+
+
+def _refusal(family: str) -> str:
+    if family.startswith("qwen3_vl"):
+        return (
+            f"{family} cannot be exported: the decoder's graph would lack the DeepStack inputs of the vision tower, "
+            "run without an error and answer wrongly"
+        )
+    return f"the checkpoint holds a {family} model; only {_FAMILY} can be exported"
 
 
 def undescribed(checkpoint: Path) -> dict[str, Any]:
@@ -138,7 +158,9 @@ def _forget_where_it_was_made(path: Path) -> None:
     onnx.save_model(model, path)
 
 
-def _export_decoder(model: LlavaOnevisionForConditionalGeneration, checkpoint: Path, folder: Path) -> None:
+def _export_decoder(
+    model: LlavaOnevisionForConditionalGeneration, checkpoint: Path, folder: Path, precision: str
+) -> None:
     """GroupQueryAttention graph by onnxruntime-genai's model builder: shared buffers, logits of the last row only."""
     text = cast(Any, model.config.text_config)
     with TemporaryDirectory() as scratch:
@@ -151,7 +173,7 @@ def _export_decoder(model: LlavaOnevisionForConditionalGeneration, checkpoint: P
             shutil.copy(checkpoint / name, language / name)
         built = Path(scratch) / "built"
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", language, "-o", built]
-        command += ["-p", "fp32", "-e", "cpu", "-c", Path(scratch) / "cache"]
+        command += ["-p", precision, "-e", "cpu", "-c", Path(scratch) / "cache"]
         command += ["--extra_options", "exclude_embeds=true", "prune_lm_head=true"]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -177,12 +199,12 @@ def _copy_texts(checkpoint: Path, folder: Path) -> None:
             shutil.copy(checkpoint / name, folder / name)
 
 
-def _write_manifest(folder: Path, config: Any, description: Mapping[str, Any]) -> None:
+def _write_manifest(folder: Path, config: Any, description: Mapping[str, Any], precision: str) -> None:
     files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     manifest = {
         **description,
         "family": config.model_type,
-        "precision": "fp32",
+        "precision": precision,
         "exporter": f"torch {torch.__version__.split('+')[0]}, onnxruntime {onnxruntime.__version__}",
         "files": files,
     }

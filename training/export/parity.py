@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -112,6 +112,18 @@ class Parity:
         """Equal tokens everywhere, probabilities within `TOLERANCE`."""
         return self.unequal_answers == 0 and self.largest_difference <= TOLERANCE
 
+    @property
+    def sentence(self) -> str:
+        """What was found, in one line."""
+        return (
+            f"{self.answers} answers, {self.tokens} tokens: {self.unequal_answers} answers differ, "
+            f"largest difference of log-probabilities {self.largest_difference:.1e} (at most {TOLERANCE:.0e})"
+        )
+
+    def as_json(self) -> dict[str, float]:
+        """What was found, as numbers."""
+        return asdict(self)
+
 
 def compare(
     reference: Reference,
@@ -136,26 +148,31 @@ def compare(
     return Parity(answers, tokens, unequal, largest)
 
 
-def main() -> None:
-    """Compare a package with its checkpoint on phantoms."""
+def compare_on_phantoms(checkpoint: Path, package: str, count: int, *, threads: int = 1) -> Parity:
+    """Compare a package with its checkpoint on `count` phantoms that neither was trained on."""
     from training.phantoms import displayed, draw
 
+    torch.set_num_threads(threads)
+    model = load_model(package, threads=threads)
+    try:
+        images = (displayed(draw(seed, 160)[0]) for seed in range(_FIRST_SEED, _FIRST_SEED + count))
+        return compare(Reference(checkpoint), model, images)
+    finally:
+        model.close()
+
+
+def main() -> None:
+    """Compare a package with its checkpoint on phantoms."""
     parser = argparse.ArgumentParser(description="compare an ONNX package with its checkpoint on phantoms")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("package", help='folder, or "embedded"')
     parser.add_argument("--phantoms", type=int, default=50)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    model = load_model(arguments.package, threads=arguments.threads)
-    seeds = range(_FIRST_SEED, _FIRST_SEED + arguments.phantoms)
-    images = (displayed(draw(seed, 160)[0]) for seed in seeds)
-    found = compare(Reference(arguments.checkpoint), model, images)
-    model.close()
-    print(
-        f"{found.answers} answers, {found.tokens} tokens: {found.unequal_answers} answers differ, "
-        f"largest difference of log-probabilities {found.largest_difference:.1e} (at most {TOLERANCE:.0e})"
+    found = compare_on_phantoms(
+        arguments.checkpoint, arguments.package, arguments.phantoms, threads=arguments.threads
     )
+    print(found.sentence)
     raise SystemExit(0 if found.holds else 1)
 
 
