@@ -1,4 +1,4 @@
-"""`train phantoms`, `train instructions`, `train finetune`, `train evaluate`."""
+"""`train phantoms`, `train finetune`, `train evaluate`, `train package`; instruction data beside it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
+from service.cli import instructions
 from service.cli.common import JsonOption, print_json, print_table
 
 app = typer.Typer(no_args_is_help=True)
+instructions.register(app)
 
 _Count = Annotated[int, typer.Option("--n", min=1, help="How many phantoms.")]
 _Out = Annotated[Path, typer.Option("--out", file_okay=False, help="Folder to write to.")]
 _Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes to render with.")]
-
-
-class Source(StrEnum):
-    """Where instruction data comes from."""
-
-    PHANTOM = "phantom"
 
 
 class Suite(StrEnum):
@@ -56,22 +52,6 @@ def phantoms(
             progress=lambda done: progress.update(task, completed=done),
         )
     typer.echo(f"{n} phantoms in {out}")
-
-
-@app.command()
-def instructions(
-    source: Annotated[Source, typer.Option(help="Where the images come from.")],
-    n: _Count,
-    out: _Out,
-    seed: Annotated[int, typer.Option(help="Seed of the first phantom.")] = 0,
-    size: Annotated[int, typer.Option(min=32, max=4096, help="Width and height in pixels.")] = 160,
-    processes: _Processes = 1,
-) -> None:
-    """Write RadVLM instruction data (LLaVA JSON lines) with its images and the sidecar of exact boxes."""
-    from training.instructions import write_rows
-
-    phantoms(n=n, out=out, seed=seed, size=size, dicom=False, processes=processes)
-    typer.echo(f"{write_rows(out)} rows in {out / 'instructions.jsonl'}")
 
 
 @app.command()

@@ -62,11 +62,11 @@ class _Oracle:
 def _true_answer(item, truth: Truth) -> str:  # type: ignore[no-untyped-def]
     match item.task:
         case Task.CLASSIFICATION:
-            return answers.classification(truth)
+            return answers.classification(truth.labels)
         case Task.REPORT:
             return sentences.report(truth)
         case Task.DETECTION:
-            return answers.detection(truth)
+            return answers.detection([(found.label.value, found.boxes) for found in truth.findings])
         case Task.CONVERSATION:
             return item.answer
         case Task.PHRASE:

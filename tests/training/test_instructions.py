@@ -13,7 +13,7 @@ from inference.box_text import read_boxes
 from training.evaluation.boxes import iou
 from training.evaluation.reports import compare
 from training.instructions import Row, Task, read_rows, rows_of, write_rows
-from training.instructions.rows import row_from_json
+from training.instructions.row import row_from_json
 from training.instructions.sentences import report
 from training.phantoms.collection import Entry, write_collection
 from training.phantoms.phantom import truth_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inference.box_text import FractionBox, write_boxes
-from training.phantoms import TrueFinding, Truth
+from training.phantoms import TrueFinding
 
 CLASSIFICATION_PREFIX = "The Chest X-ray shows "
 NO_ABNORMALITIES = CLASSIFICATION_PREFIX + "no abnormalities."
@@ -21,9 +21,9 @@ def listed(labels: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def classification(truth: Truth) -> str:
-    """All labels in alphabetical order."""
-    return f"{CLASSIFICATION_PREFIX}{listed(truth.labels)}." if truth.labels else NO_ABNORMALITIES
+def classification(labels: Sequence[str]) -> str:
+    """All labels present, in the (alphabetical) order given."""
+    return f"{CLASSIFICATION_PREFIX}{listed(labels)}." if labels else NO_ABNORMALITIES
 
 
 def location(name: str, boxes: Sequence[FractionBox]) -> str:
@@ -36,20 +36,19 @@ def phrase(boxes: Sequence[FractionBox]) -> str:
     return f"This phrase can be observed at {write_boxes(boxes)} on the image."
 
 
-def detection(truth: Truth) -> str:
-    """Every finding with its boxes, in alphabetical order."""
-    if not truth.findings:
+def detection(findings: Sequence[tuple[str, Sequence[FractionBox]]]) -> str:
+    """Every finding (label, boxes) with its boxes, in the order given."""
+    if not findings:
         return NO_LESIONS
     parts = [
-        f"{_article(finding.label.value)} {finding.label.value.lower()} located at the coordinates "
-        f"{write_boxes(finding.boxes)}"
-        for finding in truth.findings
+        f"{_article(label)} {label.lower()} located at the coordinates {write_boxes(boxes)}"
+        for label, boxes in findings
     ]
     return f"There is {'; '.join(parts)}."
 
 
 def _article(label: str) -> str:
-    return "an" if label[0] in "AEIOU" else "a"
+    return "an" if label[0].lower() in "aeiou" else "a"
 
 
 def other_findings(labels: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ class _Talk:
         self.named: set[str] = set()
 
     def start_with_list(self) -> None:
-        self.turns.append(Turn(self.wording.classification(), answers.classification(self.truth)))
+        self.turns.append(Turn(self.wording.classification(), answers.classification(self.truth.labels)))
         self.named.update(self.truth.labels)
 
     def start_with(self, finding: TrueFinding) -> None:
