@@ -15,7 +15,7 @@ from service.house import House
 from service.settings import FhirDestination
 
 
-def retract_study(house: House, study_instance_uid: str, reason: str) -> list[str]:
+def retract_study(house: House, study_instance_uid: str, reason: str, *, actor: str) -> list[str]:
     """Retract at every EHR that may have the report; the names of the destinations.
 
     Asked for again, it changes nothing: a destination gets one retraction for each version of the Draft.
@@ -30,7 +30,7 @@ def retract_study(house: House, study_instance_uid: str, reason: str) -> list[st
     now = now_utc()
     engine = house.book.engine
     ehrs = {entry.name for entry in house.settings.destinations if isinstance(entry, FhirDestination)}
-    listed = stop_and_list(engine, study_instance_uid, FHIR, FHIR_RETRACTION, now=now)
+    listed = stop_and_list(engine, study_instance_uid, FHIR, FHIR_RETRACTION, actor=actor, now=now)
     posted = [report for report in listed if report.destination in ehrs]
     rows = [_retraction(house, report, reason, now) for report in posted if not report.retraction_there]
     if rows:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 
 from clinical import Permanent
-from service.book import outbox, walk
+from service.book import audit, outbox, walk
 from service.book.account import Account, SpoolView, take_account
 from service.book.artefacts import latest_artefact
 from service.book.database import open_engine, reading, writing
@@ -47,6 +47,21 @@ class Book:
         """One study with its objects, deliveries and newest Draft."""
         return study_detail(self.engine, study_instance_uid)
 
+    def study_row_id(self, study_instance_uid: str) -> int:
+        """Row number of a study.
+
+        Raises
+        ------
+        Permanent
+            ``no-such-study``.
+        """
+        with reading(self.engine) as session:
+            query = select(StudyRow.id).where(StudyRow.study_instance_uid == study_instance_uid)
+            row_id = session.scalar(query)
+        if row_id is None:
+            raise Permanent("no-such-study", "the account book has no such study")
+        return row_id
+
     def artefact(
         self, study_instance_uid: str, kind: str, image_sop_instance_uid: str = ""
     ) -> ArtefactRow | None:
@@ -57,9 +72,13 @@ class Book:
         """Balance of receipts, rows and (with a spool) files."""
         return take_account(self.engine, spool, deep=deep)
 
-    def retry(self, study_instance_uid: str | None = None) -> int:
+    def retry(self, study_instance_uid: str | None = None, *, actor: str) -> int:
         """Put back failed studies and deliveries without success, of one study or of all; return how many."""
         now = datetime.now(UTC)
+        study_id = self.study_row_id(study_instance_uid) if study_instance_uid is not None else None
+        audit.record(
+            self.engine, audit.AuditEvent(audit.Action.RETRY, actor, audit.Subject.STUDY, study_id), now=now
+        )
         return walk.requeue(self.engine, study_instance_uid, now=now) + outbox.resend(
             self.engine, study_instance_uid, now=now
         )

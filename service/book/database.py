@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from clinical import Permanent, Transient
 
 BUSY_TIMEOUT_S = 30.0
 _READ_ONLY = "raddraft_read_only"
+_LAST_ACTS = "raddraft_last_acts"
 
 
 def open_engine(url: str) -> Engine:
@@ -65,12 +66,22 @@ def writing(engine: Engine) -> Iterator[Session]:
     try:
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+            for act, noted in session.info.pop(_LAST_ACTS, {}).items():
+                act(session, noted)
     except (OperationalError, DBAPIError) as error:
         if isinstance(error, OperationalError) or error.connection_invalidated:
             raise Transient(
                 "book-unavailable", "the account book's database did not answer; check it"
             ) from error
         raise
+
+
+def before_commit(session: Session, act: Callable[[Session, Sequence[Any]], None], noted: object) -> None:
+    """Let `act` be among the transaction's last: it is called once, with everything noted for it in their order.
+
+    What many transactions contend for is then locked for the commit alone, and always after their own rows.
+    """
+    session.info.setdefault(_LAST_ACTS, {}).setdefault(act, []).append(noted)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, func, or_, select
 from sqlalchemy.orm import Session
 
 from clinical import Transient
+from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
 from service.book.states import DeliveryState, StudyState, checked_study_change
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
@@ -121,6 +122,18 @@ def end_delivery(
             raise Transient(
                 "stale-lease", "another worker has taken this delivery over; this outcome is dropped"
             )
+        note(
+            session,
+            AuditEvent(
+                Action.DELIVER,
+                f"role:{row.lease_owner}",
+                Subject.DELIVERY,
+                row.id,
+                outcome="ok" if state is DeliveryState.DELIVERED else code or state.value,
+                detail=f"{row.kind} to {row.destination} {status}".rstrip(),
+            ),
+            now,
+        )
         row.state, row.last_status, row.reason_code, row.reason = state, status, code, reason[:255]
         row.lease_owner, row.lease_until_utc, row.enqueued_at_utc = "", None, None
         row.due_at_utc = due_at_utc

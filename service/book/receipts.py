@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from service.book.audit import Action, AuditEvent, Subject, ae_actor, note
 from service.book.database import one_at_a_time, reading, writing
 from service.book.states import InstanceState, StudyState, checked_study_change
 from service.book.tables import InstanceRow, ReceiptRow, StudyRow
@@ -120,6 +121,12 @@ def _commit_once(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
                 calling_host=arrival.calling_host,
                 received_at_utc=arrival.received_at_utc,
             )
+        )
+        caller = ae_actor(arrival.calling_ae_title, arrival.calling_host)
+        note(
+            session,
+            AuditEvent(Action.RECEIVE, caller, Subject.INSTANCE, same.id, detail=same.state),
+            arrival.received_at_utc,
         )
         return same.spool_key
 

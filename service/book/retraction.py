@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from clinical import Permanent, Transient
+from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import writing
 from service.book.states import DeliveryState, StudyState, checked_study_change
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
@@ -30,7 +31,7 @@ class PostedReport:
 
 
 def stop_and_list(
-    engine: Engine, study_instance_uid: str, kind: str, retraction_kind: str, *, now: datetime
+    engine: Engine, study_instance_uid: str, kind: str, retraction_kind: str, *, actor: str, now: datetime
 ) -> list[PostedReport]:
     """Supersede what has not left yet, and list the newest artefact of `kind` each destination was tried with.
 
@@ -58,6 +59,7 @@ def stop_and_list(
             )
         )
         study.reason_code, study.reason, study.updated_at_utc = "retracted", "the result was taken back", now
+        note(session, AuditEvent(Action.RETRACT, actor, Subject.STUDY, study.id), now)
         return _newest(session, study.id, kind, retraction_kind)
 
 

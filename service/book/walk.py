@@ -10,6 +10,7 @@ from sqlalchemy import Engine, or_, select, update
 from sqlalchemy.orm import Session
 
 from clinical import Draft, Finding, Transient, draft_from_json, draft_to_json
+from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
 from service.book.states import (
     DeliveryState,
@@ -223,6 +224,7 @@ def save_draft(
         study.draft_version, study.outcome = draft.version, draft.outcome
         study.reason_code = draft.reasons[0].code if draft.reasons else ""
         study.reason = draft.reasons[0].reason[:255] if draft.reasons else ""
+        note(session, _read_event(study, Subject.DRAFT, row.id, draft.outcome), now)
         _release(study, now)
         study.attempts = 0
         return row.id
@@ -238,8 +240,13 @@ def set_aside(engine: Engine, lease: Lease, verdicts: Sequence[InstanceVerdict],
         study.reason = (
             verdicts[0].reason if verdicts else "no object of this study is a chest radiograph to read"
         )
+        note(session, _read_event(study, Subject.STUDY, study.id, study.reason_code), now)
         _release(study, now)
         _reopen_if_more_came(study, now)
+
+
+def _read_event(study: StudyRow, subject: Subject, row_id: int, detail: str) -> AuditEvent:
+    return AuditEvent(Action.READ, f"role:{study.lease_owner}", subject, row_id, detail=detail)
 
 
 def _apply_verdicts(session: Session, verdicts: Sequence[InstanceVerdict], now: datetime) -> None:

@@ -7,17 +7,32 @@ from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.book import Book
 
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="TOML configuration; default: the file RADDRAFT_CONFIG names, or none."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def open_migrated_book(settings: Settings) -> Book:
+    """The account book of an installation, brought to this version's tables."""
+    # The database's libraries take half a second to import: only commands that open the book pay it.
+    from service.book import migrate, open_book
+    from service.house import database_url
+
+    migrate(database_url(settings))
+    return open_book(database_url(settings))
 
 
 def as_plain(value: Any) -> Any:

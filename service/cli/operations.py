@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from service.cli.common import ConfigOption, JsonOption, print_json, print_table
-from service.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from service.book import Book
+from service.cli.common import ConfigOption, JsonOption, open_migrated_book, print_json, print_table
+from service.settings import load_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -20,15 +17,6 @@ def register(app: typer.Typer) -> None:
     app.command()(retry)
     app.command()(retract)
     app.command()(account)
-
-
-def _book(settings: Settings) -> Book:
-    # The database's libraries take half a second to import: only commands that open the book pay it.
-    from service.book import migrate, open_book
-    from service.house import database_url
-
-    migrate(database_url(settings))
-    return open_book(database_url(settings))
 
 
 def studies(
@@ -43,7 +31,7 @@ def studies(
     known = [each.value for each in StudyState]
     if state is not None and state not in known:
         raise typer.BadParameter(f"no such state: {state}; the states are {', '.join(known)}")
-    listed = _book(load_settings(config)).studies(state=state, limit=limit)
+    listed = open_migrated_book(load_settings(config)).studies(state=state, limit=limit)
     if as_json:
         print_json(listed)
         return
@@ -65,9 +53,15 @@ def studies(
 
 def show(study_uid: str, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show one study: its objects, its results and where they went."""
-    detail = _book(load_settings(config)).study(study_uid)
+    from service.book.audit import Action, AuditEvent, Subject, record, user_actor
+    from service.clock import now_utc
+
+    book = open_migrated_book(load_settings(config))
+    detail = book.study(study_uid)
     if detail is None:
         raise typer.BadParameter("the account book has no such study")
+    seen = AuditEvent(Action.VIEW, user_actor(), Subject.STUDY, detail.summary.study_row_id, detail="study")
+    record(book.engine, seen, now=now_utc())
     if as_json:
         print_json(detail)
         return
@@ -93,13 +87,16 @@ def retry(
     config: ConfigOption = None,
 ) -> None:
     """Put failed studies and undelivered results back to work, those whose patient is mapped by now included."""
+    from service.book.audit import user_actor
     from service.house import open_house
     from service.io_worker import destinations
     from service.rematching import rematch
 
     settings = load_settings(config)
     house = open_house(settings)
-    count = house.book.retry(study_uid) + rematch(house, destinations(settings), study_uid)
+    count = house.book.retry(study_uid, actor=user_actor()) + rematch(
+        house, destinations(settings), study_uid
+    )
     typer.echo(f"{count} put back")
 
 
@@ -112,10 +109,11 @@ def retract(
 
     The objects in the PACS stay: a person rejects them there.
     """
+    from service.book.audit import user_actor
     from service.house import open_house
     from service.retracting import retract_study
 
-    places = retract_study(open_house(load_settings(config)), study_uid, reason)
+    places = retract_study(open_house(load_settings(config)), study_uid, reason, actor=user_actor())
     typer.echo(f"taken back at {', '.join(places)}" if places else "no EHR has a report of this study")
 
 
@@ -128,7 +126,7 @@ def account(
     from dicom_node import PosixSpool
 
     settings = load_settings(config)
-    taken = _book(settings).account(PosixSpool(settings.data_dir / "spool"), deep=deep)
+    taken = open_migrated_book(settings).account(PosixSpool(settings.data_dir / "spool"), deep=deep)
     if as_json:
         print_json(taken.as_json())
     else:

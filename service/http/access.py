@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated
 
@@ -25,21 +26,41 @@ class Role(IntEnum):
     ADMIN = 3
 
 
-def role_of(request: Request, token: str | None, http: HttpSection) -> Role | None:
-    """Role of a caller; None if it has none.
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who may use the API: `actor` is how the audit log calls it."""
+
+    role: Role
+    actor: str
+
+
+def caller_of(request: Request, token: str | None, http: HttpSection) -> Caller | None:
+    """The caller; None if it may not do anything.
 
     Where no token is configured the API is bound to loopback (the settings see to that), and callers from this
     machine are administrators.
     """
     if not http.tokens:
-        caller = request.client.host if request.client else ""
-        return Role.ADMIN if is_loopback(http.host) and _is_this_machine(caller) else None
+        host = host_of(request)
+        local = is_loopback(http.host) and _is_this_machine(host)
+        return Caller(Role.ADMIN, f"local:{host}") if local else None
     if token is None:
         return None
     digest = hashlib.sha256(token.encode("utf-8")).hexdigest()
     # Every entry is compared in constant time, so timing tells nothing about how much of a token was right.
-    matches = [entry.role for entry in http.tokens if hmac.compare_digest(entry.sha256, digest)]
-    return Role[matches[0].upper()] if matches else None
+    matches = [entry for entry in http.tokens if hmac.compare_digest(entry.sha256, digest)]
+    return Caller(Role[matches[0].role.upper()], f"token:{matches[0].name}") if matches else None
+
+
+def host_of(request: Request) -> str:
+    """Address a request came from."""
+    return request.client.host if request.client else ""
+
+
+def actor_of(request: Request) -> str:
+    """How the audit log calls the caller of a request that `needs` let pass, or refused."""
+    actor: str = getattr(request.state, "actor", "") or f"http:{host_of(request)}"
+    return actor
 
 
 def _is_this_machine(host: str) -> bool:
@@ -55,15 +76,16 @@ def needs(role: Role, http: HttpSection) -> Callable[..., Role]:
     def check(
         request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
     ) -> Role:
-        held = role_of(request, credentials.credentials if credentials else None, http)
-        if held is None:
+        caller = caller_of(request, credentials.credentials if credentials else None, http)
+        if caller is None:
             raise HTTPException(
                 status.HTTP_401_UNAUTHORIZED,
                 "a valid bearer token is needed",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        if held < role:
+        request.state.actor = caller.actor
+        if caller.role < role:
             raise HTTPException(status.HTTP_403_FORBIDDEN, f"the role {role.name.lower()} is needed")
-        return held
+        return caller.role
 
     return check

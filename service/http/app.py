@@ -7,6 +7,8 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -15,9 +17,12 @@ from pydantic import BaseModel, Field
 from clinical import RadDraftError, policy_of
 from dicom_node import PosixSpool, Spool
 from raddraft import __version__ as VERSION
+from service.auditing import RefusalLog
 from service.book import Book, StudyState
+from service.book.audit import Action, AuditEvent, Subject, audit_entries, record, verify_audit
+from service.clock import now_utc
 from service.house import House
-from service.http.access import Role, needs
+from service.http.access import Role, actor_of, needs
 from service.http.metrics import metrics_text
 from service.retracting import retract_study
 from service.settings import Settings
@@ -50,8 +55,30 @@ def create_app(
     )
     app.include_router(_account(book, spool), dependencies=viewer)
     app.include_router(_console(app, book), dependencies=viewer)
+    app.include_router(
+        _audit(book), prefix="/api/v1", dependencies=[Depends(needs(Role.ADMIN, settings.http))]
+    )
     app.add_exception_handler(RadDraftError, _error)
+    _record_refusals(app, book)
     return app
+
+
+def _record_refusals(app: FastAPI, book: Book) -> None:
+    """Callers without a token, or with one that may not do this, go into the audit log."""
+    refusals = RefusalLog(book.engine)
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        if error.status_code in (401, 403):
+            code = "no-valid-token" if error.status_code == 401 else "role-too-low"
+            await run_in_threadpool(refusals.refused, actor_of(request), code, now=now_utc())
+        return await http_exception_handler(request, error)
+
+
+def record_view(book: Book, request: Request, study_row_id: int, what: str) -> None:
+    """Write into the audit log that the caller was shown something of a study, before it is shown."""
+    event = AuditEvent(Action.VIEW, actor_of(request), Subject.STUDY, study_row_id, detail=what)
+    record(book.engine, event, now=now_utc())
 
 
 async def _error(_request: Request, error: Exception) -> JSONResponse:
@@ -95,19 +122,21 @@ def _studies(book: Book, results: Spool) -> APIRouter:
         ]
 
     @router.get("/{study_uid}")
-    def study(study_uid: str) -> dict[str, Any]:
+    def study(request: Request, study_uid: str) -> dict[str, Any]:
         """One study: its objects, its deliveries, its newest Draft."""
         detail = book.study(study_uid)
         if detail is None:
             raise HTTPException(404, "the account book has no such study")
+        record_view(book, request, detail.summary.study_row_id, "study")
         return asdict(detail)
 
     @router.get("/{study_uid}/overlay.png", response_class=Response)
-    def overlay(study_uid: str, image: str = "") -> Response:
+    def overlay(request: Request, study_uid: str, image: str = "") -> Response:
         """The radiograph with its boxes; the first analysed frontal image unless `image` names another."""
         artefact = book.artefact(study_uid, "overlay", image)
         if artefact is None:
             raise HTTPException(404, "there is no overlay for this study or image")
+        record_view(book, request, book.study_row_id(study_uid), "overlay")
         with results.open(artefact.spool_key) as file:
             return Response(file.read(), media_type="image/png")
 
@@ -118,11 +147,38 @@ def _retraction(house: House) -> APIRouter:
     router = APIRouter(prefix="/studies", tags=["studies"])
 
     @router.post("/{study_uid}/retract")
-    def retract(study_uid: str, asked: RetractionRequest) -> dict[str, list[str]]:
+    def retract(request: Request, study_uid: str, asked: RetractionRequest) -> dict[str, list[str]]:
         """Take a study's report back at every EHR that got it; the objects in the PACS stay."""
         if house.book.study(study_uid) is None:
             raise HTTPException(404, "the account book has no such study")
-        return {"destinations": retract_study(house, study_uid, asked.reason)}
+        places = retract_study(house, study_uid, asked.reason, actor=actor_of(request))
+        return {"destinations": places}
+
+    return router
+
+
+def _audit(book: Book) -> APIRouter:
+    router = APIRouter(prefix="/audit", tags=["audit"])
+
+    @router.get("")
+    def entries(
+        after: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+        action: Action | None = None,
+        study: Annotated[int | None, Query(description="row number of a study")] = None,
+    ) -> list[dict[str, Any]]:
+        """Who did what, oldest first; the next page is `after` the last number."""
+        subject = Subject.STUDY if study is not None else None
+        found = audit_entries(
+            book.engine, after=after, limit=limit, action=action, subject=subject, subject_id=study
+        )
+        return [asdict(entry) for entry in found]
+
+    @router.get("/verify")
+    def verify(head: str = "") -> dict[str, Any]:
+        """Whether every row follows from the one before; `head` is one kept from an earlier verification."""
+        verdict = verify_audit(book.engine, head)
+        return {**asdict(verdict), "whole": verdict.whole}
 
     return router
 

@@ -8,6 +8,8 @@ import socket
 import structlog
 
 from clinical import Transient
+from service.auditing import note_configuration
+from service.book.audit import user_actor
 from service.book.leases import free_leases
 from service.broker import embedded_broker_command
 from service.clock import now_utc
@@ -35,6 +37,7 @@ def run_serve(settings: Settings) -> None:
     house = open_house(settings)
     # Workers of an earlier supervisor on this data_dir died with it (the lock is ours now): their leases are void.
     freed = free_leases(house.book.engine, f"{socket.gethostname()[:64]}/", now=now_utc())
+    note_configuration(house.book.engine, settings, user_actor(), now=now_utc())
     aside = set_orphans_aside(house.book.engine, house.spool, settings.data_dir / "orphans")
     _log.info("serve_starts", freed_leases=freed, orphan_files_set_aside=aside)
     stop = stop_on_signals()

@@ -76,7 +76,7 @@ def delivery(house: House) -> tuple[str, int | None]:
 
 
 def test_a_held_report_is_never_put_back_without_its_patient(house: House) -> None:
-    assert house.book.retry() == 0
+    assert house.book.retry(actor="user:tester") == 0
     assert rematch(house, destinations(house.settings), None) == 0
     assert delivery(house) == (DeliveryState.UNMATCHED, None)
 

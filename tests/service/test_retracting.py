@@ -89,7 +89,7 @@ def test_what_arrived_is_taken_back_once_and_what_has_not_left_never_leaves(hous
         {"ehr": DeliveryState.DELIVERED, "other": DeliveryState.PENDING, "archive": DeliveryState.DELIVERED},
     )
     for _ in range(2):
-        assert retract_study(house, STUDY, "wrong patient") == ["ehr"]
+        assert retract_study(house, STUDY, "wrong patient", actor="user:tester") == ["ehr"]
         assert rows(house) == {
             ("ehr", "fhir"): DeliveryState.DELIVERED,
             ("other", "fhir"): DeliveryState.SUPERSEDED,
@@ -111,20 +111,20 @@ def test_what_may_have_arrived_without_an_answer_is_taken_back_too(
     house: House, state: DeliveryState
 ) -> None:
     tell(house, {"ehr": state})
-    assert retract_study(house, STUDY, "wrong patient") == ["ehr"]
+    assert retract_study(house, STUDY, "wrong patient", actor="user:tester") == ["ehr"]
 
 
 def test_nothing_is_said_to_be_taken_back_where_nothing_was_sent(house: House) -> None:
     tell(house, {"archive": DeliveryState.DELIVERED})
-    assert retract_study(house, STUDY, "wrong patient") == []
+    assert retract_study(house, STUDY, "wrong patient", actor="user:tester") == []
 
 
 def test_a_study_at_work_is_retracted_later_and_an_unknown_one_never(house: House) -> None:
     with pytest.raises(Permanent, match="no-such-study"):
-        retract_study(house, STUDY, "wrong patient")
+        retract_study(house, STUDY, "wrong patient", actor="user:tester")
     tell(house, {}, StudyState.READING)
     with pytest.raises(Transient, match="study-at-work"):
-        retract_study(house, STUDY, "wrong patient")
+        retract_study(house, STUDY, "wrong patient", actor="user:tester")
 
 
 def test_a_damaged_copy_is_not_sent(house: House) -> None:
@@ -133,4 +133,4 @@ def test_a_damaged_copy_is_not_sent(house: House) -> None:
         house.results.path(key).chmod(0o600)
         house.results.path(key).write_bytes(b"{}")
     with pytest.raises(Permanent, match="artefact-damaged"):
-        retract_study(house, STUDY, "wrong patient")
+        retract_study(house, STUDY, "wrong patient", actor="user:tester")
