@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from clinical import Box, GroundedBox, Laterality, Polarity, Region, region
 from inference.box_text import BOX_PATTERN, read_boxes
-from inference.vlm import Generation
+from inference.generation import Generation
 
 _DENIALS = re.compile(r"\b(no|not|without|normal|clear|free of|unremarkable|negative)\b", re.IGNORECASE)
 _CLAUSE_ENDS = re.compile(r"[;:]|\bbut\b|\bhowever\b|\balthough\b|\bwith\b(?!out)", re.IGNORECASE)

@@ -26,14 +26,15 @@ class Answer:
     boxes_px
         Boxes of the text, in pixels of the stored image.
     confidence
-        Geometric mean of the token probabilities, 0 to 1. Not a probability of being right.
+        Geometric mean of the token probabilities, 0 to 1; None where the model's server does not tell them. Not a
+        probability of being right.
     malformed
         Whether a box of the text is ill-formed, or the answer empty or cut off by its limit.
     """
 
     text: str
     boxes_px: tuple[Box, ...]
-    confidence: float
+    confidence: float | None
     malformed: bool
 
 

@@ -18,12 +18,14 @@ from typing import Any
 
 from clinical import Transient
 from inference.job import Job
-from inference.requests import Decode, Priority, Run, Steps, Wait
+from inference.requests import Await, Decode, Priority, Run, Steps, Wait
 from inference.shortage import is_shortage, refusal
 
 DecodeStep = Callable[[Sequence[Decode]], Sequence[Any]]
 # With nothing to run but jobs that wait for a row, the next look is after this long.
 _IDLE_S = 0.001
+# With nothing to run but what other threads do: they wake the engine, deadlines are looked at this often.
+_AWAITING_S = 0.05
 
 
 class Engine:
@@ -44,6 +46,7 @@ class Engine:
         self._slots = {Priority.ROUTINE: slots, Priority.STAT: slots + stat_slots}
         self._queues: dict[Priority, deque[Job]] = {priority: deque() for priority in Priority}
         self._roots: list[Job] = []
+        self._awaited: set[Future[Any]] = set()
         self._served = count()
         self._decoded_last = False
         self._change = Condition()
@@ -151,6 +154,7 @@ class Engine:
         leaves.sort(key=_first_served)
         decodes: list[Job] = []
         others: list[Job] = []
+        awaiting = False
         for job in leaves:
             request = job.request
             if isinstance(request, Decode):
@@ -159,6 +163,10 @@ class Engine:
                 others.append(job)
             elif isinstance(request, Wait) and self._end_wait(job, request):
                 return
+            elif isinstance(request, Await):
+                if self._end_await(job, request):
+                    return
+                awaiting = True
         if any(jobs and jobs[0].priority is Priority.STAT for jobs in (decodes, others)):
             # The others' decode steps ride along with theirs; the others' prompts and images wait.
             others = [job for job in others if job.priority is Priority.STAT]
@@ -169,10 +177,33 @@ class Engine:
         elif decodes:
             self._decoded_last = True
             self._serve_decodes(decodes)
+        elif awaiting:
+            with self._change:
+                self._change.wait(_AWAITING_S)
         else:
             time.sleep(_IDLE_S)
             return
         self._last_step_s = time.monotonic()
+
+    def _end_await(self, job: Job, request: Await) -> bool:
+        """Answer with what another thread did if it is done; True if it was."""
+        future = request.future
+        if not future.done():
+            if future not in self._awaited:
+                self._awaited.add(future)
+                future.add_done_callback(self._wake)
+            return False
+        error = future.exception()
+        if error is not None:
+            job.throw(error)
+        else:
+            job.send(future.result())
+        return True
+
+    def _wake(self, future: Future[Any]) -> None:
+        self._awaited.discard(future)
+        with self._change:
+            self._change.notify()
 
     def _end_wait(self, job: Job, wait: Wait) -> bool:
         """Answer a wait if that is possible now; True if it was."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from clinical import (
     CheckResult,
+    CheckStatus,
     Finding,
     GroundedBox,
     ImageRef,
@@ -42,7 +43,7 @@ class Said:
     """
 
     named: tuple[str, ...]
-    scores: Mapping[str, float]
+    scores: Mapping[str, float | None]
     operating_points: Mapping[str, float]
     boxes: Mapping[str, tuple[GroundedBox, ...]]
     sentences: tuple[ReadSentence, ...]
@@ -60,7 +61,8 @@ def put_together(
     """Findings and sentences of one image, each linked to the other."""
     found: list[Finding] = []
     for label, raw in said.scores.items():
-        found += _of_label(label, Score(raw, said.operating_points.get(label)), said, image)
+        score = None if raw is None else Score(raw, said.operating_points.get(label))
+        found += _of_label(label, score, said, image)
     findings = _with_uids(found, image, study_instance_uid)
     meant = [_meant(sentence, findings) for sentence in said.sentences]
     sentences = tuple(_sentence(index, said, linked, image) for index, linked in enumerate(meant))
@@ -70,10 +72,10 @@ def put_together(
     return tuple(replace(finding, sentences=mentions[finding.uid]) for finding in findings), sentences
 
 
-def _of_label(label: str, score: Score, said: Said, image: ImageRef) -> list[Finding]:
+def _of_label(label: str, score: Score | None, said: Said, image: ImageRef) -> list[Finding]:
     named = label in said.named
     presence = _presence(named, score)
-    check = checks.score_check(score.raw, score.operating_point, named)
+    check = _score_check(score, named)
     base = Finding("", finding_label(label), presence, score=score, checks=(check,))
     if presence is not Presence.PRESENT:
         return [base]
@@ -87,11 +89,18 @@ def _of_label(label: str, score: Score, said: Said, image: ImageRef) -> list[Fin
     ]
 
 
-def _presence(named: bool, score: Score) -> Presence:
+def _score_check(score: Score | None, named: bool) -> CheckResult:
+    if score is None:
+        evidence = "the model's server tells no probability of it"
+        return CheckResult("answer-vs-score", "1", CheckStatus.NOT_RUN, evidence)
+    return checks.score_check(score.raw, score.operating_point, named)
+
+
+def _presence(named: bool, score: Score | None) -> Presence:
     """The answer decides; where it is silent but the score reaches the operating point, nobody knows."""
     if named:
         return Presence.PRESENT
-    if score.operating_point is not None and score.raw >= score.operating_point:
+    if score is not None and score.operating_point is not None and score.raw >= score.operating_point:
         return Presence.INDETERMINATE
     return Presence.ABSENT
 

@@ -18,38 +18,38 @@ from PIL import Image
 from clinical import ImageRef, ModelIdentity, Permanent, Reading, derived_uid
 from imaging import DisplayedImage, load_displayed
 from inference.answers import has_broken_box, read_grounding
+from inference.backend import Backend
 from inference.conversation import Answer, Conversation, ConversationLimits
 from inference.engine import Engine
 from inference.frames import TokenEconomy
+from inference.generation import CONVERSATION_TOKENS, Generation
 from inference.manifest import EMBEDDED, Manifest, open_package
 from inference.plan import CONVERSATION, ReadingPlan, prompts_sha256
-from inference.processor import Tiles
 from inference.requests import Priority, Steps, Together
 from inference.sampling import GREEDY, Sampling
 from inference.sessions import DeviceOptions, open_sessions
-from inference.vlm import CONVERSATION_TOKENS, CacheSize, Generation, Vlm
+from inference.vlm import CacheSize, Vlm
 
 ImageLike = DisplayedImage | NDArray[np.uint8] | str | Path
 _PICTURES = {".png", ".jpg", ".jpeg"}
+_WARM_UP_SHAPE = (512, 416)
 
 
 class Model:
-    """A model package ready to answer. Any thread may call it; one engine thread does the work.
+    """A model ready to answer. Any thread may call it; one engine thread does the work. Made by `load_model`.
 
     Parameters
     ----------
-    path
-        ``"embedded"`` or a package folder.
-    providers, threads, device_options
-        See `inference.sessions.open_sessions`.
+    manifest
+        What the model says of itself.
+    identity
+        What every face of a result says of it.
+    backend
+        What runs it.
     slots
-        Images in flight, and answers written, at once; bounds the memory of the cache.
+        Images in flight, and answers written, at once.
     stat_slots
         More of both that only STAT work takes.
-    cache_tokens
-        Longest prompt and answer the cache has room for; None takes what the package's largest image needs.
-    max_tiles, downscale_to
-        See `inference.frames.TokenEconomy`.
 
     Attributes
     ----------
@@ -59,39 +59,30 @@ class Model:
 
     def __init__(
         self,
-        path: str | Path = EMBEDDED,
+        manifest: Manifest,
+        identity: ModelIdentity,
+        backend: Backend,
         *,
-        providers: Sequence[str] = ("cpu",),
-        threads: int | None = None,
         slots: int = 4,
         stat_slots: int = 1,
-        cache_tokens: int | None = None,
-        max_tiles: int | None = None,
-        downscale_to: int | None = None,
-        device_options: DeviceOptions | None = None,
     ) -> None:
-        package = open_package(path)
-        self.manifest: Manifest = package.manifest
-        sessions = open_sessions(package.folder, providers=providers, threads=threads, options=device_options)
-        self._vlm = Vlm(
-            package,
-            sessions,
-            size=CacheSize(slots, stat_slots, cache_tokens),
-            economy=TokenEconomy(max_tiles, downscale_to),
-        )
-        self.identity = ModelIdentity(
-            name=self.manifest.name,
-            version=self.manifest.version,
-            family=self.manifest.family,
-            weights_sha256=package.weights_sha256,
-            prompts_sha256=prompts_sha256(),
-            engine=sessions.engine,
-            precision=self.manifest.precision,
-            statement=self.manifest.statement,
-        )
-        self.engine = Engine(self._vlm.decode, slots=slots, stat_slots=stat_slots)
+        self.manifest = manifest
+        self.identity = identity
+        self._vlm = backend
+        self.engine = Engine(backend.decode, slots=slots, stat_slots=stat_slots)
         self.malformed_answers = 0
         self._counting = Lock()
+
+    def warm_up(self) -> None:
+        """Read an image of noise, so that the first study pays for nothing that is done once.
+
+        Raises
+        ------
+        RadDraftError
+            As `read` does: a package that cannot read this cannot read anything.
+        """
+        noise = np.random.default_rng(0).integers(0, 256, _WARM_UP_SHAPE, dtype=np.uint8)
+        self.read(noise)
 
     def read(
         self,
@@ -204,7 +195,7 @@ class Model:
 
     def _question(
         self,
-        tiles: Tiles,
+        tiles: Any,
         question: str,
         history: tuple[tuple[str, str], ...],
         sampling: Sampling,
@@ -221,7 +212,7 @@ class Model:
         text = generation.text
         malformed = not text.strip() or not generation.finished or has_broken_box(text)
         self._count_malformed(int(malformed))
-        return Answer(text, boxes, round(generation.confidence, 4), malformed)
+        return Answer(text, boxes, generation.confidence, malformed)
 
     def answers(
         self,
@@ -238,7 +229,7 @@ class Model:
         return result
 
     def _answers(
-        self, tiles: Tiles, asked: Sequence[tuple[str, tuple[tuple[str, str], ...]]], sampling: Sampling
+        self, tiles: Any, asked: Sequence[tuple[str, tuple[tuple[str, str], ...]]], sampling: Sampling
     ) -> Steps[Any]:
         prefix = yield from self._vlm.read_image(tiles)
         with prefix:
@@ -265,12 +256,13 @@ class Model:
             self.malformed_answers += count
 
     def close(self) -> None:
-        """End the engine thread."""
+        """End the engine thread and give back what the backend holds."""
         self.engine.close()
+        self._vlm.close()
 
 
 class ModelOptions(TypedDict, total=False):
-    """Keyword arguments of `Model`."""
+    """Keyword arguments of `load_model`."""
 
     providers: Sequence[str]
     threads: int | None
@@ -283,8 +275,53 @@ class ModelOptions(TypedDict, total=False):
 
 
 def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> Model:
-    """Load a model package; ``"embedded"`` is the phantom model that is shipped. Options as `Model` has them."""
-    return Model(path, **options)
+    """Load a model package into this process.
+
+    Parameters
+    ----------
+    path
+        ``"embedded"`` (the phantom model that is shipped) or a package folder.
+    providers, threads, device_options
+        See `inference.sessions.open_sessions`.
+    slots
+        Images in flight, and answers written, at once; bounds the memory of the cache.
+    stat_slots
+        More of both that only STAT work takes.
+    cache_tokens
+        Longest prompt and answer the cache has room for; None takes what the package's largest image needs.
+    max_tiles, downscale_to
+        See `inference.frames.TokenEconomy`.
+    """
+    package = open_package(path)
+    sessions = open_sessions(
+        package.folder,
+        providers=options.get("providers", ("cpu",)),
+        threads=options.get("threads"),
+        options=options.get("device_options"),
+    )
+    slots, stat_slots = options.get("slots", 4), options.get("stat_slots", 1)
+    vlm = Vlm(
+        package,
+        sessions,
+        size=CacheSize(slots, stat_slots, options.get("cache_tokens")),
+        economy=TokenEconomy(options.get("max_tiles"), options.get("downscale_to")),
+    )
+    identity = identity_of(package.manifest, package.weights_sha256, sessions.engine)
+    return Model(package.manifest, identity, vlm, slots=slots, stat_slots=stat_slots)
+
+
+def identity_of(manifest: Manifest, weights_sha256: str, engine: str) -> ModelIdentity:
+    """What every face of a result says of a model that `engine` runs."""
+    return ModelIdentity(
+        name=manifest.name,
+        version=manifest.version,
+        family=manifest.family,
+        weights_sha256=weights_sha256,
+        prompts_sha256=prompts_sha256(),
+        engine=engine,
+        precision=manifest.precision,
+        statement=manifest.statement,
+    )
 
 
 def _gray(image: ImageLike) -> NDArray[np.uint8]:

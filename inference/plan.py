@@ -7,18 +7,18 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 from clinical import Exchange, GroundedBox, ImageRef, ModelIdentity, NotAssessed, Reading
 from inference import checks, prompts
 from inference.answers import read_classification, read_grounding, read_sentences
+from inference.backend import Backend
 from inference.findings import Said, put_together
+from inference.generation import Generation
 from inference.labels import unknown_labels
 from inference.manifest import Manifest
-from inference.prefixes import ImagePrefix
-from inference.processor import Tiles
 from inference.requests import Steps, Together
 from inference.scores import label_scores
-from inference.vlm import Generation, Vlm
 
 REPORT = "report"
 CLASSIFICATION = "classification"
@@ -43,9 +43,7 @@ class _Notes:
 
     def keep(self, task: str, question: str, answer: Generation, *, malformed: bool) -> None:
         self.exchanges.append(
-            Exchange(
-                task, question, answer.text, malformed or not answer.finished, round(answer.confidence, 4)
-            )
+            Exchange(task, question, answer.text, malformed or not answer.finished, answer.confidence)
         )
 
     def add(self, branches: Iterable[_Notes]) -> None:
@@ -60,22 +58,14 @@ class _Notes:
 class ReadingPlan:
     """Asks one image's questions and builds its Reading."""
 
-    vlm: Vlm
+    vlm: Backend
     manifest: Manifest
     identity: ModelIdentity
 
-    def run(self, tiles: Tiles, image: ImageRef, study_instance_uid: str) -> Steps[Reading]:
+    def run(self, tiles: Any, image: ImageRef, study_instance_uid: str) -> Steps[Reading]:
         """The whole reading as engine steps."""
         notes = _Notes(not_assessed=list(unknown_labels(self.manifest.labels)))
-        clock = monotonic()
-        prefix = self.vlm.known(tiles)
-        if prefix is None:
-            features = yield from self.vlm.encode(tiles)
-            notes.stage_s["vision"] = monotonic() - clock
-            clock = monotonic()
-            prefix = yield from self.vlm.prefill(tiles, features)
-            notes.stage_s["prefill"] = monotonic() - clock
-        with prefix:
+        with (yield from self.vlm.read_image(tiles, notes.stage_s.__setitem__)) as prefix:
             said = yield from self._ask(prefix, image, notes)
         findings, sentences = put_together(said, image, study_instance_uid)
         return Reading(
@@ -89,7 +79,7 @@ class ReadingPlan:
             stage_s=tuple((name, round(seconds, 3)) for name, seconds in notes.stage_s.items()),
         )
 
-    def _ask(self, prefix: ImagePrefix, image: ImageRef, notes: _Notes) -> Steps[Said]:
+    def _ask(self, prefix: Any, image: ImageRef, notes: _Notes) -> Steps[Said]:
         # Each branch keeps its own notes: they are put together in the same order whoever ends first.
         branches = [_Notes(), _Notes()]
         report, (named, scores) = yield Together(
@@ -131,7 +121,7 @@ class ReadingPlan:
             notes.not_assessed.append(NotAssessed(task, "task-off", state.reason))
         return state.enabled
 
-    def _report(self, prefix: ImagePrefix, notes: _Notes) -> Steps[Generation | None]:
+    def _report(self, prefix: Any, notes: _Notes) -> Steps[Generation | None]:
         if not self._enabled(REPORT, notes):
             return None
         clock = monotonic()
@@ -140,9 +130,7 @@ class ReadingPlan:
         notes.stage_s["report"] += monotonic() - clock
         return answer
 
-    def _classify(
-        self, prefix: ImagePrefix, notes: _Notes
-    ) -> Steps[tuple[tuple[str, ...], dict[str, float]]]:
+    def _classify(self, prefix: Any, notes: _Notes) -> Steps[tuple[tuple[str, ...], dict[str, float | None]]]:
         if not self._enabled(CLASSIFICATION, notes):
             reason = self.manifest.task(CLASSIFICATION).reason
             notes.not_assessed += [NotAssessed(label, "task-off", reason) for label in self.manifest.labels]
@@ -156,7 +144,7 @@ class ReadingPlan:
         return read.labels, scores
 
     def _ground(
-        self, prefix: ImagePrefix, task: str, question: str, image: ImageRef, notes: _Notes
+        self, prefix: Any, task: str, question: str, image: ImageRef, notes: _Notes
     ) -> Steps[tuple[GroundedBox, ...]]:
         answer = yield from self.vlm.answer(prefix, question)
         boxes = read_grounding(answer, columns=image.columns, rows=image.rows)

@@ -7,6 +7,7 @@ decides who is served next.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -49,6 +50,13 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Await:
+    """Wait for what another thread does, such as a far server's answer; answered with its result."""
+
+    future: Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Together:
     """Run several jobs at once; answered with their results in the same order. One that fails ends the others."""
 
@@ -56,5 +64,5 @@ class Together:
 
 
 # None lets the others go first.
-Request = Run | Decode | Wait | Together | None
+Request = Run | Decode | Wait | Await | Together | None
 Steps = Generator[Request, Any, T]

@@ -9,20 +9,20 @@ is no probability of disease.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from inference import prompts
+from inference.backend import Backend
 from inference.manifest import Manifest
-from inference.prefixes import ImagePrefix
 from inference.requests import Steps, Together
-from inference.vlm import Vlm
 
 _JOINTS = (", ", " and ")
 
 
 def label_scores(
-    vlm: Vlm, prefix: ImagePrefix, manifest: Manifest, answer: str, places: Sequence[tuple[int, str]]
-) -> Steps[dict[str, float]]:
-    """Raw scores by label.
+    vlm: Backend, prefix: Any, manifest: Manifest, answer: str, places: Sequence[tuple[int, str]]
+) -> Steps[dict[str, float | None]]:
+    """Raw scores by label; None of a label whose probability is not told.
 
     Parameters
     ----------
@@ -31,7 +31,6 @@ def label_scores(
     places
         Where the answer names which label: (character offset, label).
     """
-    scores = dict.fromkeys(manifest.labels, 0.0)
     # The space before a word belongs to the word's token: what was said ends before it.
     start = manifest.classification_prefix.rstrip()
     gap = manifest.classification_prefix[len(start) :]
@@ -42,10 +41,15 @@ def label_scores(
     found = yield Together(
         tuple(vlm.continuations(prefix, prompts.CLASSIFICATION, said, texts) for said, texts in asked)
     )
-    for label, score in zip(manifest.labels, found[0], strict=True):
-        scores[label] = score
-    for after in found[1:]:
-        for index, label in enumerate(manifest.labels):
-            total = sum(after[index * len(_JOINTS) : (index + 1) * len(_JOINTS)])
-            scores[label] = max(scores[label], total)
-    return {label: round(min(score, 1.0), 4) for label, score in scores.items()}
+    scores: dict[str, float | None] = {}
+    for index, label in enumerate(manifest.labels):
+        joints = slice(index * len(_JOINTS), (index + 1) * len(_JOINTS))
+        told = [found[0][index], *(_sum(after[joints]) for after in found[1:])]
+        known = [score for score in told if score is not None]
+        scores[label] = round(min(max(known), 1.0), 4) if known else None
+    return scores
+
+
+def _sum(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if known else None

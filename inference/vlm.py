@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from tokenizers import Tokenizer
 from clinical import Permanent, Transient
 from inference import prompts
 from inference.anyres import FloatArray
+from inference.backend import Timed, untimed
 from inference.cache import CacheRow
 from inference.decoder import Decoder
 from inference.detokeniser import Detokeniser
 from inference.elements import element_of
 from inference.frames import ImageFrames, TokenEconomy
+from inference.generation import CONVERSATION_TOKENS, LONGEST_ANSWER, Generation
 from inference.manifest import ModelPackage
 from inference.prefixes import ImagePrefix, PrefixShelf
 from inference.processor import Tiles
@@ -36,47 +39,11 @@ _TILES_PER_STEP = 4
 # Tokens of a prompt read in one run: what others wait for at most.
 _CHUNK_TOKENS = 512
 _SMALLEST_CHUNK_TOKENS = 16
-LONGEST_ANSWER = 512
 _TEXTS_KEPT = 512
 _UNQUANTISED = ("fp32", "fp16", "bf16")
-# What was said before, and the question.
-CONVERSATION_TOKENS = 1536
 _ROOM = CONVERSATION_TOKENS + LONGEST_ANSWER
 # Below this the rest of a text cannot matter to a score between 0 and 1.
 _NEGLIGIBLE_LOG_PROBABILITY = float(np.log(1e-4))
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One answer.
-
-    Attributes
-    ----------
-    tokens, log_probabilities
-        The answer's tokens without the end of turn, and how probable each was.
-    finished
-        Whether the model ended its turn; False where the limit cut it off.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
-    log_probabilities: tuple[float, ...]
-    finished: bool
-    spans: tuple[tuple[int, int], ...] = field(default=(), repr=False)
-
-    @property
-    def confidence(self) -> float:
-        """Geometric mean of the token probabilities."""
-        return float(np.exp(np.mean(self.log_probabilities))) if self.log_probabilities else 0.0
-
-    def confidence_of(self, parts: Sequence[tuple[int, int]]) -> float | None:
-        """Geometric mean over the tokens that touch the given (start, end) characters of the text."""
-        chosen = [
-            logp
-            for (first, last), logp in zip(self.spans, self.log_probabilities, strict=True)
-            if any(first < end and last > start for start, end in parts)
-        ]
-        return float(np.exp(np.mean(chosen))) if chosen else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +121,9 @@ class Vlm:
         """Bytes the cache may come to hold."""
         return self._decoder.cache_bytes
 
+    def close(self) -> None:
+        """Nothing is held beyond this process's memory."""
+
     def decode(self, requests: Sequence[Decode]) -> Sequence[Any]:
         """One decode step of several rows: what the engine batches."""
         return self._decoder.step(requests)
@@ -172,13 +142,18 @@ class Vlm:
         """Image tokens the decoder reads for an image."""
         return self._frames.token_count(tiles)
 
-    def read_image(self, tiles: Tiles) -> Steps[ImagePrefix]:
+    def read_image(self, tiles: Tiles, timed: Timed = untimed) -> Steps[ImagePrefix]:
         """Encode an image and let the decoder read it, unless it still knows it."""
         prefix = self.known(tiles)
         if prefix is not None:
             return prefix
+        clock = monotonic()
         features = yield from self.encode(tiles)
-        return (yield from self.prefill(tiles, features))
+        timed("vision", monotonic() - clock)
+        clock = monotonic()
+        prefix = yield from self.prefill(tiles, features)
+        timed("prefill", monotonic() - clock)
+        return prefix
 
     def known(self, tiles: Tiles) -> ImagePrefix | None:
         """The prefix of an image that was read before and is still there."""
@@ -311,7 +286,7 @@ class Vlm:
 
     def continuations(
         self, prefix: ImagePrefix, question: str, said: str, texts: Sequence[str]
-    ) -> Steps[list[float]]:
+    ) -> Steps[list[float | None]]:
         """Probability of each text right after `said` in the answer to a question, by teacher forcing.
 
         A text whose first tokens are already less probable than 1e-4 gets that much and is not followed further.
@@ -330,7 +305,7 @@ class Vlm:
         try:
             first = yield from self._read(row, self._decoder.embed(common))
             start = row.length
-            found = []
+            found: list[float | None] = []
             for tokens in labels:
                 row.length = start
                 found.append((yield from self._follow(row, first, tokens)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future
 from functools import partial
 from threading import Event
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from clinical import Permanent, Transient
 from inference.engine import Engine
-from inference.requests import Steps
+from inference.requests import Await, Steps
 
 _PATIENCE_S = 30.0
 
@@ -108,3 +109,36 @@ def test_a_closed_engine_refuses_and_ends_what_waited() -> None:
     assert waiting.done()
     with pytest.raises(Transient, match="engine-closed"):
         engine.submit(lambda: _counting("late", 1, []))
+
+
+def test_what_another_thread_does_is_waited_for_without_standing_still(engine: Engine) -> None:
+    far: Future[str] = Future()
+
+    def asking() -> Steps[str]:
+        return f"heard {(yield Await(far))}"
+
+    job = engine.submit(asking)
+    seen: list[str] = []
+    assert engine.submit(lambda: _counting("other", 3, seen)).result(_PATIENCE_S) == "other"
+    before = engine.last_step_monotonic_s
+    while engine.last_step_monotonic_s == before:
+        time.sleep(0.01)
+    assert engine.busy and not job.done()
+    far.set_result("it")
+    assert job.result(_PATIENCE_S) == "heard it"
+
+
+def test_a_failure_of_another_thread_arrives_and_a_deadline_does_not_wait_for_it(engine: Engine) -> None:
+    broken: Future[None] = Future()
+    never: Future[None] = Future()
+
+    def asking(future: Future[None]) -> Steps[None]:
+        yield Await(future)
+
+    first = engine.submit(lambda: asking(broken))
+    late = engine.submit(lambda: asking(never), deadline_s=0.05)
+    broken.set_exception(Permanent("refused", "it refused"))
+    with pytest.raises(Permanent, match="refused"):
+        first.result(_PATIENCE_S)
+    with pytest.raises(Transient, match="deadline-passed"):
+        late.result(_PATIENCE_S)
