@@ -6,11 +6,13 @@ from inference.manifest import Manifest, ModelPackage, TaskState, describe_packa
 from inference.model import Model, load_model
 from inference.requests import Priority
 from inference.sampling import GREEDY, Sampling
+from inference.served import ChatTransport, describe_checkpoint, load_served_model
 from inference.sessions import DeviceOptions
 
 __all__ = [
     "GREEDY",
     "Answer",
+    "ChatTransport",
     "Conversation",
     "DeviceOptions",
     "Manifest",
@@ -20,7 +22,9 @@ __all__ = [
     "Sampling",
     "TaskState",
     "TokenEconomy",
+    "describe_checkpoint",
     "describe_package",
     "load_model",
+    "load_served_model",
     "open_package",
 ]

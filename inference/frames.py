@@ -98,13 +98,7 @@ class ImageFrames:
 
     def tiles(self, gray: NDArray[np.uint8]) -> Tiles:
         """Tiles of a displayed image (rows, columns)."""
-        longest = max(gray.shape)
-        if self.downscale_to is not None and longest > self.downscale_to:
-            scale = self.downscale_to / longest
-            rows, columns = (max(1, round(side * scale)) for side in gray.shape)
-            small = Image.fromarray(gray).resize((columns, rows), Image.Resampling.LANCZOS)
-            gray = np.asarray(small)
-        tiles = replace(self.processor.tiles(gray), budget=self.budget)
+        tiles = replace(self.processor.tiles(scaled_down(gray, self.downscale_to)), budget=self.budget)
         return replace(tiles, digest=_digest(tiles))
 
     def packed(self, tiles: Tiles, features: FloatArray) -> FloatArray:
@@ -123,6 +117,16 @@ class ImageFrames:
         shape = (len(tiles.pixel_values), self.tokens_per_side**2, 1)
         nothing = np.zeros(shape, dtype=np.float32)
         return len(replace(self, newline=self.newline[:1]).packed(tiles, nothing))
+
+
+def scaled_down(gray: NDArray[np.uint8], longest_px: int | None) -> NDArray[np.uint8]:
+    """A displayed image whose longer side is at most `longest_px`; itself where it is, or where that is None."""
+    longest = max(gray.shape)
+    if longest_px is None or longest <= longest_px:
+        return gray
+    scale = longest_px / longest
+    rows, columns = (max(1, round(side * scale)) for side in gray.shape)
+    return np.asarray(Image.fromarray(gray).resize((columns, rows), Image.Resampling.LANCZOS))
 
 
 def _digest(tiles: Tiles) -> bytes:

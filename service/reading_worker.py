@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from imaging import DecodeLimits
-from inference import DeviceOptions, Model, load_model
+from inference import DeviceOptions, Model, TokenEconomy, load_model, load_served_model
 from raddraft import __version__
 from service.book.leases import LeaseKeeper
 from service.book.states import StudyState
 from service.house import House
+from service.model_server import HttpChatTransport
 from service.queues import Hints, quietly
 from service.reading_task import ReadingDesk
 from service.role_process import lease_owner
-from service.settings import Settings, configuration_sha256
+from service.settings import ModelSection, Settings, configuration_sha256
 from service.study_reading import ReadingTerms
 
 # One study's questions are answered at once as well.
@@ -39,6 +40,8 @@ def reading_terms(settings: Settings) -> ReadingTerms:
 def site_model(settings: Settings) -> Model:
     """The model of the settings, loaded in this process."""
     model = settings.model
+    if model.backend == "openai":
+        return _served_model(model)
     return load_model(
         model.path,
         providers=model.providers,
@@ -50,6 +53,22 @@ def site_model(settings: Settings) -> Model:
             allow_cpu_fallback=model.allow_cpu_fallback,
             engine_cache=settings.data_dir / "tensorrt" if "tensorrt" in model.providers else None,
         ),
+    )
+
+
+def _served_model(model: ModelSection) -> Model:
+    transport = HttpChatTransport(
+        str(model.base_url),
+        api_key=model.api_key.get_secret_value() if model.api_key else None,
+        silence_s=model.read_timeout_s,
+        ca=model.server_ca,
+    )
+    return load_served_model(
+        transport,
+        model.path,
+        name=model.served_name,
+        slots=max(model.studies_in_flight, _FEWEST_SLOTS),
+        economy=TokenEconomy(model.max_tiles, model.downscale_to),
     )
 
 

@@ -6,6 +6,7 @@ from service.settings.sections import (
     FhirTlsSection,
     FolderDestination,
     HttpSection,
+    ModelSection,
     SmartSection,
     is_loopback,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "FhirTlsSection",
     "FolderDestination",
     "HttpSection",
+    "ModelSection",
     "Settings",
     "SmartSection",
     "configuration_sha256",

@@ -75,8 +75,28 @@ class StudySection(Section):
 class ModelSection(Section):
     """The model and its engine."""
 
-    path: str = Field("embedded", description="'embedded' or a folder written by `raddraft model export`")
-    backend: Literal["onnx"] = "onnx"
+    path: str = Field(
+        "embedded",
+        description="'embedded', a folder written by `raddraft model export`, or (openai) by `raddraft model describe`",
+    )
+    backend: Literal["onnx", "openai"] = Field(
+        "onnx", description="onnx runs it here, openai asks an OpenAI-compatible server"
+    )
+    base_url: Annotated[AnyHttpUrl | None, _Masked] = Field(
+        None, repr=False, description="openai: the server with its version, as in https://gpu.example/v1"
+    )
+    served_name: str | None = Field(
+        None, min_length=1, description="openai: what the server knows the model by; default: its only one"
+    )
+    api_key: SecretStr | None = Field(
+        None, description="openai: bearer token; better RADDRAFT_MODEL__API_KEY than the file"
+    )
+    server_ca: Path | None = Field(
+        None, description="openai: PEM certificates to trust instead of the system's"
+    )
+    private_network: bool = Field(
+        False, description="openai: the network to the server is private, images may go there without TLS"
+    )
     providers: tuple[Literal["tensorrt", "cuda", "cpu"], ...] = Field(
         ("cpu",), min_length=1, description="in order of preference; tensorrt takes the vision graph only"
     )
@@ -97,6 +117,18 @@ class ModelSection(Section):
     engine_stall_s: float = Field(
         60.0, gt=0, description="an engine without a step for this long is restarted"
     )
+
+    @model_validator(mode="after")
+    def _server_is_named_and_safe(self) -> ModelSection:
+        if self.backend != "openai":
+            return self
+        if self.base_url is None:
+            raise ValueError("model.backend = 'openai' needs model.base_url")
+        if self.base_url.scheme != "https" and not (
+            is_loopback(self.base_url.host or "") or self.private_network
+        ):
+            raise ValueError("images leave without TLS: use https, or set model.private_network = true")
+        return self
 
 
 class DecodeSection(Section):

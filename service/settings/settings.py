@@ -190,7 +190,8 @@ def _in_one_line(error: ValidationError) -> ConfigurationError:
 
 def configuration_sha256(settings: Settings) -> str:
     """Digest of what decides the content of results: model, decoding and gates, not addresses and secrets."""
-    model = settings.model.model_dump(mode="json", include={"path", "backend"})
+    deciding = {"path", "backend", "served_name", "max_tiles", "downscale_to"}
+    model = settings.model.model_dump(mode="json", include=deciding)
     decode = settings.decode.model_dump(mode="json", include={"max_pixels"})
     text = json.dumps({"model": model, "decode": decode}, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
