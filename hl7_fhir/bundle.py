@@ -12,9 +12,10 @@ from urllib.parse import quote
 from fhir.resources.R4B.bundle import Bundle
 from pydantic import ValidationError
 
-from clinical import Draft, DraftOutcome, Finding, Permanent, Presence, Reading, derived_uid
+from clinical import Draft, Finding, Permanent, Presence, Reading, derived_uid
 from hl7_fhir.codes import Json, coding, concept, loinc_of_views, system_of
 from hl7_fhir.components import body_site, components_of
+from hl7_fhir.conclusion import conclusion_of
 from hl7_fhir.header import StudyHeader, one_line
 from hl7_fhir.profile import FhirProfile
 
@@ -22,7 +23,6 @@ UID_SYSTEM = "urn:dicom:uid"
 TAG_SYSTEM = "urn:raddraft:tag"
 DELIVERY_SYSTEM = "urn:raddraft:delivery"
 DEVICE_SYSTEM = "urn:raddraft:device"
-CONCLUSION_START = "AI DRAFT, UNSIGNED:"
 _AIAST = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
     "code": "AIAST",
@@ -41,12 +41,6 @@ _INTERPRETATIONS = {
     Presence.PRESENT: ("POS", "Positive"),
     Presence.ABSENT: ("NEG", "Negative"),
     Presence.INDETERMINATE: ("IND", "Indeterminate"),
-}
-_OUTCOMES = {
-    DraftOutcome.FINDINGS: "Findings were called present.",
-    DraftOutcome.NO_FINDINGS: "No finding was called present.",
-    DraftOutcome.NOT_ASSESSED: "Not assessed.",
-    DraftOutcome.FAILED: "The reading failed.",
 }
 
 
@@ -273,7 +267,7 @@ class _BundleBuilder:
             **self._times,
             "performer": self._performer(),
             "imagingStudy": [{"reference": self._study_url}],
-            "conclusion": self._conclusion(findings),
+            "conclusion": conclusion_of(self.draft),
         }
         forms = [
             ("text/plain; charset=utf-8", self.report_text.encode("utf-8")),
@@ -307,15 +301,6 @@ class _BundleBuilder:
             own["display"] = local.meaning
         codings = [own] if local.scheme == "LN" else [loinc, own]
         return {"coding": codings, "text": f"{local.meaning or display} - AI draft"}
-
-    def _conclusion(self, findings: Sequence[Finding]) -> str:
-        present = [f.description for f in findings if f.presence is Presence.PRESENT]
-        listed = " ".join(f"{n}. {text}." for n, text in enumerate(present, start=1))
-        reasons = "; ".join(dict.fromkeys(reason.reason for reason in self.draft.reasons))
-        parts = [CONCLUSION_START, self.draft.model.statement, listed or _OUTCOMES[self.draft.outcome]]
-        if reasons:
-            parts.append(f"Because: {reasons}.")
-        return one_line(" ".join(part for part in parts if part))
 
     def _presented(self, content_type: str, data: bytes) -> Json:
         return {

@@ -30,6 +30,14 @@ class StudyHeader:
     ----------
     issuer_of_patient_id, issuer_universal_id
         (0010,0021), and the universal entity ID of (0010,0024).
+    patient_name
+        (0010,0010) as the header has it: component groups by ``=``, components by ``^`` (PS3.5 6.2.1).
+    birth_date
+        ``YYYY-MM-DD``; empty where the header has none that is a date.
+    sex
+        ``M``, ``F`` or ``O`` (0010,0040).
+    placer_order_number, filler_order_number
+        (0040,2016) and (0040,2017).
     study_datetime
         FHIR dateTime: with time and offset where the header has an offset, else the date alone (R4 demands an offset
         beside a time); empty without a date.
@@ -39,7 +47,12 @@ class StudyHeader:
     patient_id: str = ""
     issuer_of_patient_id: str = ""
     issuer_universal_id: str = ""
+    patient_name: str = ""
+    birth_date: str = ""
+    sex: str = ""
     accession_number: str = ""
+    placer_order_number: str = ""
+    filler_order_number: str = ""
     study_datetime: str = ""
     modality: str = ""
     study_description: str = ""
@@ -55,7 +68,10 @@ class StudyHeader:
             code = LocalCode(one_line(code.value), one_line(code.scheme), one_line(code.meaning))
         return replace(
             self,
+            patient_name=one_line(self.patient_name),
             accession_number=one_line(self.accession_number),
+            placer_order_number=one_line(self.placer_order_number),
+            filler_order_number=one_line(self.filler_order_number),
             modality=one_line(self.modality),
             study_description=one_line(self.study_description),
             procedure_code=code if code is not None and code.value else None,
@@ -69,7 +85,12 @@ class StudyHeader:
             patient_id=_text(header, "PatientID"),
             issuer_of_patient_id=_text(header, "IssuerOfPatientID"),
             issuer_universal_id=_universal_id(header),
+            patient_name=_text(header, "PatientName"),
+            birth_date=_day(_text(header, "PatientBirthDate")),
+            sex=_sex(header),
             accession_number=_text(header, "AccessionNumber"),
+            placer_order_number=_order_number(header, "PlacerOrderNumberImagingServiceRequest"),
+            filler_order_number=_order_number(header, "FillerOrderNumberImagingServiceRequest"),
             study_datetime=_datetime(header),
             modality=_text(header, "Modality"),
             study_description=_text(header, "StudyDescription"),
@@ -110,6 +131,28 @@ def _procedure_code(header: Dataset) -> LocalCode | None:
                 _text(item, "CodeValue"), _text(item, "CodingSchemeDesignator"), _text(item, "CodeMeaning")
             )
     return None
+
+
+def _sex(header: Dataset) -> str:
+    sex = _text(header, "PatientSex").upper()
+    return sex if sex in ("M", "F", "O") else ""
+
+
+def _order_number(header: Dataset, keyword: str) -> str:
+    """An order's number in the data set, or in the request it answers (PS3.3 Table 10-9)."""
+    request = _first_item(header, "RequestAttributesSequence")
+    return _text(header, keyword) or (_text(request, keyword) if request is not None else "")
+
+
+def _day(text: str) -> str:
+    date = _DATE.fullmatch(text)
+    if date is None:
+        return ""
+    try:
+        year, month, day = (int(part) for part in date.groups())
+        return datetime(year, month, day, tzinfo=UTC).strftime("%Y-%m-%d")
+    except ValueError:
+        return ""
 
 
 def _datetime(header: Dataset) -> str:

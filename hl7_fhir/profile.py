@@ -52,17 +52,31 @@ class FhirProfile:
         PatientUnmatched
             If there is no patient ID, or its issuer is not mapped: the subject is never invented.
         """
-        if not header.patient_id:
-            raise PatientUnmatched("the image carries no Patient ID (0010,0020)")
-        if not header.patient_id.isprintable():
-            raise PatientUnmatched("the Patient ID (0010,0020) has characters an identifier cannot have")
-        for issuer in (header.issuer_of_patient_id, header.issuer_universal_id):
-            if issuer and issuer in self.issuers:
-                return self.issuers[issuer]
-        if header.issuer_of_patient_id or header.issuer_universal_id:
-            raise PatientUnmatched("the image's Issuer of Patient ID is not in the destination's issuers")
-        if self.default_patient_system is None:
-            raise PatientUnmatched(
-                "the image names no issuer and the destination has no default_patient_system"
-            )
-        return self.default_patient_system
+        return named_by(header, self.issuers, self.default_patient_system, "default_patient_system")
+
+
+def named_by(header: StudyHeader, issuers: Mapping[str, str], default: str | None, key: str) -> str:
+    """What a site calls the issuer of the study's Patient ID.
+
+    Parameters
+    ----------
+    key
+        Name of the setting that holds `default`.
+
+    Raises
+    ------
+    PatientUnmatched
+        If there is no usable Patient ID, or nothing is said of its issuer.
+    """
+    if not header.patient_id:
+        raise PatientUnmatched("the image carries no Patient ID (0010,0020)")
+    if not header.patient_id.isprintable():
+        raise PatientUnmatched("the Patient ID (0010,0020) has characters an identifier cannot have")
+    for issuer in (header.issuer_of_patient_id, header.issuer_universal_id):
+        if issuer and issuer in issuers:
+            return issuers[issuer]
+    if header.issuer_of_patient_id or header.issuer_universal_id:
+        raise PatientUnmatched("the image's Issuer of Patient ID is not in the destination's issuers")
+    if default is None:
+        raise PatientUnmatched(f"the image names no issuer and the destination has no {key}")
+    return default

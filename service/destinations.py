@@ -11,14 +11,15 @@ from tempfile import NamedTemporaryFile
 
 from clinical import Draft, Finding, Permanent, Transient
 from dicom_node import Peer, send_objects
-from hl7_fhir import FhirClient, FhirProfile, Way
+from hl7_fhir import FhirClient, Way
+from hl7_fhir.v2 import MllpClient, check_answer, parse_message
 from reporting import SiteProfile, SourceImage
 from service.book.outbox import DeliveryLease
+from service.ehr_faces import Ehr, ehr_face
 from service.faces import (
     Face,
     Unmatched,
     dicom_faces,
-    fhir_face,
     first_header,
     picture_faces,
     text_faces,
@@ -44,8 +45,8 @@ class Destination:
     ----------
     kinds
         Kinds of face it takes; empty means every kind.
-    fhir
-        How patients and reports are named there; None where it takes no FHIR.
+    ehr
+        How patients and reports are named there; None where it takes no report of its own.
     send
         Sends one stored artefact; raises `Transient` (tried again) or `Permanent` (refused for good).
     """
@@ -53,7 +54,7 @@ class Destination:
     name: str
     kinds: frozenset[str]
     send: Send
-    fhir: FhirProfile | None = None
+    ehr: Ehr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ def faces_for(
     unmatched = []
     header = first_header(draft, sources)
     for destination in destinations:
-        if destination.fhir is None:
+        if destination.ehr is None:
             continue
-        made = fhir_face(draft, header, dicom, destination.fhir, destination.name, withdrawn)
+        made = ehr_face(draft, header, dicom, destination.ehr, withdrawn)
         if isinstance(made, Unmatched):
             unmatched.append(made)
         else:
@@ -127,6 +128,27 @@ def fhir_sender(client: FhirClient) -> Send:
         if left_out:
             note += f"; {left_out} resources of types the server does not take were left out"
         return Sent(str(result.http_status), note)
+
+    return send
+
+
+def hl7v2_sender(client: MllpClient, error_attempts: int) -> Send:
+    """Send the stored message over MLLP; a resent one has the control ID it always had.
+
+    Parameters
+    ----------
+    error_attempts
+        Attempts after which a receiver that answers AE or CE is no longer asked.
+    """
+
+    def send(lease: DeliveryLease, content: bytes) -> Sent:
+        control_id = parse_message(content).control_id
+        try:
+            return Sent(check_answer(client.exchange(content), control_id))
+        except Transient as error:
+            if error.code == "hl7-error" and lease.attempt >= error_attempts:
+                raise Permanent(error.code, f"{error.message}, {lease.attempt} times") from error
+            raise
 
     return send
 

@@ -20,6 +20,8 @@ DRAFT = "draft"
 REPORT = "report"
 FHIR = "fhir"
 FHIR_RETRACTION = "fhir-retraction"
+ORU = "oru"
+ORU_RETRACTION = "oru-retraction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Face:
     ----------
     destination
         Name of the one destination it was made for; empty where it is the same for all.
+    lane
+        Deliveries of one lane leave one after the other; empty where the order does not matter.
     """
 
     kind: str
@@ -38,15 +42,17 @@ class Face:
     sop_instance_uid: str = ""
     image_sop_instance_uid: str = ""
     destination: str = ""
+    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """A destination that gets nothing until a person maps the patient's identifier."""
+    """A destination that gets nothing until a person maps the patient's identifier, or mends its settings."""
 
     destination: str
     code: str
     reason: str
+    kind: str = FHIR
 
 
 def dicom_faces(draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile) -> list[Face]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-
-from clinical import Permanent
 from hl7_fhir import (
     WANTED_SCOPES,
     Access,
@@ -16,7 +13,8 @@ from hl7_fhir import (
     Way,
     load_key_ring,
 )
-from service.settings import FhirDestination, FhirTlsSection, SmartSection
+from service.settings import FhirDestination, SmartSection
+from service.tls import client_tls
 
 
 def fhir_client(entry: FhirDestination) -> FhirClient:
@@ -31,7 +29,7 @@ def fhir_client(entry: FhirDestination) -> FhirClient:
         str(entry.base_url),
         access=_access(entry),
         way=None if entry.write == "auto" else Way(entry.write),
-        tls=_tls(entry.tls) if entry.tls else None,
+        tls=client_tls(entry.tls) if entry.tls else None,
     )
 
 
@@ -53,18 +51,3 @@ def _access(entry: FhirDestination) -> Access:
     if entry.bearer_token is not None:
         return BearerToken(entry.bearer_token.get_secret_value())
     return OpenAccess()
-
-
-def _tls(section: FhirTlsSection) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=str(section.ca) if section.ca else None)
-        if section.cert is not None:
-            context.load_cert_chain(section.cert, section.key)
-    except (OSError, ValueError) as error:
-        raise Permanent(
-            "tls-unreadable",
-            f"the certificates of a FHIR destination cannot be used ({type(error).__name__})",
-            tag="destinations.tls",
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

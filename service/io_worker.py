@@ -6,19 +6,29 @@ from pathlib import Path
 
 from dicom_node import Peer
 from hl7_fhir import FhirProfile
+from hl7_fhir.v2 import MllpClient, OruProfile
 from imaging import DecodeLimits
 from reporting import SiteProfile
 from service.book.leases import LeaseKeeper
 from service.comparing_task import ComparingDesk
 from service.delivery_task import DeliveryDesk, RetryRule
-from service.destinations import Destination, FaceTerms, dicom_sender, fhir_sender, folder_sender
-from service.faces import FHIR
+from service.destinations import (
+    Destination,
+    FaceTerms,
+    dicom_sender,
+    fhir_sender,
+    folder_sender,
+    hl7v2_sender,
+)
+from service.ehr_faces import Ehr
+from service.faces import FHIR, ORU
 from service.fhir_access import fhir_client
 from service.house import OWN_MANUFACTURER, House
 from service.queues import Hints, quietly
 from service.role_process import lease_owner
-from service.settings import DicomDestination, FhirDestination, FolderDestination, Settings
+from service.settings import DicomDestination, FhirDestination, FolderDestination, Hl7v2Destination, Settings
 from service.telling_task import TellingDesk
+from service.tls import client_tls
 
 UNMAPPED_PATIENT_SYSTEM = "urn:raddraft:unmapped-patient-id"
 
@@ -29,16 +39,41 @@ def destinations(settings: Settings) -> tuple[Destination, ...]:
 
 
 def _destination(
-    entry: DicomDestination | FhirDestination | FolderDestination, settings: Settings
+    entry: DicomDestination | FhirDestination | Hl7v2Destination | FolderDestination, settings: Settings
 ) -> Destination:
     if isinstance(entry, DicomDestination):
         peer = Peer(entry.ae_title, entry.host, entry.port)
         return Destination(entry.name, frozenset(entry.objects), dicom_sender(peer, settings.node.ae_title))
     if isinstance(entry, FhirDestination):
-        return Destination(
-            entry.name, frozenset({FHIR}), fhir_sender(fhir_client(entry)), _fhir_profile(entry)
-        )
-    return Destination(entry.name, frozenset(), folder_sender(Path(entry.path)), _fhir_profile(entry))
+        ehr = Ehr(entry.name, _fhir_profile(entry))
+        return Destination(entry.name, frozenset({FHIR}), fhir_sender(fhir_client(entry)), ehr)
+    if isinstance(entry, Hl7v2Destination):
+        tls = client_tls(entry.tls) if entry.tls is not None else None
+        client = MllpClient(entry.host, entry.port, tls=tls, timeout_s=entry.answer_timeout_s)
+        sender = hl7v2_sender(client, entry.error_attempts)
+        return Destination(entry.name, frozenset({ORU}), sender, Ehr(entry.name, _oru_profile(entry)))
+    ehr = Ehr(entry.name, _fhir_profile(entry))
+    return Destination(entry.name, frozenset(), folder_sender(Path(entry.path)), ehr)
+
+
+def _oru_profile(entry: Hl7v2Destination) -> OruProfile:
+    return OruProfile(
+        version=entry.version,
+        sending_application=entry.sending_application,
+        sending_facility=entry.sending_facility,
+        receiving_application=entry.receiving_application,
+        receiving_facility=entry.receiving_facility,
+        processing_id=entry.processing_id,
+        charset=entry.charset,
+        transliterate=entry.transliterate,
+        draft_result_status="P" if entry.draft_status == "preliminary" else "R",
+        formatted_text=entry.text == "formatted",
+        attachment=entry.attachment,
+        link=entry.link,
+        enhanced=entry.acknowledgement == "enhanced",
+        issuers=dict(entry.issuers),
+        default_authority=entry.default_authority,
+    )
 
 
 def _fhir_profile(entry: FhirDestination | FolderDestination) -> FhirProfile:
@@ -63,7 +98,7 @@ def analysis_faces(settings: Settings) -> tuple[FaceTerms, Destination]:
     )
     nowhere = folder_sender(settings.data_dir)
     return FaceTerms(SiteProfile(manufacturer=OWN_MANUFACTURER)), Destination(
-        "analysis", frozenset(), nowhere, named
+        "analysis", frozenset(), nowhere, Ehr("analysis", named)
     )
 
 

@@ -11,7 +11,8 @@ from service.book.matching import HeldDelivery, held_deliveries, release
 from service.book.tables import ArtefactRow
 from service.clock import now_utc
 from service.destinations import Destination
-from service.faces import Face, Unmatched, fhir_face, first_header
+from service.ehr_faces import ehr_face
+from service.faces import Face, Unmatched, first_header
 from service.house import House
 
 _DICOM = frozenset({"sr", "pr", "sc"})
@@ -33,11 +34,11 @@ def rematch(house: House, destinations: tuple[Destination, ...], study_instance_
 
 
 def _face(house: House, held: HeldDelivery, place: Destination | None) -> Face | None:
-    if place is None or place.fhir is None:
+    if place is None or place.ehr is None:
         return None
     withdrawn = walk.earlier_findings(house.book.engine, held.study_id, held.draft.version)
     header = first_header(held.draft, _headers(house, held))
-    made = fhir_face(held.draft, header, _dicom(house, held), place.fhir, place.name, withdrawn)
+    made = ehr_face(held.draft, header, _dicom(house, held), place.ehr, withdrawn)
     return None if isinstance(made, Unmatched) else made
 
 
@@ -74,7 +75,7 @@ def _release(house: House, held: HeldDelivery, face: Face) -> bool:
         file_sha256=entry.file_sha256,
         size_bytes=entry.size_bytes,
     )
-    if release(house.book.engine, held, artefact, now=now_utc()):
+    if release(house.book.engine, held, artefact, face.lane, now=now_utc()):
         return True
     house.results.delete(entry.key)
     return False

@@ -7,12 +7,15 @@ from datetime import datetime
 
 from clinical import Permanent
 from hl7_fhir import retraction_of
+from hl7_fhir.v2 import withdrawal_of
 from service.book.retraction import PostedReport, enqueue, stop_and_list
 from service.book.tables import ArtefactRow
 from service.clock import now_utc
-from service.faces import FHIR, FHIR_RETRACTION
+from service.faces import FHIR, FHIR_RETRACTION, ORU, ORU_RETRACTION
 from service.house import House
-from service.settings import FhirDestination
+from service.settings import FhirDestination, Hl7v2Destination
+
+_RETRACTIONS = {FHIR: FHIR_RETRACTION, ORU: ORU_RETRACTION}
 
 
 def retract_study(house: House, study_instance_uid: str, reason: str, *, actor: str) -> list[str]:
@@ -29,10 +32,15 @@ def retract_study(house: House, study_instance_uid: str, reason: str, *, actor: 
     """
     now = now_utc()
     engine = house.book.engine
-    ehrs = {entry.name for entry in house.settings.destinations if isinstance(entry, FhirDestination)}
-    listed = stop_and_list(engine, study_instance_uid, FHIR, FHIR_RETRACTION, actor=actor, now=now)
+    known = (FhirDestination, Hl7v2Destination)
+    ehrs = {entry.name for entry in house.settings.destinations if isinstance(entry, known)}
+    listed = stop_and_list(engine, study_instance_uid, _RETRACTIONS, actor=actor, now=now)
     posted = [report for report in listed if report.destination in ehrs]
-    rows = [_retraction(house, report, reason, now) for report in posted if not report.retraction_there]
+    rows = [
+        (_retraction(house, report, reason, now), report.lane)
+        for report in posted
+        if not report.retraction_there
+    ]
     if rows:
         enqueue(engine, posted[0].study_id, rows, now=now)
     return [report.destination for report in posted]
@@ -42,18 +50,25 @@ def _retraction(house: House, report: PostedReport, reason: str, now: datetime) 
     if not house.results.verify(report.spool_key, report.file_sha256):
         raise Permanent("artefact-damaged", "the report as it was sent is missing or has other bytes")
     with house.results.open(report.spool_key) as file:
-        bundle = retraction_of(json.loads(file.read()), now, reason)
-    entry = house.results.put(
-        json.dumps(bundle, indent=2, ensure_ascii=False, sort_keys=True).encode("utf-8")
-    )
+        content, file_name = _taken_back(report.kind, file.read(), now, reason)
+    entry = house.results.put(content)
     return ArtefactRow(
         draft_id=report.draft_id,
-        kind=FHIR_RETRACTION,
+        kind=_RETRACTIONS[report.kind],
         image_sop_instance_uid="",
         destination=report.destination,
-        file_name="fhir_retraction.json",
+        file_name=file_name,
         sop_instance_uid="",
         spool_key=entry.key,
         file_sha256=entry.file_sha256,
         size_bytes=entry.size_bytes,
     )
+
+
+def _taken_back(kind: str, sent: bytes, now: datetime, reason: str) -> tuple[bytes, str]:
+    """What takes a report back, and the name it has in a folder."""
+    if kind == ORU:
+        return withdrawal_of(sent, now, reason), "oru_retraction.hl7"
+    bundle = retraction_of(json.loads(sent), now, reason)
+    text = json.dumps(bundle, indent=2, ensure_ascii=False, sort_keys=True)
+    return text.encode("utf-8"), "fhir_retraction.json"

@@ -162,6 +162,7 @@ class TellingDesk:
                 created_at_utc=now,
                 due_at_utc=now,
                 enqueued_at_utc=now,
+                lane=face.lane,
             )
             for destination in self.destinations
             for face in wanted_faces(destination, faces)
@@ -172,7 +173,7 @@ class TellingDesk:
                 draft_id=draft_id,
                 artefact_id=None,
                 destination=miss.destination,
-                kind="fhir",
+                kind=miss.kind,
                 state=DeliveryState.UNMATCHED,
                 created_at_utc=now,
                 reason_code=miss.code,

@@ -44,7 +44,7 @@ def held_deliveries(engine: Engine, study_instance_uid: str | None) -> list[Held
         ]
 
 
-def release(engine: Engine, held: HeldDelivery, artefact: ArtefactRow, *, now: datetime) -> bool:
+def release(engine: Engine, held: HeldDelivery, artefact: ArtefactRow, lane: str, *, now: datetime) -> bool:
     """Give a held delivery what it sends; False where it is held no longer."""
     with writing(engine) as session:
         row = session.get(DeliveryRow, held.delivery_id, with_for_update=True)
@@ -54,4 +54,5 @@ def release(engine: Engine, held: HeldDelivery, artefact: ArtefactRow, *, now: d
         session.flush()
         row.artefact_id, row.state, row.due_at_utc = artefact.id, DeliveryState.PENDING, now
         row.created_at_utc, row.reason_code, row.reason = now, "", ""
+        row.lane = lane
         return True

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Engine, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from clinical import Transient
 from service.book.audit import Action, AuditEvent, Subject, note
@@ -42,7 +42,7 @@ def due_deliveries(engine: Engine, now: datetime, hint_age_s: float, limit: int 
     unhinted = or_(DeliveryRow.enqueued_at_utc.is_(None), DeliveryRow.enqueued_at_utc <= stale)
     due = (DeliveryRow.state == DeliveryState.PENDING) & (DeliveryRow.due_at_utc <= now)
     expired = (DeliveryRow.state == DeliveryState.SENDING) & (DeliveryRow.lease_until_utc <= now)
-    wanted = (due | expired) & unhinted
+    wanted = (due | expired) & unhinted & ~_others_first()
     with reading(engine) as session:
         ids = list(
             session.scalars(select(DeliveryRow.id).where(wanted).order_by(DeliveryRow.id).limit(limit))
@@ -63,6 +63,10 @@ def lease_delivery(
     with writing(engine) as session:
         row = session.get(DeliveryRow, delivery_id, with_for_update=True)
         if row is None or not _free(row, now):
+            return None
+        if row.lane and session.scalar(
+            select(DeliveryRow.id).where(DeliveryRow.id == row.id, _others_first())
+        ):
             return None
         artefact = session.get(ArtefactRow, row.artefact_id) if row.artefact_id else None
         study = session.get(StudyRow, row.study_id)
@@ -88,6 +92,14 @@ def lease_delivery(
             artefact.file_name,
             artefact.sop_instance_uid,
         )
+
+
+def _others_first() -> ColumnElement[bool]:
+    """Whether an earlier delivery of the same lane has not ended yet."""
+    earlier = aliased(DeliveryRow)
+    waiting = earlier.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
+    same_lane = (earlier.lane == DeliveryRow.lane) & (DeliveryRow.lane != "")
+    return exists().where(same_lane, earlier.id < DeliveryRow.id, waiting)
 
 
 def _free(row: DeliveryRow, now: datetime) -> bool:
@@ -165,6 +177,12 @@ def resend(engine: Engine, study_instance_uid: str | None, *, now: datetime) -> 
         query = select(DeliveryRow).join(StudyRow, StudyRow.id == DeliveryRow.study_id)
         # Without an artefact there is nothing to send: such a row is held until the patient can be named.
         query = query.where(DeliveryRow.state.in_(stuck), DeliveryRow.artefact_id.is_not(None))
+        # What a newer version of the Draft has replaced would arrive after it.
+        newer = aliased(DeliveryRow)
+        same = (newer.study_id == DeliveryRow.study_id) & (newer.destination == DeliveryRow.destination)
+        query = query.where(
+            ~exists().where(same, newer.kind == DeliveryRow.kind, newer.draft_id > DeliveryRow.draft_id)
+        )
         if study_instance_uid is not None:
             query = query.where(StudyRow.study_instance_uid == study_instance_uid)
         rows = session.scalars(query).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,17 +25,24 @@ class PostedReport:
     study_id: int
     draft_id: int
     destination: str
+    kind: str
+    lane: str
     spool_key: str
     file_sha256: str
     retraction_there: bool
 
 
 def stop_and_list(
-    engine: Engine, study_instance_uid: str, kind: str, retraction_kind: str, *, actor: str, now: datetime
+    engine: Engine, study_instance_uid: str, retractions: Mapping[str, str], *, actor: str, now: datetime
 ) -> list[PostedReport]:
-    """Supersede what has not left yet, and list the newest artefact of `kind` each destination was tried with.
+    """Supersede what has not left yet, and list the newest report each destination was tried with.
 
     A delivery without an answer may have arrived all the same, so every one that was tried counts.
+
+    Parameters
+    ----------
+    retractions
+        Kinds of report that can be taken back, and the kind of artefact that does it.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def stop_and_list(
             .where(
                 DeliveryRow.study_id == study.id,
                 DeliveryRow.state.in_(waiting),
-                DeliveryRow.kind != retraction_kind,
+                DeliveryRow.kind.not_in(list(retractions.values())),
             )
             .values(
                 state=DeliveryState.SUPERSEDED, reason_code="retracted", reason="the result was taken back"
@@ -60,7 +67,7 @@ def stop_and_list(
         )
         study.reason_code, study.reason, study.updated_at_utc = "retracted", "the result was taken back", now
         note(session, AuditEvent(Action.RETRACT, actor, Subject.STUDY, study.id), now)
-        return _newest(session, study.id, kind, retraction_kind)
+        return _newest(session, study.id, retractions)
 
 
 def _study(session: Session, study_instance_uid: str) -> StudyRow:
@@ -76,43 +83,44 @@ def _study(session: Session, study_instance_uid: str) -> StudyRow:
     return study
 
 
-def _newest(session: Session, study_id: int, kind: str, retraction_kind: str) -> list[PostedReport]:
+def _newest(session: Session, study_id: int, retractions: Mapping[str, str]) -> list[PostedReport]:
     rows = session.execute(
         select(DeliveryRow, ArtefactRow)
         .join(ArtefactRow, ArtefactRow.id == DeliveryRow.artefact_id)
         .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
         .where(DeliveryRow.study_id == study_id, DeliveryRow.attempts > 0)
-        .where(DeliveryRow.kind.in_([kind, retraction_kind]))
+        .where(DeliveryRow.kind.in_(list(retractions)))
         .order_by(DraftRow.version)
     ).all()
-    retracted = {
-        (row.draft_id, row.destination)
-        for row in session.scalars(
-            select(DeliveryRow).where(DeliveryRow.study_id == study_id, DeliveryRow.kind == retraction_kind)
-        )
-    }
+    taken_back = select(DeliveryRow).where(
+        DeliveryRow.study_id == study_id, DeliveryRow.kind.in_(list(retractions.values()))
+    )
+    retracted = {(row.draft_id, row.destination) for row in session.scalars(taken_back)}
     newest = {
         delivery.destination: PostedReport(
             study_id,
             delivery.draft_id,
             delivery.destination,
+            delivery.kind,
+            delivery.lane,
             artefact.spool_key,
             artefact.file_sha256,
             (delivery.draft_id, delivery.destination) in retracted,
         )
         for delivery, artefact in rows
-        if delivery.kind == kind
     }
     return list(newest.values())
 
 
-def enqueue(engine: Engine, study_id: int, artefacts: Sequence[ArtefactRow], *, now: datetime) -> None:
-    """Put stored retractions into the outbox; the sweeper finds them."""
+def enqueue(
+    engine: Engine, study_id: int, artefacts: Sequence[tuple[ArtefactRow, str]], *, now: datetime
+) -> None:
+    """Put stored retractions, each with its lane, into the outbox; the sweeper finds them."""
     with writing(engine) as session:
         study = session.get(StudyRow, study_id, with_for_update=True)
         if study is None or not artefacts:
             return
-        for artefact in artefacts:
+        for artefact, lane in artefacts:
             session.add(artefact)
             session.flush()
             session.add(
@@ -122,6 +130,7 @@ def enqueue(engine: Engine, study_id: int, artefacts: Sequence[ArtefactRow], *, 
                     artefact_id=artefact.id,
                     destination=artefact.destination,
                     kind=artefact.kind,
+                    lane=lane,
                     state=DeliveryState.PENDING,
                     created_at_utc=now,
                     due_at_utc=now,

@@ -171,13 +171,17 @@ class ArtefactRow(Base):
 
 
 class DeliveryRow(Base):
-    """The outbox: one artefact on its way to one destination."""
+    """The outbox: one artefact on its way to one destination.
+
+    Rows of one `lane` leave one after the other, in the order of their ids; an empty lane has no order.
+    """
 
     __tablename__ = "deliveries"
     __table_args__ = (
         UniqueConstraint("draft_id", "destination", "kind", "image_sop_instance_uid"),
         Index("ix_deliveries_state_due", "state", "due_at_utc"),
         Index("ix_deliveries_study_id", "study_id"),
+        Index("ix_deliveries_lane", "lane"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
@@ -186,6 +190,7 @@ class DeliveryRow(Base):
     destination: Mapped[str] = mapped_column(String(64))
     kind: Mapped[str] = mapped_column(String(16))
     image_sop_instance_uid: Mapped[str] = mapped_column(String(128), default="")
+    lane: Mapped[str] = mapped_column(String(40), default="")
     state: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(default=0)
     created_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)

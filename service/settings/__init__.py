@@ -1,10 +1,11 @@
 """The configuration: TOML file and environment, checked, immutable, loaded once."""
 
 from service.settings.sections import (
+    ClientTlsSection,
     DicomDestination,
     FhirDestination,
-    FhirTlsSection,
     FolderDestination,
+    Hl7v2Destination,
     HttpSection,
     ModelSection,
     SmartSection,
@@ -13,11 +14,12 @@ from service.settings.sections import (
 from service.settings.settings import ConfigurationError, Settings, configuration_sha256, load_settings
 
 __all__ = [
+    "ClientTlsSection",
     "ConfigurationError",
     "DicomDestination",
     "FhirDestination",
-    "FhirTlsSection",
     "FolderDestination",
+    "Hl7v2Destination",
     "HttpSection",
     "ModelSection",
     "Settings",

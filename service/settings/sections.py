@@ -257,8 +257,8 @@ class SmartSection(Section):
     jwks_url: AnyHttpUrl | None = Field(None, description="where the site publishes our public keys")
 
 
-class FhirTlsSection(Section):
-    """TLS towards an EHR beyond the system's own authorities."""
+class ClientTlsSection(Section):
+    """TLS towards a receiver beyond the system's own authorities."""
 
     ca: Path | None = Field(
         None, description="PEM certificates of the authorities to trust instead of the system's"
@@ -274,7 +274,7 @@ class FhirDestination(_FhirNaming):
     base_url: Annotated[AnyHttpUrl, _Masked] = Field(repr=False)
     bearer_token: SecretStr | None = None
     smart: SmartSection | None = Field(None, description="SMART Backend Services instead of a bearer token")
-    tls: FhirTlsSection | None = None
+    tls: ClientTlsSection | None = None
     write: Literal["auto", "transaction", "single", "document"] = Field(
         "auto", description="how reports are written; auto: the best way the CapabilityStatement offers"
     )
@@ -293,6 +293,59 @@ class FolderDestination(_FhirNaming):
     path: Path
 
 
+class Hl7v2Destination(_Destination):
+    """An EHR, a reporting system or an interface engine that takes HL7 v2 ORU^R01 over MLLP."""
+
+    type: Literal["hl7v2"]
+    host: str = Field(min_length=1)
+    port: Port = 2575
+    tls: ClientTlsSection | None = Field(
+        None, description="an empty table speaks TLS by the system's authorities"
+    )
+    version: Literal["2.3.1", "2.4", "2.5.1"] = "2.5.1"
+    sending_application: str = "RADDRAFT"
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    processing_id: Literal["P", "T", "D"] = "P"
+    charset: Literal[
+        "", "ASCII", "8859/1", "8859/2", "8859/3", "8859/4", "8859/5", "8859/6", "8859/7", "8859/8", "8859/9",
+        "8859/15", "UNICODE UTF-8",
+    ] = Field("UNICODE UTF-8", description="MSH-18, Table 0211; empty means ASCII")  # fmt: skip
+    transliterate: bool = Field(
+        False,
+        description="write what the charset lacks in its nearest letters instead of holding the message",
+    )
+    draft_status: Literal["preliminary", "partial"] = Field(
+        "preliminary", description="result status P, or R (entered, not verified)"
+    )
+    issuers: dict[str, str] = Field(
+        default_factory=dict,
+        description="IssuerOfPatientID -> assigning authority of PID-3, as NAME or NAME&OID&ISO",
+    )
+    default_authority: str | None = Field(None, description="a site's choice for images without an issuer")
+    text: Literal["lines", "formatted"] = Field(
+        "lines", description="one TX for each line, or one FT with line breaks"
+    )
+    attachment: Literal["none", "pdf", "link"] = "none"
+    link: str = Field(
+        "", description="viewer's address; {study_instance_uid} and {accession_number} are filled in"
+    )
+    acknowledgement: Literal["original", "enhanced"] = "original"
+    answer_timeout_s: float = Field(
+        30.0, gt=0, description="longest wait for a connection or an acknowledgement"
+    )
+    error_attempts: int = Field(
+        10, ge=1, description="attempts answered AE or CE after which a person is asked"
+    )
+
+    @model_validator(mode="after")
+    def _link_is_there(self) -> Hl7v2Destination:
+        if (self.attachment == "link") != bool(self.link):
+            raise ValueError('attachment = "link" and link go together')
+        return self
+
+
 DestinationSection = Annotated[
-    DicomDestination | FhirDestination | FolderDestination, Field(discriminator="type")
+    DicomDestination | FhirDestination | Hl7v2Destination | FolderDestination, Field(discriminator="type")
 ]

@@ -36,7 +36,7 @@ _PREFIX = "RADDRAFT_"
 _NO_KEYS = frozenset(
     {CONFIG_VARIABLE, "RADDRAFT_SUPERVISOR_PID", "RADDRAFT_NODE_SOCKET_FD", "RADDRAFT_HTTP_SOCKET_FD"}
 )
-_LATER_TYPES = {"stow", "hl7v2"}
+_LATER_TYPES = {"stow"}
 
 
 class ConfigurationError(Permanent):
@@ -183,7 +183,7 @@ def _refuse_unknown_variables() -> None:
 
 def _in_one_line(error: ValidationError) -> ConfigurationError:
     first = error.errors(include_url=False, include_input=False)[0]
-    tag = ".".join(str(part) for part in first["loc"] if part not in ("dicom", "fhir", "folder"))
+    tag = ".".join(str(part) for part in first["loc"] if part not in ("dicom", "fhir", "hl7v2", "folder"))
     message = first["msg"].removeprefix("Value error, ")
     return ConfigurationError(f"{tag or 'configuration'}: {message}", tag=tag)
 

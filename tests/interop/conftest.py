@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.interop.fhir_engine.engine import FhirEngine, NotInstallable, Store, install, running_engine
+from tests.interop.fhir_engine.engine import FhirEngine, Store, running_engine
+from tests.interop.hl7_peer.peer import FOLDER as HL7_PEER
+from tests.interop.node_packages import require
 
 
 @pytest.fixture(scope="session")
 def fhir_engine(program: Callable[[str], Path]) -> Iterator[FhirEngine]:
     """Medplum's FHIR engine; one for each process that runs tests."""
     node, npm = program("node"), program("npm")
-    try:
-        install(npm)
-    except NotInstallable as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"the FHIR engine cannot be installed: {error}", pytrace=False)
-        pytest.skip(f"the FHIR engine cannot be installed: {error}")
+    require(npm, Path(__file__).parent / "fhir_engine")
     with running_engine(node) as engine:
         yield engine
 
@@ -31,3 +27,10 @@ def far_store(fhir_engine: FhirEngine) -> Iterator[Store]:
     store = fhir_engine.store()
     yield store
     store.close()
+
+
+@pytest.fixture(scope="session")
+def hl7_node(program: Callable[[str], Path]) -> Path:
+    """Node with node-hl7-server installed."""
+    require(program("npm"), HL7_PEER)
+    return program("node")

@@ -13,11 +13,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from service.settings import Settings
-from service.settings.sections import DicomDestination, FhirDestination, FolderDestination
+from service.settings.sections import DicomDestination, FhirDestination, FolderDestination, Hl7v2Destination
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 _BEGIN, _END = "<!-- settings: begin -->\n", "<!-- settings: end -->"
-_DESTINATIONS: tuple[type[BaseModel], ...] = (DicomDestination, FhirDestination, FolderDestination)
+_DESTINATIONS: tuple[type[BaseModel], ...] = (
+    DicomDestination,
+    FhirDestination,
+    Hl7v2Destination,
+    FolderDestination,
+)
 
 
 def settings_table() -> str:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 from clinical import Permanent, Transient
@@ -22,50 +16,13 @@ from hl7_fhir import build_bundle
 from service.cli.configuration import app
 from service.fhir_access import fhir_client
 from service.settings import ConfigurationError, FhirDestination, load_settings
+from tests.authorities import site_authority
 from tests.hl7_fhir.drafts import HEADER, PROFILE, draft
-
-NOW = datetime.now(UTC)
-
-
-def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def certificate(name: str, key: Any, issuer: str, signer: Any, authority: bool) -> bytes:
-    def named(common: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(named(name))
-        .issuer_name(named(issuer))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - timedelta(days=1))
-        .not_valid_after(NOW + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-        )
-        .add_extension(
-            x509.KeyUsage(True, False, False, False, False, authority, authority, False, False), critical=True
-        )
-    )
-    return made.sign(signer, hashes.SHA384()).public_bytes(Encoding.PEM)
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    authority = ec.generate_private_key(ec.SECP384R1())
-    (folder / "ca.pem").write_bytes(certificate("site", authority, "site", authority, True))
-    for name in ("server", "client"):
-        key = ec.generate_private_key(ec.SECP384R1())
-        (folder / f"{name}.key").write_bytes(pem(key))
-        (folder / f"{name}.pem").write_bytes(certificate(name, key, "site", authority, False))
-    return folder
+    return site_authority(tmp_path_factory.mktemp("tls"))
 
 
 class _Ehr(BaseHTTPRequestHandler):

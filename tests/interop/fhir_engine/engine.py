@@ -1,9 +1,7 @@
-"""Starts the FHIR engine of another maker, and installs it the first time."""
+"""Starts the FHIR engine of another maker."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,37 +12,6 @@ from uuid import uuid4
 import httpx
 
 _FOLDER = Path(__file__).parent
-_STAMP = "installed-lock.sha256"
-
-
-class NotInstallable(Exception):
-    """npm could not install the engine."""
-
-
-def install(npm: Path) -> None:
-    """Install what package-lock.json names, once for all processes that run tests here.
-
-    Raises
-    ------
-    NotInstallable
-        If npm fails; its last line says why.
-    """
-    wanted = hashlib.sha256((_FOLDER / "package-lock.json").read_bytes()).hexdigest()
-    stamp = _FOLDER / "node_modules" / _STAMP
-    with (_FOLDER / ".gitignore").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.is_file() and stamp.read_text() == wanted:
-            return
-        command = [str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        try:
-            done = subprocess.run(
-                command, cwd=_FOLDER, capture_output=True, text=True, timeout=240, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise NotInstallable("npm did not end within 240 s") from None
-        if done.returncode != 0:
-            raise NotInstallable((done.stderr.strip().splitlines() or ["npm failed"])[-1])
-        stamp.write_text(wanted)
 
 
 class Store:

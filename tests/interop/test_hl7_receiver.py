@@ -1,0 +1,95 @@
+"""node-hl7-server takes our ORU^R01 messages, over MLLP and over TLS, and hl7apy finds them whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.parser import parse_message as foreign_parse
+
+from clinical import Permanent, Transient
+from hl7_fhir.v2 import MllpClient, OruProfile, build_oru, check_answer, parse_message
+from service.book.states import DeliveryState
+from service.settings import ClientTlsSection
+from service.tls import client_tls
+from tests.authorities import site_authority
+from tests.hl7_fhir.drafts import HEADER, draft
+from tests.interop.hl7_peer.peer import hl7_peer
+from tests.promises.installation import installation
+from training.phantoms.dicom import ISSUER, VARIANTS, write_phantom
+
+pytestmark = pytest.mark.interop
+
+
+def oru(version: str = "2.5.1") -> bytes:
+    profile = OruProfile(version=version, default_authority="HOSP&1.2.3&ISO")
+    return build_oru(draft(), HEADER, profile, receiver="ehr", report_text="Größe | unverändert\nend")
+
+
+@pytest.mark.parametrize("version", ["2.3.1", "2.4", "2.5.1"])
+def test_the_peer_reads_what_we_wrote(hl7_node: Path, version: str) -> None:
+    message = oru(version)
+    with hl7_peer(hl7_node) as peer:
+        client = MllpClient("127.0.0.1", peer.port, timeout_s=20)
+        assert check_answer(client.exchange(message), parse_message(message).control_id) == "AA"
+        (seen,) = peer.wait_for(1)
+        client.close()
+    assert seen["type"] == "ORU" and seen["version"] == version
+    assert seen["patient"] == "P1" and seen["orderStatus"] == "P" and seen["accession"] == "A1"
+    assert "Größe" in seen["raw"]
+
+
+@pytest.mark.parametrize(("code", "failure"), [("AE", Transient), ("AR", Permanent)])
+def test_the_peers_refusals_have_their_meaning(hl7_node: Path, code: str, failure: type[Exception]) -> None:
+    with hl7_peer(hl7_node, code) as peer:
+        client = MllpClient("127.0.0.1", peer.port, timeout_s=20)
+        with pytest.raises(failure):
+            check_answer(client.exchange(oru()), parse_message(oru()).control_id)
+        client.close()
+
+
+def test_tls_needs_the_sites_authority_and_our_certificate(hl7_node: Path, tmp_path: Path) -> None:
+    files = site_authority(tmp_path)
+    names = [files / "server.key", files / "server.pem", files / "ca.pem"]
+    with hl7_peer(hl7_node, tls=names) as peer:
+        ours = ClientTlsSection(ca=files / "ca.pem", cert=files / "client.pem", key=files / "client.key")
+        known = MllpClient("localhost", peer.port, tls=client_tls(ours), timeout_s=10)
+        assert check_answer(known.exchange(oru()), parse_message(oru()).control_id) == "AA"
+        known.close()
+        nobody = client_tls(ClientTlsSection(ca=files / "ca.pem"))
+        strangers = client_tls(ClientTlsSection(cert=files / "client.pem", key=files / "client.key"))
+        for context in (nobody, strangers, None):
+            with pytest.raises(Transient, match="hl7-"):
+                MllpClient("localhost", peer.port, tls=context, timeout_s=2).exchange(oru())
+
+
+@pytest.mark.slow
+def test_a_whole_service_sends_a_study_and_keeps_the_control_id_when_it_sends_again(
+    hl7_node: Path, tmp_path: Path
+) -> None:
+    with hl7_peer(hl7_node, "AE,AA") as peer:
+        destination = (
+            f'[[destinations]]\nname = "ris"\ntype = "hl7v2"\nhost = "127.0.0.1"\nport = {peer.port}\n'
+            f'issuers = {{ "{ISSUER}" = "PHANTOM&1.2.3&ISO" }}\n[delivery]\nfirst_delay_s = 0.5\n'
+        )
+        with installation(destination) as site:
+            site.start()
+            write_phantom(tmp_path / "phantom.dcm", 9_300_000, VARIANTS[0], size_px=512)
+            assert [result.outcome for result in site.send([tmp_path / "phantom.dcm"])] == ["stored"]
+            site.wait_until(lambda: site.all_done(1), 240, "the study to be done")
+            first, second = peer.wait_for(2)
+            assert (first["code"], second["code"]) == ("AE", "AA")
+            assert first["raw"] == second["raw"]
+            with site.book() as book:
+                (study,) = book.studies()
+                detail = book.study(study.study_instance_uid)
+            assert detail is not None
+            (sent,) = [d for d in detail.deliveries if d.destination == "ris"]
+            assert (sent.kind, sent.state, sent.attempts) == ("oru", DeliveryState.DELIVERED, 2)
+            parsed = foreign_parse(
+                second["raw"].replace("\n", "\r"),
+                validation_level=VALIDATION_LEVEL.STRICT,
+                find_groups=True,
+            )
+            assert parsed.validate()
