@@ -1,6 +1,7 @@
 """The words everybody speaks: frozen values of the clinical domain, coded terms, identity and error kinds."""
 
 from clinical.checks import CheckResult, CheckStatus
+from clinical.critical import DEFAULT_CRITICAL_SCORES, CriticalFinding
 from clinical.draft import (
     Draft,
     DraftOutcome,
@@ -42,12 +43,14 @@ from clinical.terms import (
 )
 
 __all__ = [
+    "DEFAULT_CRITICAL_SCORES",
     "POLICIES",
     "Box",
     "CheckResult",
     "CheckStatus",
     "CodeMatch",
     "CodedTerm",
+    "CriticalFinding",
     "Draft",
     "DraftOutcome",
     "ErrorKind",

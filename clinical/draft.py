@@ -10,6 +10,7 @@ from functools import lru_cache
 from pydantic import TypeAdapter
 
 from clinical.checks import CheckResult, CheckStatus
+from clinical.critical import CriticalFinding
 from clinical.finding import Finding, Sentence
 from clinical.model_identity import ModelIdentity
 from clinical.study import ImageRef
@@ -62,6 +63,8 @@ class Reading:
         Checks on the reading as a whole.
     stage_s
         Seconds spent by stage: ``(("decode", 0.2), ("vision", 0.1), ...)``.
+    critical
+        What the critical-finding channel raised.
     """
 
     image: ImageRef
@@ -72,6 +75,7 @@ class Reading:
     not_assessed: tuple[NotAssessed, ...] = ()
     checks: tuple[CheckResult, ...] = ()
     stage_s: tuple[tuple[str, float], ...] = ()
+    critical: tuple[CriticalFinding, ...] = ()
 
     @property
     def present(self) -> tuple[Finding, ...]:
@@ -131,6 +135,8 @@ class Draft:
         Why nothing was assessed, or what failed; empty otherwise.
     started_at_utc, completed_at_utc
         Timezone-aware. Faces take every time from here, so a rebuilt face is the same face.
+    critical
+        What the critical-finding channel raised on any image, those whose Reading a check withholds included.
     """
 
     study_instance_uid: str
@@ -147,6 +153,7 @@ class Draft:
     completed_at_utc: datetime
     reasons: tuple[NotAssessed, ...] = ()
     checks: tuple[CheckResult, ...] = ()
+    critical: tuple[CriticalFinding, ...] = ()
 
     def __post_init__(self) -> None:
         if self.version < 1:

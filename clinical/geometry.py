@@ -82,3 +82,9 @@ class Box:
             return 0.0
         shared = width * height
         return shared / (self.area_px2 + other.area_px2 - shared)
+
+    def share_in(self, other: Box) -> float:
+        """Share of this box's area that lies in `other`, 0 to 1."""
+        width = min(self.x1, other.x1) - max(self.x0, other.x0)
+        height = min(self.y1, other.y1) - max(self.y0, other.y0)
+        return width * height / self.area_px2 if width > 0 and height > 0 else 0.0

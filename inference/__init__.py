@@ -1,5 +1,6 @@
 """Grayscale to model to Reading: package, processor, ONNX engine, prompts, answer parser, safety checks."""
 
+from inference.checks import CheckTerms, orientation_check
 from inference.conversation import Answer, Conversation
 from inference.frames import TokenEconomy
 from inference.manifest import Manifest, ModelPackage, TaskState, describe_package, open_package
@@ -13,6 +14,7 @@ __all__ = [
     "GREEDY",
     "Answer",
     "ChatTransport",
+    "CheckTerms",
     "Conversation",
     "DeviceOptions",
     "Manifest",
@@ -27,4 +29,5 @@ __all__ = [
     "load_model",
     "load_served_model",
     "open_package",
+    "orientation_check",
 ]

@@ -80,7 +80,7 @@ def read_classification(answer: str, vocabulary: Sequence[str], prefix: str) -> 
     # ASCII only: other letters may change their number when their case changes, and offsets must hold.
     named = re.compile(rf"(?<![\w-])({pattern})(?![\w-])", re.IGNORECASE | re.ASCII)
     matches = list(named.finditer(answer)) if names else []
-    found = [(m.start(), names[m.group().lower()]) for m in matches if not _denied(answer, m.start())]
+    found = [(m.start(), names[m.group().lower()]) for m in matches if not denied(answer, m.start())]
     rest = named.sub("", body) if names else body
     strict = body != text or not prefix
     if found:
@@ -91,7 +91,7 @@ def read_classification(answer: str, vocabulary: Sequence[str], prefix: str) -> 
     return NamedLabels(tuple(n for n in vocabulary if n in chosen), tuple(found), malformed)
 
 
-def _denied(text: str, start: int) -> bool:
+def denied(text: str, start: int) -> bool:
     """Whether a term at `start` stands under a negation of its own clause (NegEx's forward scope)."""
     sentence = text[:start]
     sentence = sentence[max(sentence.rfind(". ") + 1, 0) :]
@@ -136,7 +136,7 @@ def _read_sentence(text: str, vocabulary: Sequence[str]) -> ReadSentence:
         match = re.search(pattern, text.lower())
         if match:
             normal = "normal" in match.group()
-            labels.append((name, not normal and not _denied(text, match.start())))
+            labels.append((name, not normal and not denied(text, match.start())))
     side = _side(text)
     return ReadSentence(text, tuple(labels), side, _site(text, side))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from clinical import (
+    Box,
     CheckResult,
     CheckStatus,
     Finding,
@@ -21,6 +22,7 @@ from clinical import (
 )
 from inference import checks
 from inference.answers import ReadSentence, side_of_box
+from inference.checks import CheckTerms
 from inference.labels import has_side
 
 _SIDED = (Laterality.LEFT, Laterality.RIGHT)
@@ -40,6 +42,12 @@ class Said:
         Boxes of the labels named, by label.
     sentence_confidence, phrase_boxes
         Of the report's sentences, by index.
+    least_sure
+        Probability of each sentence's least sure word.
+    regions
+        Boxes of anatomical regions, by name; empty where they were not asked for.
+    draws
+        Sentences of each report that was drawn at random.
     """
 
     named: tuple[str, ...]
@@ -49,6 +57,9 @@ class Said:
     sentences: tuple[ReadSentence, ...]
     sentence_confidence: tuple[float | None, ...]
     phrase_boxes: Mapping[int, tuple[GroundedBox, ...]]
+    least_sure: tuple[float | None, ...] = ()
+    regions: Mapping[str, tuple[Box, ...]] = field(default_factory=dict)
+    draws: tuple[tuple[ReadSentence, ...], ...] = ()
 
     def asserting(self, label: str) -> list[ReadSentence]:
         """Sentences that assert a label."""
@@ -56,16 +67,17 @@ class Said:
 
 
 def put_together(
-    said: Said, image: ImageRef, study_instance_uid: str
+    said: Said, image: ImageRef, study_instance_uid: str, terms: CheckTerms | None = None
 ) -> tuple[tuple[Finding, ...], tuple[Sentence, ...]]:
     """Findings and sentences of one image, each linked to the other."""
+    terms = terms or CheckTerms()
     found: list[Finding] = []
     for label, raw in said.scores.items():
         score = None if raw is None else Score(raw, said.operating_points.get(label))
         found += _of_label(label, score, said, image)
     findings = _with_uids(found, image, study_instance_uid)
     meant = [_meant(sentence, findings) for sentence in said.sentences]
-    sentences = tuple(_sentence(index, said, linked, image) for index, linked in enumerate(meant))
+    sentences = tuple(_sentence(index, said, linked, image, terms) for index, linked in enumerate(meant))
     mentions = {
         finding.uid: tuple(n for n, linked in enumerate(meant) if finding in linked) for finding in findings
     }
@@ -82,7 +94,7 @@ def _of_label(label: str, score: Score | None, said: Said, image: ImageRef) -> l
     telling = said.asserting(label)
     boxes = sorted(said.boxes.get(label, ()), key=lambda box: (box.box_px.y0, box.box_px.x0))
     if boxes:
-        return [_grounded(base, label, telling, box, image) for box in boxes]
+        return [_grounded(base, label, telling, box, image, said.regions) for box in boxes]
     side = _common_side([sentence.laterality for sentence in telling])
     return [
         replace(base, laterality=side, site=next((s.site for s in telling if s.laterality is side), None))
@@ -106,19 +118,29 @@ def _presence(named: bool, score: Score | None) -> Presence:
 
 
 def _grounded(
-    base: Finding, label: str, telling: Sequence[ReadSentence], box: GroundedBox, image: ImageRef
+    base: Finding,
+    label: str,
+    telling: Sequence[ReadSentence],
+    box: GroundedBox,
+    image: ImageRef,
+    regions: Mapping[str, tuple[Box, ...]],
 ) -> Finding:
     """A finding at its box; where text and box state different sides no side is claimed, and the check says why."""
     stated = [sentence.laterality for sentence in telling]
     seen = side_of_box(box.box_px, image.columns) if has_side(label) else Laterality.UNSPECIFIED
     said = _split(stated)
-    check = checks.laterality_check({seen} & said or said, (seen,))
+    # Of several sides a text states, this box answers for its own.
+    claimed = {seen} & said or said
+    found = (
+        checks.laterality_check(claimed, (seen,)),
+        checks.region_check(label, claimed, (box.box_px,), regions),
+    )
     if not said or seen not in _SIDED:
         side = seen if not said else _common_side(stated)
     else:
         side = seen if seen in said else Laterality.UNSPECIFIED
     site = next((s.site for s in telling if s.site is not None and s.laterality is side), None)
-    return replace(base, laterality=side, site=site, boxes=(box,), checks=(*base.checks, check))
+    return replace(base, laterality=side, site=site, boxes=(box,), checks=(*base.checks, *found))
 
 
 def _split(sides: Iterable[Laterality]) -> set[Laterality]:
@@ -163,7 +185,9 @@ def _meant(sentence: ReadSentence, findings: Sequence[Finding]) -> list[Finding]
     ]
 
 
-def _sentence(index: int, said: Said, meant: Sequence[Finding], image: ImageRef) -> Sentence:
+def _sentence(
+    index: int, said: Said, meant: Sequence[Finding], image: ImageRef, terms: CheckTerms
+) -> Sentence:
     read = said.sentences[index]
     boxes = said.phrase_boxes.get(index, ())
     return Sentence(
@@ -178,6 +202,11 @@ def _sentence(index: int, said: Said, meant: Sequence[Finding], image: ImageRef)
             checks.classification_check(read, said.named),
             checks.contradiction_check(index, said.sentences),
             _sentence_side_check(read, boxes, said, image),
+            checks.sentence_region_check(read, [box.box_px for box in boxes], said.regions),
+            checks.sentence_confidence_check(
+                said.least_sure[index] if said.least_sure else None, terms.low_confidence
+            ),
+            checks.repetition_check(read, said.draws, terms.lowest_agreement),
         ),
     )
 

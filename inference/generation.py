@@ -41,9 +41,17 @@ class Generation:
 
     def confidence_of(self, parts: Sequence[tuple[int, int]]) -> float | None:
         """Geometric mean over the tokens that touch the given (start, end) characters of the text."""
-        chosen = [
+        chosen = self._touching(parts)
+        return float(np.exp(np.mean(chosen))) if chosen else None
+
+    def least_sure_of(self, parts: Sequence[tuple[int, int]]) -> float | None:
+        """Probability of the least probable token that touches the given (start, end) characters of the text."""
+        chosen = self._touching(parts)
+        return float(np.exp(min(chosen))) if chosen else None
+
+    def _touching(self, parts: Sequence[tuple[int, int]]) -> list[float]:
+        return [
             logp
             for (first, last), logp in zip(self.spans, self.log_probabilities, strict=True)
             if any(first < end and last > start for start, end in parts)
         ]
-        return float(np.exp(np.mean(chosen))) if chosen else None

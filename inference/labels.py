@@ -26,6 +26,21 @@ _WITHOUT_SIDE = frozenset(
     {"aortic enlargement", "cardiomegaly", "enlarged cardiomediastinum", "enlarged pa", "mediastinal shift"}
 )
 
+_IN_LUNGS = frozenset(
+    {
+        "atelectasis", "calcification", "consolidation", "edema", "emphysema", "ild", "infiltration", "lung cavity",
+        "lung cyst", "lung lesion", "lung opacity", "nodule/mass", "pleural effusion", "pleural other",
+        "pleural thickening", "pneumonia", "pneumothorax", "pulmonary fibrosis",
+    }
+)  # fmt: skip
+
+
+def region_of(label: str) -> str | None:
+    """The region a finding must lie in: ``"lung"`` (of its side), a region's name, or None where any place will do."""
+    if label.lower() == "cardiomegaly":
+        return "cardiac silhouette"
+    return "lung" if label.lower() in _IN_LUNGS else None
+
 
 def has_side(label: str) -> bool:
     """Whether a finding can lie on one side of the patient; organs of the midline cannot."""

@@ -19,6 +19,7 @@ from clinical import ImageRef, ModelIdentity, Permanent, Reading, derived_uid
 from imaging import DisplayedImage, load_displayed
 from inference.answers import has_broken_box, read_grounding
 from inference.backend import Backend
+from inference.checks import CheckTerms
 from inference.conversation import Answer, Conversation, ConversationLimits
 from inference.engine import Engine
 from inference.frames import TokenEconomy
@@ -50,6 +51,8 @@ class Model:
         Images in flight, and answers written, at once.
     stat_slots
         More of both that only STAT work takes.
+    checks
+        Which safety checks are made, and their thresholds.
 
     Attributes
     ----------
@@ -65,10 +68,12 @@ class Model:
         *,
         slots: int = 4,
         stat_slots: int = 1,
+        checks: CheckTerms | None = None,
     ) -> None:
         self.manifest = manifest
         self.identity = identity
         self._vlm = backend
+        self._checks = checks or CheckTerms()
         self.engine = Engine(backend.decode, slots=slots, stat_slots=stat_slots)
         self.malformed_answers = 0
         self._counting = Lock()
@@ -117,10 +122,12 @@ class Model:
         gray = _gray(image)
         tiles = self._vlm.tiles(gray, economy)
         ref = _sized(image_ref, gray)
-        plan = ReadingPlan(self._vlm, self.manifest, self.identity)
+        plan = ReadingPlan(self._vlm, self.manifest, self.identity, self._checks)
+        mirror = self._checks.mirror_test
+        mirrored = self._vlm.tiles(np.ascontiguousarray(gray[:, ::-1]), economy) if mirror else None
         study = study_instance_uid or derived_uid("study-of-pixels", ref.sop_instance_uid)
         future = self.engine.submit(
-            lambda: plan.run(tiles, ref, study), deadline_s=deadline_s, priority=priority
+            lambda: plan.run(tiles, ref, study, mirrored), deadline_s=deadline_s, priority=priority
         )
         reading: Reading = future.result()
         self._count_malformed(sum(exchange.malformed for exchange in reading.exchanges))
@@ -272,6 +279,7 @@ class ModelOptions(TypedDict, total=False):
     max_tiles: int | None
     downscale_to: int | None
     device_options: DeviceOptions | None
+    checks: CheckTerms | None
 
 
 def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> Model:
@@ -291,6 +299,8 @@ def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> 
         Longest prompt and answer the cache has room for; None takes what the package's largest image needs.
     max_tiles, downscale_to
         See `inference.frames.TokenEconomy`.
+    checks
+        See `inference.checks.CheckTerms`.
     """
     package = open_package(path)
     sessions = open_sessions(
@@ -307,7 +317,14 @@ def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> 
         economy=TokenEconomy(options.get("max_tiles"), options.get("downscale_to")),
     )
     identity = identity_of(package.manifest, package.weights_sha256, sessions.engine)
-    return Model(package.manifest, identity, vlm, slots=slots, stat_slots=stat_slots)
+    return Model(
+        package.manifest,
+        identity,
+        vlm,
+        slots=slots,
+        stat_slots=stat_slots,
+        checks=options.get("checks"),
+    )
 
 
 def identity_of(manifest: Manifest, weights_sha256: str, engine: str) -> ModelIdentity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imaging import DecodeLimits
-from inference import DeviceOptions, Model, TokenEconomy, load_model, load_served_model
+from inference import CheckTerms, DeviceOptions, Model, TokenEconomy, load_model, load_served_model
 from raddraft import __version__
 from service.book.leases import LeaseKeeper
 from service.book.states import StudyState
@@ -34,6 +34,20 @@ def reading_terms(settings: Settings) -> ReadingTerms:
         read_timeout_s=settings.model.read_timeout_s,
         configuration_sha256=configuration_sha256(settings),
         product_version=__version__,
+        withhold_draft=settings.checks.on_failed == "draft",
+    )
+
+
+def check_terms(settings: Settings) -> CheckTerms:
+    """Which checks are made, and their thresholds."""
+    checks = settings.checks
+    return CheckTerms(
+        low_confidence=checks.low_confidence,
+        ask_regions=checks.ask_regions,
+        repeats=checks.repeats,
+        lowest_agreement=checks.lowest_agreement,
+        mirror_test=checks.mirror_test,
+        critical=checks.critical,
     )
 
 
@@ -41,7 +55,7 @@ def site_model(settings: Settings) -> Model:
     """The model of the settings, loaded in this process."""
     model = settings.model
     if model.backend == "openai":
-        return _served_model(model)
+        return _served_model(model, check_terms(settings))
     return load_model(
         model.path,
         providers=model.providers,
@@ -49,6 +63,7 @@ def site_model(settings: Settings) -> Model:
         slots=max(model.studies_in_flight, _FEWEST_SLOTS),
         max_tiles=model.max_tiles,
         downscale_to=model.downscale_to,
+        checks=check_terms(settings),
         device_options=DeviceOptions(
             allow_cpu_fallback=model.allow_cpu_fallback,
             engine_cache=settings.data_dir / "tensorrt" if "tensorrt" in model.providers else None,
@@ -56,7 +71,7 @@ def site_model(settings: Settings) -> Model:
     )
 
 
-def _served_model(model: ModelSection) -> Model:
+def _served_model(model: ModelSection, checks: CheckTerms) -> Model:
     transport = HttpChatTransport(
         str(model.base_url),
         api_key=model.api_key.get_secret_value() if model.api_key else None,
@@ -69,6 +84,7 @@ def _served_model(model: ModelSection) -> Model:
         name=model.served_name,
         slots=max(model.studies_in_flight, _FEWEST_SLOTS),
         economy=TokenEconomy(model.max_tiles, model.downscale_to),
+        checks=checks,
     )
 
 

@@ -11,6 +11,9 @@ from time import monotonic
 from pydicom import Dataset
 
 from clinical import (
+    CheckResult,
+    CheckStatus,
+    CriticalFinding,
     Draft,
     DraftOutcome,
     ImageOutcome,
@@ -23,7 +26,7 @@ from clinical import (
     merge_study_findings,
 )
 from imaging import DecodeLimits, DisplayedImage, load_displayed, read_header
-from inference import Model, Priority
+from inference import Model, Priority, orientation_check
 from inference.gate import GateVerdict, gate_header, gate_pixels
 from reporting import SourceImage, header_digest
 from service.book.states import InstanceState
@@ -44,7 +47,13 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """What became of one image: the state its row gets, and its Reading where there is one."""
+    """What became of one image: the state its row gets, and its Reading where there is one.
+
+    Attributes
+    ----------
+    critical, failed
+        What the critical-finding channel raised, and the checks for which a Reading was withheld.
+    """
 
     image: ImageRef
     state: InstanceState
@@ -53,6 +62,8 @@ class ImageResult:
     reason: str = ""
     reading: Reading | None = None
     displayed: DisplayedImage | None = field(default=None, repr=False)
+    critical: tuple[CriticalFinding, ...] = ()
+    failed: tuple[CheckResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +85,19 @@ class StudyReading:
 
 @dataclass(frozen=True, slots=True)
 class ReadingTerms:
-    """What a reading is done under, and what its Draft says of itself."""
+    """What a reading is done under, and what its Draft says of itself.
+
+    Attributes
+    ----------
+    withhold_draft
+        A failed check of a sentence or finding withholds the whole Reading, not only the sentence.
+    """
 
     limits: DecodeLimits
     read_timeout_s: float
     configuration_sha256: str
     product_version: str
+    withhold_draft: bool = False
 
 
 def read_study(
@@ -213,8 +231,37 @@ def _read_image(
         return ImageResult(
             image, InstanceState.FAILED, header, error.code, error.message, displayed=displayed
         )
-    reading = _with_checks(reading, verdict, seen, decode_s)
-    return ImageResult(image, InstanceState.ANALYSED, header, reading=reading, displayed=displayed)
+    reading = _with_checks(reading, (*verdict.checks, *seen.checks, orientation_check(header)), decode_s)
+    failed = failed_checks(reading, with_parts=terms.withhold_draft)
+    if failed:
+        reason = f"a safety check withholds the result: {failed[0].evidence}"
+        return ImageResult(
+            image,
+            InstanceState.NOT_ASSESSED,
+            header,
+            "check-failed",
+            reason,
+            displayed=displayed,
+            critical=reading.critical,
+            failed=failed,
+        )
+    return ImageResult(
+        image,
+        InstanceState.ANALYSED,
+        header,
+        reading=reading,
+        displayed=displayed,
+        critical=reading.critical,
+    )
+
+
+def failed_checks(reading: Reading, *, with_parts: bool) -> tuple[CheckResult, ...]:
+    """Failed checks of a Reading as a whole and, `with_parts`, of its sentences and findings."""
+    checks = list(reading.checks)
+    if with_parts:
+        checks += [check for sentence in reading.sentences for check in sentence.checks]
+        checks += [check for finding in reading.findings for check in finding.checks]
+    return tuple(check for check in checks if check.status is CheckStatus.FAIL)
 
 
 def _turned_away(
@@ -234,10 +281,10 @@ def _turned_away(
     )
 
 
-def _with_checks(reading: Reading, header: GateVerdict, pixels: GateVerdict, decode_s: float) -> Reading:
+def _with_checks(reading: Reading, gates: tuple[CheckResult, ...], decode_s: float) -> Reading:
     return replace(
         reading,
-        checks=(*header.checks, *pixels.checks, *reading.checks),
+        checks=(*gates, *reading.checks),
         stage_s=(("decode", round(decode_s, 3)), *reading.stage_s),
     )
 
@@ -270,6 +317,25 @@ def _draft(
         started_at_utc=started,
         completed_at_utc=now_utc(),
         reasons=() if assessed else reasons + unread,
+        checks=tuple(check for result in results for check in result.failed),
+        critical=_critical(results),
+    )
+
+
+def _critical(results: Sequence[ImageResult]) -> tuple[CriticalFinding, ...]:
+    """Everything raised on any image, each name once, with where it was seen and its highest score."""
+    found: dict[str, list[CriticalFinding]] = {}
+    for result in results:
+        for entry in result.critical:
+            found.setdefault(entry.name, []).append(entry)
+    return tuple(
+        CriticalFinding(
+            name,
+            tuple(dict.fromkeys(source for entry in entries for source in entry.sources)),
+            max((entry.score for entry in entries if entry.score is not None), default=None),
+            entries[0].version,
+        )
+        for name, entries in found.items()
     )
 
 

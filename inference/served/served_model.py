@@ -10,6 +10,7 @@ import numpy as np
 
 from clinical import Permanent
 from inference import prompts
+from inference.checks import CheckTerms
 from inference.frames import TokenEconomy
 from inference.manifest import ModelPackage
 from inference.model import Model, identity_of
@@ -30,6 +31,7 @@ def load_served_model(
     slots: int = 4,
     stat_slots: int = 1,
     economy: TokenEconomy | None = None,
+    checks: CheckTerms | None = None,
 ) -> Model:
     """A model that an OpenAI-compatible server runs.
 
@@ -39,6 +41,8 @@ def load_served_model(
         Folder with the ``manifest.json`` of what is served: its labels, tasks and the SHA-256 of its weights.
     name
         What the server knows it by; None takes the only one it serves.
+    checks
+        See `inference.checks.CheckTerms`.
 
     Raises
     ------
@@ -48,7 +52,7 @@ def load_served_model(
         ``served-model-unknown`` naming what is served, ``no-model-description``, or what the server refuses us with.
     """
     try:
-        return _loaded(transport, open_description(description), name, slots, stat_slots, economy)
+        return _loaded(transport, open_description(description), name, slots, stat_slots, economy, checks)
     except BaseException:
         # A model that was loaded owns the transport; one that was not leaves nothing open.
         transport.close()
@@ -62,6 +66,7 @@ def _loaded(
     slots: int,
     stat_slots: int,
     economy: TokenEconomy | None,
+    checks: CheckTerms | None,
 ) -> Model:
     entry = _served(transport, name)
     probe = ChatModel(str(entry["id"]))
@@ -76,7 +81,7 @@ def _loaded(
         economy=economy or TokenEconomy(),
     )
     identity = identity_of(package.manifest, package.weights_sha256, engine)
-    return Model(package.manifest, identity, vlm, slots=slots, stat_slots=stat_slots)
+    return Model(package.manifest, identity, vlm, slots=slots, stat_slots=stat_slots, checks=checks)
 
 
 def _served(transport: ChatTransport, name: str | None) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from clinical import DEFAULT_CRITICAL_SCORES
+
 # PS3.5 section 6.2: an AE title is 1 to 16 characters of the default repertoire without backslash.
 AeTitle = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[\x20-\x5b\x5d-\x7e]{1,16}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
@@ -129,6 +131,35 @@ class ModelSection(Section):
         ):
             raise ValueError("images leave without TLS: use https, or set model.private_network = true")
         return self
+
+
+class ChecksSection(Section):
+    """The safety checks: what a failed one withholds, and which ones cost more questions."""
+
+    on_failed: Literal["sentence", "draft"] = Field(
+        "sentence",
+        description="what a failed check of a sentence or finding withholds: that sentence, or the draft",
+    )
+    low_confidence: float = Field(
+        0.5, ge=0, le=1, description="a sentence is marked when a word of it is less probable than this"
+    )
+    ask_regions: bool = Field(
+        True, description="ask for lungs and heart where something was found, and compare boxes with them"
+    )
+    repeats: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="reports drawn at random beside the draft, to see whether it is said again",
+    )
+    lowest_agreement: float = Field(0.6, ge=0, le=1, description="share of those that must say the same")
+    mirror_test: bool = Field(
+        False, description="ask about the mirrored picture too: lungs must follow; costs a second image"
+    )
+    critical: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=lambda: dict(DEFAULT_CRITICAL_SCORES),
+        description="labels that raise a study's priority, with the score that does (Pneumothorax from 0.05)",
+    )
 
 
 class DecodeSection(Section):

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from clinical import Permanent
 from service.settings.sections import (
     BrokerSection,
+    ChecksSection,
     DatabaseSection,
     DecodeSection,
     DeliverySection,
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     node: NodeSection = NodeSection()
     study: StudySection = StudySection()
     model: ModelSection = ModelSection()
+    checks: ChecksSection = ChecksSection()
     decode: DecodeSection = DecodeSection()
     database: DatabaseSection = DatabaseSection()
     broker: BrokerSection = BrokerSection()
