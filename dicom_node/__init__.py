@@ -1,26 +1,37 @@
 """The DICOM network: listener, spool and sender."""
 
+from dicom_node.admission import Refusal, RefusedCall
 from dicom_node.candidates import classify, ignored_sentence
 from dicom_node.listener import Listener, ListenerSettings
+from dicom_node.peers import AllowedPeer
 from dicom_node.received import Ledger, ReceivedObject
-from dicom_node.reception import Caller, IncomingObject, Reception
+from dicom_node.reception import AnnouncedObject, ArrivingObject, Caller, IncomingObject, Reception
 from dicom_node.sender import Peer, SendResult, SendTimeouts, echo, send_objects
-from dicom_node.spool import PosixSpool, Spool, SpoolEntry
+from dicom_node.shared_limits import PeerLimits
+from dicom_node.spool import PosixSpool, Spool, SpoolWriter
+from dicom_node.spool_writer import SpoolEntry
 
 __all__ = [
+    "AllowedPeer",
+    "AnnouncedObject",
+    "ArrivingObject",
     "Caller",
     "IncomingObject",
     "Ledger",
     "Listener",
     "ListenerSettings",
     "Peer",
+    "PeerLimits",
     "PosixSpool",
     "ReceivedObject",
     "Reception",
+    "Refusal",
+    "RefusedCall",
     "SendResult",
     "SendTimeouts",
     "Spool",
     "SpoolEntry",
+    "SpoolWriter",
     "classify",
     "echo",
     "ignored_sentence",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pydicom.dataset import FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID
+from struct import pack
 
 # RadDraft's own implementation, derived once from its name (PS3.7 D.3.3.2).
 IMPLEMENTATION_CLASS_UID = "2.25.164195904990690805692545054873771844916"
@@ -14,14 +11,27 @@ _PREAMBLE = b"\0" * 128 + b"DICM"
 
 
 def encoded_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """Preamble and file meta information that name the object and say that we wrote the file."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = UID(sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
-    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    encoded = DicomBytesIO()
-    write_file_meta_info(encoded, meta, enforce_standard=True)
-    return _PREAMBLE + encoded.getvalue()
+    """Preamble and file meta information that name the object and say that we wrote the file.
+
+    The bytes follow from the arguments alone, in every version of RadDraft: the digest of a stored file tells whether
+    an object came again.
+    """
+    elements = b"".join(
+        (
+            # OB: two reserved bytes and a length of 32 bits (PS3.5 section 7.1.2).
+            pack("<HH2sHL", 0x0002, 0x0001, b"OB", 0, 2) + b"\x00\x01",
+            _short_element(0x0002, b"UI", sop_class_uid),
+            _short_element(0x0003, b"UI", sop_instance_uid),
+            _short_element(0x0010, b"UI", transfer_syntax_uid),
+            _short_element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+            _short_element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+        )
+    )
+    return _PREAMBLE + pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(elements)) + elements
+
+
+def _short_element(element: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii")
+    # Padded to even length: UIDs with a null, text with a space (PS3.5 section 6.2).
+    value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+    return pack("<HH2sH", 0x0002, element, vr, len(value)) + value

@@ -26,6 +26,10 @@ _LONG_VRS = frozenset(
 _HEADERS_MAX = 200_000
 
 
+# A data set as it travels, in memory or mapped from a file.
+Encoded = bytes | memoryview
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """How element headers are written (PS3.5 section 7.1)."""
@@ -49,7 +53,7 @@ class Element:
     length: int | None
 
 
-def sniffed_encoding(dataset: bytes, declared: Encoding | None) -> Encoding:
+def sniffed_encoding(dataset: Encoded, declared: Encoding | None) -> Encoding:
     """The encoding a data set really has, judged by its first element.
 
     Parameters
@@ -57,17 +61,17 @@ def sniffed_encoding(dataset: bytes, declared: Encoding | None) -> Encoding:
     declared
         What the transfer syntax says; None where the syntax is private or unknown.
     """
-    vr = dataset[4:6]
+    vr = bytes(dataset[4:6])
     explicit_vr = vr.isalpha() and vr.isupper()
     if declared is not None:
         # Senders are known to mistake the VR encoding, but not the byte order.
         return Encoding(explicit_vr, declared.little_endian)
-    group = dataset[0:2]
+    group = bytes(dataset[0:2])
     # Groups at the start of a data set are small numbers: the reading with the smaller one is right.
     return Encoding(explicit_vr, int.from_bytes(group, "little") <= int.from_bytes(group, "big"))
 
 
-def walk_headers(dataset: bytes, encoding: Encoding) -> Iterator[Element]:
+def walk_headers(dataset: Encoded, encoding: Encoding) -> Iterator[Element]:
     """Top-level elements in their order, until the data set ends or is cut off.
 
     Raises
@@ -115,7 +119,7 @@ def _step_in_sequence(depth: int, tag: int, start: int, length: int) -> tuple[in
 class _HeaderReader:
     """Reads one element header at a time."""
 
-    def __init__(self, dataset: bytes, encoding: Encoding) -> None:
+    def __init__(self, dataset: Encoded, encoding: Encoding) -> None:
         order = "<" if encoding.little_endian else ">"
         self._dataset = dataset
         self._explicit_vr = encoding.explicit_vr

@@ -10,7 +10,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.uid import UID
 
 from clinical import Quarantine
-from dicom_node.header_walk import Encoding, sniffed_encoding, walk_headers
+from dicom_node.header_walk import Encoded, Encoding, sniffed_encoding, walk_headers
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _UID_LENGTH_MAX = 64
@@ -49,7 +49,7 @@ class Identification:
     manufacturer: str = ""
 
 
-def read_identification(dataset: bytes, transfer_syntax_uid: str) -> Identification:
+def read_identification(dataset: Encoded, transfer_syntax_uid: str) -> Identification:
     """What identifies an object.
 
     Parameters
@@ -80,9 +80,11 @@ def read_identification(dataset: bytes, transfer_syntax_uid: str) -> Identificat
     return Identification(**found)
 
 
-def _inflated_header(dataset: bytes) -> bytes:
+def _inflated_header(dataset: Encoded) -> bytes:
     try:
-        return zlib.decompressobj(_RAW_DEFLATE).decompress(dataset, _INFLATED_HEADER_BYTES)
+        # More input than this cannot be needed: deflating makes nothing longer by more than a few bytes.
+        deflated = dataset[:_INFLATED_HEADER_BYTES]
+        return zlib.decompressobj(_RAW_DEFLATE).decompress(deflated, _INFLATED_HEADER_BYTES)
     except zlib.error as error:
         raise Quarantine("unreadable-header", "the data set is not deflated as its syntax says") from error
 
@@ -94,11 +96,11 @@ def _declared_encoding(transfer_syntax_uid: str) -> Encoding | None:
     return Encoding(not syntax.is_implicit_VR, syntax.is_little_endian)
 
 
-def _text(dataset: bytes, start: int, length: int) -> str:
+def _text(dataset: Encoded, start: int, length: int) -> str:
     if length > _VALUE_BYTES_MAX or start + length > len(dataset):
         raise Quarantine("unreadable-header", "an identifying attribute is cut off or far too long")
     # The repertoire of every looked-at value that matters is ASCII; others only have to come through unharmed.
-    return dataset[start : start + length].decode("latin-1").strip(" \0")
+    return bytes(dataset[start : start + length]).decode("latin-1").strip(" \0")
 
 
 def valid_uid(text: str) -> bool:

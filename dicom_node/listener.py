@@ -9,48 +9,35 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
 
-from pydicom import Dataset
-from pynetdicom import AE, evt
-from pynetdicom.association import Association
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-
-from clinical import Permanent, RadDraftError, Transient, policy_of
-from dicom_node.file_format import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from clinical import Permanent
+from dicom_node.acceptor import Acceptor, Terms
+from dicom_node.admission import REJECTIONS, Admission, Refusal, RefusedCall
+from dicom_node.association_request import AssociationRequest
 from dicom_node.library_words import silence_libraries
-from dicom_node.negotiation import storage_service_items, supported_contexts
-from dicom_node.peers import AllowedPeer, allowed
+from dicom_node.operations import Operations, storage_operations
+from dicom_node.pdu_stream import PduStream
+from dicom_node.peers import AllowedPeer
 from dicom_node.received import Ledger
-from dicom_node.reception import (
-    Caller,
-    IncomingObject,
-    Reception,
-    SopClassMismatch,
-)
+from dicom_node.reception import Reception
+from dicom_node.shared_limits import Hold, SharedLimits
 from dicom_node.spool import Spool
-from dicom_node.transport import AssociationListener, PduSocket
 
 _log = logging.getLogger(__name__)
 
-SUCCESS = 0x0000
-# PS3.4 Table B.2-1: the data set does not match the SOP Class.
-DATASET_DOES_NOT_MATCH = 0xA900
-# PS3.7 section 9.1.1.1.4: MEDIUM 0000H, HIGH 0001H, LOW 0002H.
-_PRIORITY_HIGH = 0x0001
-# PS3.8 Table 9-21: result (1 permanent), source (1 service user), reason.
-CALLING_AE_NOT_RECOGNISED = (0x01, 0x01, 0x03)
-CALLED_AE_NOT_RECOGNISED = (0x01, 0x01, 0x07)
-# LO: 64 characters (PS3.5 Table 6.2-1).
-_COMMENT_LENGTH_MAX = 64
-# Beyond the largest object we still take this much of a larger one, so that it can be answered with a status.
-_OVERSIZE_BYTES = 16 << 20
 _LOOK_EVERY_S = 0.1
+# Connections beyond the associations allowed, so that who comes too many is told so; more are closed unheard.
+_WAITING_CONNECTIONS = 32
+# A process that already holds associations lets another one that waits on the same socket be quicker.
+_YIELD_PER_ASSOCIATION_S = 0.002
+_YIELD_LONGEST_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +51,7 @@ class ListenerSettings:
     host, port
         Where to bind; port 0 takes a free one. Not used with an inherited socket.
     peers
-        (AE title, host) of who may call; a host is an address, a network (CIDR) or a name. Empty means this machine
-        only, under any AE title.
+        Who may call. Empty means this machine only, under any AE title.
     own_manufacturer
         Manufacturer by which our own results are known when they come back.
     maximum_pdu_bytes
@@ -74,10 +60,16 @@ class ListenerSettings:
         More at once are refused as transient (local limit exceeded).
     network_timeout_s
         Silence after which an association is aborted, and the longest time one PDU may take.
-    dimse_timeout_s, acse_timeout_s
-        Longest wait within an operation, and for an association request on a new connection.
+    request_timeout_s
+        Longest wait for the association request on a new connection, and for its TLS handshake.
+    object_timeout_s
+        Longest time one object may take.
     maximum_object_bytes
-        Larger objects are refused. Together with `maximum_associations` it bounds the listener's memory.
+        Larger objects are refused.
+    minimum_free_bytes
+        Space the spool keeps free: with less, associations are refused as transient and objects as out of resources.
+    limits_file
+        File by which the limits hold across processes; None where there is one process only.
     drain_s
         Longest wait at stop for associations under way.
     """
@@ -85,19 +77,24 @@ class ListenerSettings:
     ae_title: str = "RADDRAFT"
     host: str = "127.0.0.1"
     port: int = 11112
-    peers: tuple[tuple[str, str], ...] = ()
+    peers: tuple[AllowedPeer, ...] = ()
     own_manufacturer: str = "RadDraft"
     maximum_pdu_bytes: int = 131072
     maximum_associations: int = 32
     network_timeout_s: float = 60.0
-    dimse_timeout_s: float = 60.0
-    acse_timeout_s: float = 30.0
+    request_timeout_s: float = 30.0
+    object_timeout_s: float = 1800.0
     maximum_object_bytes: int = 512 << 20
+    minimum_free_bytes: int = 0
+    limits_file: Path | None = None
     drain_s: float = 5.0
 
 
 class Listener:
     """C-ECHO and C-STORE SCP.
+
+    The memory it needs is bounded by its associations: each holds one PDU (128 KiB, or up to 1 MiB from a peer that
+    does not keep to what it was told) and no part of the object.
 
     Parameters
     ----------
@@ -108,6 +105,8 @@ class Listener:
     listening_socket
         A bound and listening socket, e.g. inherited from a supervisor; without one the listener binds itself. Several
         processes may listen on one such socket.
+    refused
+        Called with each call that was refused.
     """
 
     def __init__(
@@ -117,25 +116,45 @@ class Listener:
         ledger: Ledger,
         *,
         listening_socket: socket.socket | None = None,
+        refused: Callable[[RefusedCall], None] = lambda call: None,
     ) -> None:
         self._settings = settings
         self._socket = listening_socket
-        self._peers = tuple(AllowedPeer(*peer) for peer in settings.peers)
-        self._reception = Reception(
+        self._refused = refused
+        reception = Reception(
             spool,
             ledger,
             own_manufacturer=settings.own_manufacturer,
             object_bytes_max=settings.maximum_object_bytes,
+            free_bytes_min=settings.minimum_free_bytes,
         )
-        self._ae: AE | None = None
-        self._server: AssociationListener | None = None
+        self._operations: Operations = storage_operations(
+            reception, object_seconds_max=settings.object_timeout_s
+        )
+        self._limits = SharedLimits(
+            settings.limits_file,
+            associations_max=settings.maximum_associations,
+            peers=[peer.limits for peer in settings.peers],
+        )
+        self._admission = Admission(
+            ae_title=settings.ae_title,
+            peers=settings.peers,
+            limits=self._limits,
+            has_space=reception.has_space,
+        )
+        self._stopping = threading.Event()
+        self._accepting: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._open: set[Acceptor] = set()
+        self._connections = 0
+        self._port = 0
 
     @property
     def port(self) -> int:
         """Port the listener is bound to; only after `start`."""
-        if self._server is None:
+        if self._accepting is None:
             raise Permanent("not-listening", "the listener was not started")
-        return int(self._server.server_address[1])
+        return self._port
 
     def start(self) -> None:
         """Accept associations in background threads.
@@ -147,165 +166,114 @@ class Listener:
             address or may not use the port.
         """
         silence_libraries()
-        settings = self._settings
-        self._ae = _application_entity(settings)
-        try:
-            self._server = cast(
-                AssociationListener,
-                self._ae.make_server(
-                    self._address(),
-                    evt_handlers=cast(Any, self._handlers()),
-                    server_class=cast(Any, AssociationListener),
-                    inherited=self._socket,
-                    pdu_timeout_s=settings.network_timeout_s,
-                    message_bytes_max=settings.maximum_object_bytes + _OVERSIZE_BYTES,
-                ),
-            )
-        except OSError as error:
-            code = "address-in-use" if error.errno == errno.EADDRINUSE else "address-not-usable"
-            reason = error.strerror or os.strerror(error.errno or 0)
-            raise Permanent(
-                code, f"cannot listen on {settings.host}:{settings.port}: {reason}", tag="node.port"
-            ) from error
-        loop = threading.Thread(
-            target=self._server.serve_forever,
-            kwargs={"poll_interval": _LOOK_EVERY_S},
-            name="dicom-listener",
-            daemon=True,
+        if self._socket is None:
+            self._socket = _bound(self._settings.host, self._settings.port)
+        # Of several processes that wake up for one connection only one gets it: the others must not block in accept.
+        self._socket.settimeout(0.0)
+        self._port = int(self._socket.getsockname()[1])
+        self._accepting = threading.Thread(
+            target=self._accept_all, args=(self._socket,), name="dicom-listener", daemon=True
         )
-        loop.start()
+        self._accepting.start()
 
     def stop(self) -> None:
         """Accept no more, let associations under way finish for `drain_s`, then abort them.
 
         What was not acknowledged by then has left nothing behind, and its sender sends it again.
         """
-        if self._server is None or self._ae is None:
+        if self._accepting is None or self._stopping.is_set():
             return
-        self._server.shutdown()
+        self._stopping.set()
+        self._accepting.join()
         patience_ends_s = time.monotonic() + self._settings.drain_s
         while self._associations() and time.monotonic() < patience_ends_s:
             time.sleep(_LOOK_EVERY_S)
         for association in self._associations():
-            association.abort()
+            association.end()
 
-    def _associations(self) -> list[Association]:
-        return list(self._ae.active_associations) if self._ae is not None else []
+    def _associations(self) -> list[Acceptor]:
+        with self._lock:
+            return list(self._open)
 
-    def _address(self) -> Any:
-        return self._socket.getsockname() if self._socket else (self._settings.host, self._settings.port)
+    def _accept_all(self, listening: socket.socket) -> None:
+        poll = select.poll()
+        poll.register(listening, select.POLLIN)
+        while not self._stopping.is_set():
+            if not poll.poll(_LOOK_EVERY_S * 1000):
+                continue
+            busy = len(self._open)
+            if busy:
+                time.sleep(min(busy * _YIELD_PER_ASSOCIATION_S, _YIELD_LONGEST_S))
+            try:
+                connection, address = listening.accept()
+            except OSError:
+                continue  # another process was quicker, or the caller has gone
+            self._take(connection, str(address[0]))
+        # Our descriptor only: other processes go on listening on theirs.
+        listening.close()
 
-    def _handlers(self) -> list[tuple[evt.EventType, Callable[..., Any]]]:
-        return [
-            (evt.EVT_REQUESTED, self._screen),
-            (evt.EVT_SOP_COMMON, _name_storage_services),
-            (evt.EVT_REJECTED, self._note_rejection),
-            (evt.EVT_DIMSE_RECV, _end_message),
-            (evt.EVT_C_ECHO, lambda event: SUCCESS),
-            (evt.EVT_C_STORE, self._store),
-        ]
-
-    def _screen(self, event: evt.Event) -> None:
-        """Reject callers that are not on the list (PS3.8 section 9.3.4); offer the others what they ask for."""
-        association = event.assoc
+    def _take(self, connection: socket.socket, address: str) -> None:
+        if self._connections >= self._settings.maximum_associations + _WAITING_CONNECTIONS:
+            connection.close()
+            self._refused(RefusedCall(Refusal.CONNECTIONS, address))
+            return
         try:
-            permitted = self._permitted(association)
-            if permitted:
-                requested = association.requestor.requested_contexts
-                association.acceptor.supported_contexts = supported_contexts(requested)
-        except Exception as error:
-            # The library would swallow this and go on to accept the caller.
-            _log.error("association refused after an unexpected %s", type(error).__name__)
-            permitted = False
-        if not permitted:
-            association.acse.send_reject(*CALLING_AE_NOT_RECOGNISED)
-            association.kill()
+            # A response is one small packet; it must not wait for the peer's delayed acknowledgement.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            connection.close()
+            return
+        threading.Thread(
+            target=self._hold, args=(connection, address), name="dicom-association", daemon=True
+        ).start()
 
-    def _permitted(self, association: Association) -> bool:
-        calling = str(cast(Any, association.requestor.primitive).calling_ae_title).strip()
-        host = str(association.requestor.address)
-        if allowed(self._peers, calling, host):
-            return True
-        _log.warning("association refused: %r at %s is not in node.peers", calling, host)
-        return False
-
-    def _note_rejection(self, event: evt.Event) -> None:
-        request = cast(Any, event.assoc.requestor.primitive)
-        _log.warning(
-            "association of %r refused: called %r, or too many associations at once",
-            str(request.calling_ae_title).strip(),
-            str(request.called_ae_title).strip(),
+    def _hold(self, connection: socket.socket, address: str) -> None:
+        settings = self._settings
+        stream = PduStream(connection, buffer_bytes=settings.maximum_pdu_bytes)
+        holds: list[Hold] = []
+        acceptor = Acceptor(
+            stream,
+            address,
+            Terms(settings.maximum_pdu_bytes, settings.request_timeout_s, settings.network_timeout_s),
+            lambda request: self._screened(request, address, holds),
+            self._operations,
+            lambda command, caller: None,
         )
-
-    def _store(self, event: evt.Event) -> Dataset:
-        peer = str(event.assoc.requestor.ae_title)
+        with self._lock:
+            self._open.add(acceptor)
+            self._connections += 1
         try:
-            self._reception.receive(_incoming(event), self._caller(event))
-        except RadDraftError as error:
-            _log.warning("object from %r refused: %s %s", peer, error.code, error.tag)
-            mismatch = isinstance(error, SopClassMismatch)
-            return _answer(DATASET_DOES_NOT_MATCH if mismatch else policy_of(error).dimse_status, error.code)
-        except Exception as error:
-            # A defect, ours or a library's: its text may quote the data set, so only its type is kept.
-            _log.error("object from %r refused after an unexpected %s", peer, type(error).__name__)
-            return _answer(policy_of(Transient("defect", "")).dimse_status, "internal error")
-        return _answer(SUCCESS, "")
+            acceptor.run()
+        finally:
+            with self._lock:
+                self._open.discard(acceptor)
+            # The association is over: its place is free while the connection is being closed.
+            self._admission.leave(holds)
+            acceptor.close()
+            with self._lock:
+                self._connections -= 1
 
-    def _caller(self, event: evt.Event) -> Caller:
-        requestor = event.assoc.requestor
-        return Caller(
-            ae_title=str(requestor.ae_title).strip(),
-            host=str(requestor.address),
-            called_ae_title=self._settings.ae_title,
-        )
-
-
-def _application_entity(settings: ListenerSettings) -> AE:
-    ae = AE(ae_title=settings.ae_title)
-    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    ae.maximum_pdu_size = settings.maximum_pdu_bytes
-    ae.maximum_associations = settings.maximum_associations
-    ae.network_timeout = settings.network_timeout_s
-    ae.dimse_timeout = settings.dimse_timeout_s
-    ae.acse_timeout = settings.acse_timeout_s
-    ae.require_called_aet = True
-    # Storage contexts are added per association, as they are requested.
-    ae.add_supported_context(Verification)
-    return ae
+    def _screened(
+        self, request: AssociationRequest, address: str, holds: list[Hold]
+    ) -> tuple[int, int, int] | None:
+        decision = self._admission.admit(request, address)
+        if not isinstance(decision, Refusal):
+            holds.extend(decision)
+            return None
+        _log.warning("association of %r at %s refused: %s", request.calling_ae_title, address, decision)
+        self._refused(RefusedCall(decision, address, request.calling_ae_title, request.called_ae_title))
+        return REJECTIONS[decision]
 
 
-def _name_storage_services(event: evt.Event) -> Any:
-    return storage_service_items(event.assoc.requestor.requested_contexts)
-
-
-def _end_message(event: evt.Event) -> None:
-    transport = event.assoc.dul.socket
-    connection = transport.socket if transport is not None else None
-    if isinstance(connection, PduSocket):
-        connection.message_ended()
-
-
-def _incoming(event: evt.Event) -> IncomingObject:
-    request = cast(Any, event.request)
-    sop_class_uid = str(request.AffectedSOPClassUID)
-    if sop_class_uid != str(event.context.abstract_syntax):
-        raise SopClassMismatch(
-            "sop-class-mismatch", "the request's SOP class is not its presentation context's"
-        )
-    return IncomingObject(
-        sop_class_uid=sop_class_uid,
-        sop_instance_uid=str(request.AffectedSOPInstanceUID),
-        transfer_syntax_uid=str(event.context.transfer_syntax),
-        dataset=event.encoded_dataset(include_meta=False),
-        is_urgent=getattr(request, "Priority", None) == _PRIORITY_HIGH,
-    )
-
-
-def _answer(status: int, comment: str) -> Dataset:
-    """A response's status, with a word for the log of the sender's administrator (PS3.7 section C.4)."""
-    answer = Dataset()
-    answer.Status = status
-    if comment:
-        answer.ErrorComment = comment[:_COMMENT_LENGTH_MAX]
-    return answer
+def _bound(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        code = "address-in-use" if error.errno == errno.EADDRINUSE else "address-not-usable"
+        reason = error.strerror or os.strerror(error.errno or 0)
+        raise Permanent(code, f"cannot listen on {host}:{port}: {reason}", tag="node.port") from error
+    return listening

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable
 
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import (
     NonPatientObjectStorageServiceClass,
@@ -18,8 +17,6 @@ from pynetdicom.service_class import (
 )
 from pynetdicom.sop_class import Verification, uid_to_service_class  # type: ignore[attr-defined]
 
-# PS3.4 Annex B: the Storage Service Class.
-STORAGE_SERVICE_CLASS_UID = "1.2.840.10008.4.2"
 _STORAGE_SERVICES = (StorageServiceClass, NonPatientObjectStorageServiceClass)
 # JPEG (lossy processes), JPEG-LS near-lossless, JPEG 2000, HTJ2K, JPEG XL and every video (PS3.5 Annex A.4).
 _LOSSY = frozenset(
@@ -66,19 +63,3 @@ def _reluctance(transfer_syntax_uid: str) -> int:
     if uid.is_private or not uid.is_transfer_syntax:
         return 2
     return int(uid in _LOSSY or _VIDEO.search(uid.name) is not None)
-
-
-def storage_service_items(
-    requested: Iterable[PresentationContext],
-) -> dict[UID, SOPClassCommonExtendedNegotiation]:
-    """Which requested classes the Storage Service serves though the library's tables do not say so (PS3.7 D.3.3.6)."""
-    items = {}
-    for context in requested:
-        uid = context.abstract_syntax
-        if uid is None or not is_storage_class(uid) or uid_to_service_class(uid) is StorageServiceClass:
-            continue
-        item = SOPClassCommonExtendedNegotiation()
-        item.sop_class_uid = uid
-        item.service_class_uid = UID(STORAGE_SERVICE_CLASS_UID)
-        items[uid] = item
-    return items

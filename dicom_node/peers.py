@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from dicom_node.shared_limits import PeerLimits
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedPeer:
-    """A calling AE title and where it may call from: an address, a network (CIDR) or a host name."""
+    """A calling AE title and where it may call from.
+
+    Attributes
+    ----------
+    host
+        An address, a network (CIDR) or a host name.
+    limits
+        How much of the listener it may ask for.
+    """
 
     ae_title: str
     host: str
+    limits: PeerLimits = field(default_factory=PeerLimits)
 
     def matches(self, ae_title: str, address: str) -> bool:
         """Whether a caller with this AE title and IP address is this peer."""
@@ -22,8 +33,18 @@ class AllowedPeer:
 def allowed(peers: tuple[AllowedPeer, ...], ae_title: str, address: str) -> bool:
     """Whether a caller may associate. Without a list only this machine may."""
     if not peers:
-        return _plain_address(address).is_loopback
-    return any(peer.matches(ae_title, address) for peer in peers)
+        return is_this_machine(address)
+    return matching(peers, ae_title, address) is not None
+
+
+def matching(peers: tuple[AllowedPeer, ...], ae_title: str, address: str) -> int | None:
+    """Position of the peer that a caller is; None where it is none of them."""
+    return next((n for n, peer in enumerate(peers) if peer.matches(ae_title, address)), None)
+
+
+def is_this_machine(address: str) -> bool:
+    """Whether an IP address is a loopback address."""
+    return _plain_address(address).is_loopback
 
 
 def _is_at(host: str, address: str) -> bool:

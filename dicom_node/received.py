@@ -14,10 +14,11 @@ class ReceivedObject:
     Attributes
     ----------
     dataset_sha256
-        SHA-256 of the data set's bytes and the transfer syntax: with the SOP Instance UID it tells a re-send from
-        other bytes.
+        SHA-256 of the data set behind the file meta information that follows from its UIDs and transfer syntax: with
+        the SOP Instance UID it tells a re-send from other bytes.
     file_sha256, size_bytes, spool_key
-        Of the file in the spool (data set with preamble and file meta information, PS3.10 section 7).
+        Of the file in the spool (data set with preamble and file meta information, PS3.10 section 7). The digest is
+        the same as `dataset_sha256`: each byte is hashed once.
     ignored_reason
         Why it is not a candidate for reading (see `dicom_node.candidates`); empty for a candidate.
     is_urgent

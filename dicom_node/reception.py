@@ -5,7 +5,6 @@ Independent of the protocol the object came by.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,10 +12,11 @@ from datetime import UTC, datetime
 from clinical import Permanent, Quarantine, Transient
 from dicom_node.candidates import ignored_reason
 from dicom_node.file_format import encoded_file_meta
+from dicom_node.header_walk import Encoded
 from dicom_node.identification import Identification, read_identification, valid_uid
 from dicom_node.negotiation import is_patient_object
 from dicom_node.received import Ledger, ReceivedObject
-from dicom_node.spool import Spool
+from dicom_node.spool import Spool, SpoolWriter
 
 # CS: 16 characters of this repertoire (PS3.5 Table 6.2-1).
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")
@@ -32,13 +32,11 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class IncomingObject:
-    """An object as its sender describes it, before anything is believed.
+class AnnouncedObject:
+    """What a sender says of an object before its bytes come; nothing of it is believed.
 
     Attributes
     ----------
-    dataset
-        Encoded data set without file meta information, exactly as sent.
     is_urgent
         Whether the C-STORE request's Priority is HIGH (PS3.7 section 9.1.1.1.4).
     """
@@ -46,8 +44,20 @@ class IncomingObject:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    dataset: bytes
     is_urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingObject(AnnouncedObject):
+    """An object that has come whole.
+
+    Attributes
+    ----------
+    dataset
+        Encoded data set without file meta information, exactly as sent.
+    """
+
+    dataset: bytes = b""
 
 
 class SopClassMismatch(Quarantine):
@@ -63,13 +73,28 @@ class Reception:
         Manufacturer by which our own results are known when they come back.
     object_bytes_max
         Larger data sets are refused.
+    free_bytes_min
+        Space the spool keeps free: with less, nothing is taken in.
     """
 
-    def __init__(self, spool: Spool, ledger: Ledger, *, own_manufacturer: str, object_bytes_max: int) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        ledger: Ledger,
+        *,
+        own_manufacturer: str,
+        object_bytes_max: int,
+        free_bytes_min: int = 0,
+    ) -> None:
         self._spool = spool
         self._ledger = ledger
         self._own_manufacturer = own_manufacturer
         self._object_bytes_max = object_bytes_max
+        self._free_bytes_min = free_bytes_min
+
+    def has_space(self) -> bool:
+        """Whether objects are taken in at all just now."""
+        return self._spool.free_bytes() >= self._free_bytes_min
 
     def receive(self, incoming: IncomingObject, caller: Caller) -> ReceivedObject:
         """Store and account for an object; when this returns, success may be answered.
@@ -79,19 +104,47 @@ class Reception:
         RadDraftError
             Whatever failed; then there is neither a file nor a row.
         """
-        if len(incoming.dataset) > self._object_bytes_max:
-            raise Permanent("object-too-large", "the object is larger than node.maximum_object_bytes")
-        header = _checked_identification(incoming)
-        dataset_sha256 = _dataset_sha256(incoming)
-        if self._ledger.is_held(header.sop_instance_uid, dataset_sha256):
-            return self._take_again(self._described(incoming, header, dataset_sha256, caller))
-        return self._take(incoming, self._described(incoming, header, dataset_sha256, caller))
+        with self.begin(incoming, caller) as arriving:
+            arriving.write(incoming.dataset)
+            return arriving.finish()
 
-    def _take(self, incoming: IncomingObject, received: ReceivedObject) -> ReceivedObject:
+    def begin(self, announced: AnnouncedObject, caller: Caller) -> ArrivingObject:
+        """Start to take in an object whose bytes come piece by piece.
+
+        Raises
+        ------
+        RadDraftError
+            If it is refused by what is announced, or there is no space.
+        """
+        for text in (announced.transfer_syntax_uid, announced.sop_class_uid, announced.sop_instance_uid):
+            _require_uid(text)
+        if not self.has_space():
+            raise Transient("spool-full", "the spool's disk has less than node.minimum_free_bytes left")
         meta = encoded_file_meta(
-            incoming.sop_class_uid, incoming.sop_instance_uid, incoming.transfer_syntax_uid
+            announced.sop_class_uid, announced.sop_instance_uid, announced.transfer_syntax_uid
         )
-        entry = self._spool.put((meta, incoming.dataset))
+        writer = self._spool.begin()
+        writer.write(meta)
+        return ArrivingObject(self, announced, caller, writer, len(meta))
+
+    @property
+    def object_bytes_max(self) -> int:
+        """Longest data set that is taken in."""
+        return self._object_bytes_max
+
+    def account_for(
+        self, announced: AnnouncedObject, caller: Caller, writer: SpoolWriter, meta_bytes: int
+    ) -> ReceivedObject:
+        """Store and account for what has been written; see `receive`."""
+        header = _checked_identification(announced, writer.content(meta_bytes))
+        received = self._described(announced, header, writer.digest(), caller)
+        if self._ledger.is_held(header.sop_instance_uid, received.dataset_sha256):
+            writer.discard()
+            return self._take_again(received)
+        return self._take(writer, received)
+
+    def _take(self, writer: SpoolWriter, received: ReceivedObject) -> ReceivedObject:
+        entry = writer.complete()
         stored = replace(
             received, spool_key=entry.key, file_sha256=entry.file_sha256, size_bytes=entry.size_bytes
         )
@@ -128,14 +181,14 @@ class Reception:
             )
 
     def _described(
-        self, incoming: IncomingObject, header: Identification, dataset_sha256: str, caller: Caller
+        self, announced: AnnouncedObject, header: Identification, dataset_sha256: str, caller: Caller
     ) -> ReceivedObject:
         return ReceivedObject(
             sop_instance_uid=header.sop_instance_uid,
             sop_class_uid=header.sop_class_uid,
             study_instance_uid=header.study_instance_uid,
             series_instance_uid=header.series_instance_uid,
-            transfer_syntax_uid=incoming.transfer_syntax_uid,
+            transfer_syntax_uid=announced.transfer_syntax_uid,
             modality=_code_string(header.modality),
             calling_ae_title=caller.ae_title,
             called_ae_title=caller.called_ae_title,
@@ -151,19 +204,72 @@ class Reception:
                 own_manufacturer=self._own_manufacturer,
             ),
             received_at_utc=datetime.now(UTC),
-            is_urgent=incoming.is_urgent,
+            is_urgent=announced.is_urgent,
         )
 
 
-def _checked_identification(incoming: IncomingObject) -> Identification:
-    header = read_identification(incoming.dataset, incoming.transfer_syntax_uid)
-    if header.sop_class_uid != incoming.sop_class_uid:
+class ArrivingObject:
+    """One object while its bytes come; leaving its context without `finish` leaves nothing behind."""
+
+    def __init__(
+        self,
+        reception: Reception,
+        announced: AnnouncedObject,
+        caller: Caller,
+        writer: SpoolWriter,
+        meta_bytes: int,
+    ) -> None:
+        self._reception = reception
+        self._announced = announced
+        self._caller = caller
+        self._writer = writer
+        self._meta_bytes = meta_bytes
+        self._bytes_left = reception.object_bytes_max
+
+    def __enter__(self) -> ArrivingObject:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Leave nothing behind; nothing happens after `finish`."""
+        self._writer.discard()
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes of the data set.
+
+        Raises
+        ------
+        RadDraftError
+            If the object has become too large, or cannot be stored; nothing is left behind.
+        """
+        self._bytes_left -= len(piece)
+        if self._bytes_left < 0:
+            self._writer.discard()
+            raise Permanent("object-too-large", "the object is larger than node.maximum_object_bytes")
+        self._writer.write(piece)
+
+    def finish(self) -> ReceivedObject:
+        """Store and account for the object; when this returns, success may be answered.
+
+        Raises
+        ------
+        RadDraftError
+            Whatever failed; then there is neither a file nor a row.
+        """
+        try:
+            return self._reception.account_for(self._announced, self._caller, self._writer, self._meta_bytes)
+        finally:
+            self._writer.discard()
+
+
+def _checked_identification(announced: AnnouncedObject, dataset: Encoded) -> Identification:
+    header = read_identification(dataset, announced.transfer_syntax_uid)
+    if header.sop_class_uid != announced.sop_class_uid:
         raise SopClassMismatch("sop-class-mismatch", "data set and request name different SOP classes")
-    if header.sop_instance_uid != incoming.sop_instance_uid:
+    if header.sop_instance_uid != announced.sop_instance_uid:
         raise Quarantine("sop-instance-mismatch", "data set and request name different SOP instances")
-    _require_uid(incoming.transfer_syntax_uid, "(0002,0010)")
-    _require_uid(header.sop_class_uid, "(0008,0016)")
-    _require_uid(header.sop_instance_uid, "(0008,0018)")
     if is_patient_object(header.sop_class_uid):
         _require_uid(header.study_instance_uid, "(0020,000D)")
         _require_uid(header.series_instance_uid, "(0020,000E)")
@@ -172,15 +278,9 @@ def _checked_identification(incoming: IncomingObject) -> Identification:
     return replace(header, study_instance_uid="", series_instance_uid="")
 
 
-def _require_uid(text: str, tag: str) -> None:
+def _require_uid(text: str, tag: str = "") -> None:
     if not valid_uid(text):
         raise Quarantine("invalid-uid", "a UID is missing or malformed", tag=tag)
-
-
-def _dataset_sha256(incoming: IncomingObject) -> str:
-    digest = hashlib.sha256(incoming.transfer_syntax_uid.encode("ascii") + b"\0")
-    digest.update(incoming.dataset)
-    return digest.hexdigest()
 
 
 def _code_string(text: str) -> str:

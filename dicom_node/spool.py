@@ -2,37 +2,64 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from clinical import Permanent, Transient
+from clinical import Permanent
+from dicom_node.spool_writer import (
+    PosixSpoolWriter,
+    SpoolEntry,
+    flush_folder,
+    storing_failed,
+    unlink_if_possible,
+)
 
 _TEMPORARY_PREFIX = ".part-"
 _IDENTITY_FILE = "spool-identity"
 _SHARDS = tuple(f"{number:02x}" for number in range(256))
 _CHUNK_BYTES = 1 << 20
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolEntry:
-    """One stored file: its key, the SHA-256 of its bytes (hexadecimal) and its size."""
+class SpoolWriter(Protocol):
+    """A file of the spool while its bytes arrive; nobody else sees it before `complete`."""
 
-    key: str
-    file_sha256: str
-    size_bytes: int
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append bytes. Raises `Transient` if they cannot be stored."""
+        ...
+
+    def digest(self) -> str:
+        """SHA-256 of the bytes so far, hexadecimal."""
+        ...
+
+    def content(self, start: int = 0) -> memoryview:
+        """The bytes so far from `start` on, without a copy in memory."""
+        ...
+
+    def complete(self) -> SpoolEntry:
+        """Make the file durable and give it its key. Raises `Transient`; then nothing is left behind."""
+        ...
+
+    def discard(self) -> None:
+        """Leave nothing behind; nothing happens after `complete` or a failure."""
+        ...
 
 
 class Spool(Protocol):
     """What the rest of RadDraft asks of a spool. Keys are the spool's own; nobody else makes them up."""
+
+    def begin(self) -> SpoolWriter:
+        """Start a new file whose bytes arrive piece by piece."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Space left for new files."""
+        ...
 
     def put(self, content: bytes | Iterable[bytes]) -> SpoolEntry:
         """Store `content` (one piece, or several in their order) durably under a new key."""
@@ -93,6 +120,23 @@ class PosixSpool:
                 "spool-not-usable", f"the spool's folder cannot be used: {os.strerror(error.errno or 0)}"
             ) from error
 
+    def begin(self) -> SpoolWriter:
+        """Start a new file whose bytes arrive piece by piece.
+
+        Raises
+        ------
+        Transient
+            ``spool-full`` or ``spool-failed``.
+        """
+        name = secrets.token_hex(16)
+        shard = self._folder / name[:2]
+        return PosixSpoolWriter(shard / f"{_TEMPORARY_PREFIX}{name}", shard / f"{name}.dcm")
+
+    def free_bytes(self) -> int:
+        """Space left for new files on the spool's file system (for an unprivileged user)."""
+        told = os.statvfs(self._folder)
+        return told.f_bavail * told.f_frsize
+
     def put(self, content: bytes | Iterable[bytes]) -> SpoolEntry:
         """Store `content` durably under a new key.
 
@@ -101,22 +145,13 @@ class PosixSpool:
         Transient
             ``spool-full`` or ``spool-failed``; nothing is left behind.
         """
-        name = secrets.token_hex(16)
-        shard = self._folder / name[:2]
-        temporary = shard / f"{_TEMPORARY_PREFIX}{name}"
-        final = shard / f"{name}.dcm"
-        pieces = (content,) if isinstance(content, bytes) else content
+        writer = self.begin()
         try:
-            file_sha256, size_bytes = _write_durably(temporary, pieces)
-            os.rename(temporary, final)
-            _flush_folder(shard)
-        except BaseException as error:
-            for path in (temporary, final):
-                _unlink_if_possible(path)
-            if isinstance(error, OSError):
-                raise _storing_failed(error) from error
-            raise
-        return SpoolEntry(f"{shard.name}/{final.name}", file_sha256, size_bytes)
+            for piece in (content,) if isinstance(content, bytes) else content:
+                writer.write(piece)
+            return writer.complete()
+        finally:
+            writer.discard()
 
     def open(self, key: str) -> BinaryIO:
         """The file's bytes.
@@ -193,16 +228,16 @@ class PosixSpool:
         drawn = secrets.token_hex(16)
         temporary = self._folder / f"{_TEMPORARY_PREFIX}{drawn}"
         try:
-            _write_durably(temporary, (drawn.encode("ascii"),))
+            _write_new(temporary, drawn.encode("ascii"))
             # A link, unlike a rename, never replaces: of several processes that start at once one identity stands.
             os.link(temporary, path)
         except FileExistsError:
             pass
         except OSError as error:
-            raise _storing_failed(error) from error
+            raise storing_failed(error) from error
         finally:
-            _unlink_if_possible(temporary)
-        _flush_folder(self._folder)
+            unlink_if_possible(temporary)
+        flush_folder(self._folder)
 
     def sweep_unfinished(self, older_than_s: float) -> int:
         """Remove temporary files a killed writer left behind; return how many."""
@@ -225,46 +260,13 @@ def _make_folders(folder: Path) -> None:
         (folder / shard).mkdir(exist_ok=True, mode=0o700)
     # The new folders' own names must survive a power cut before the first file in them is acknowledged. Another
     # process may have made them an instant ago and not flushed yet, so every start flushes.
-    _flush_folder(folder)
-    _flush_folder(folder.parent)
+    flush_folder(folder)
+    flush_folder(folder.parent)
 
 
-def _write_durably(path: Path, pieces: Iterable[bytes]) -> tuple[str, int]:
-    """Write a new file and flush it to disk; its SHA-256 (hexadecimal) and size in bytes."""
-    digest = hashlib.sha256()
-    size_bytes = 0
+def _write_new(path: Path, content: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        for piece in pieces:
-            view = memoryview(piece)
-            digest.update(view)
-            size_bytes += view.nbytes
-            while view:
-                view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return digest.hexdigest(), size_bytes
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _unlink_if_possible(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        # The disk itself fails; the failure that led here is the one to report, and a sweep comes later.
-        return
-
-
-def _storing_failed(error: OSError) -> Transient:
-    code = "spool-full" if error.errno in _FULL else "spool-failed"
-    reason = os.strerror(error.errno or 0)
-    return Transient(code, f"storing a received object failed: {reason}; check the spool's disk")
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

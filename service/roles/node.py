@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from dicom_node import Listener, ListenerSettings
+from dicom_node import AllowedPeer, Listener, ListenerSettings
 from service.book.receipts import QuietRule
 from service.house import OWN_MANUFACTURER, open_house
 from service.intake import BookLedger
@@ -49,7 +49,7 @@ def _listener_settings(settings: Settings) -> ListenerSettings:
         ae_title=node.ae_title,
         host=node.host,
         port=node.port,
-        peers=tuple((peer.ae_title, peer.host) for peer in node.peers),
+        peers=tuple(AllowedPeer(peer.ae_title, peer.host) for peer in node.peers),
         own_manufacturer=OWN_MANUFACTURER,
         maximum_associations=node.max_associations,
         network_timeout_s=node.network_timeout_s,

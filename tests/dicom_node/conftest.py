@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dicom_node import Ledger, Listener, ListenerSettings, Peer, PosixSpool, Spool
+from dicom_node import AllowedPeer, Ledger, Listener, ListenerSettings, Peer, PosixSpool, Spool
 from tests.dicom_node.sqlite_ledger import SqliteLedger
 
 
@@ -46,6 +46,7 @@ def start_node(tmp_path: Path) -> Iterator[StartNode]:
     started: list[Listener] = []
 
     def start(*, spool: Spool | None = None, ledger: Ledger | None = None, **settings: Any) -> Node:
+        settings["peers"] = tuple(AllowedPeer(*peer) for peer in settings.get("peers", ()))
         chosen = ListenerSettings(**{"port": 0, "drain_s": 1.0, **settings})
         listener = Listener(chosen, spool or real_spool, ledger or real_ledger)
         listener.start()

@@ -50,7 +50,7 @@ def is_closed(connection: socket.socket) -> bool:
     ids=["http", "tls", "4-gigabyte-request", "gigabyte-data", "garbage-request", "empty-request"],
 )
 def test_what_is_no_dicom_is_cut_off(start_node: StartNode, opening: bytes) -> None:
-    node = start_node(acse_timeout_s=3.0)
+    node = start_node(request_timeout_s=3.0)
     with connected(node) as connection:
         connection.sendall(opening)
         assert is_closed(connection)
@@ -59,7 +59,7 @@ def test_what_is_no_dicom_is_cut_off(start_node: StartNode, opening: bytes) -> N
 
 
 def test_a_caller_that_says_nothing_is_cut_off(start_node: StartNode) -> None:
-    node = start_node(acse_timeout_s=1.0)
+    node = start_node(request_timeout_s=1.0)
     with connected(node) as connection:
         assert is_closed(connection)
 

@@ -6,7 +6,6 @@ import hashlib
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydicom.uid import (
@@ -21,7 +20,7 @@ from pydicom.uid import (
 from pynetdicom.presentation import AllStoragePresentationContexts
 
 from clinical import Permanent, Quarantine, Transient
-from dicom_node import PosixSpool, ReceivedObject, SpoolEntry, send_objects
+from dicom_node import PosixSpool, ReceivedObject, SpoolWriter, send_objects
 from tests.dicom_node.conftest import Node, StartNode
 from tests.dicom_node.crafted import as_file, crafted_dataset, dataset_part, encoded
 from tests.dicom_node.raw_scu import associated, store_raw
@@ -166,7 +165,7 @@ def test_a_held_object_whose_file_is_gone_is_not_acknowledged(node: Node) -> Non
 class FailingSpool(PosixSpool):
     """A spool without space."""
 
-    def put(self, content: Any) -> SpoolEntry:
+    def begin(self) -> SpoolWriter:
         raise Transient("spool-full", "no space")
 
 
