@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "one_digest_per_object"
-down_revision = "0002"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
