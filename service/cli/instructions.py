@@ -1,4 +1,4 @@
-"""`train instructions` and `train convert`: RadVLM's instruction data and its two written forms."""
+"""`train instructions`, `train convert`, `train images`: RadVLM's data, its two forms and its pictures."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `raddraft train`."""
     app.command()(instructions)
     app.command()(convert)
+    app.command()(images)
 
 
 def instructions(
@@ -172,3 +173,28 @@ def convert(
                 raise typer.BadParameter(f"{source}, line {count}: {error}") from None
     fresh.replace(target)
     typer.echo(f"{count} rows in {target}")
+
+
+def images(
+    root: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="VinDr-CXR, with train/ or test/ in it.")
+    ],
+    split: Annotated[str, typer.Option(help="train or test.")],
+    longest_side: Annotated[int, typer.Option(min=64, help="Pixels of the longer side.")] = 1024,
+    radvlm_compat: Annotated[
+        bool,
+        typer.Option("--radvlm-compat", help="As RadVLM rendered them, defects included; for its test set."),
+    ] = False,
+) -> None:
+    """Render VinDr-CXR's DICOM files as JPEG; a run that was stopped goes on where it was."""
+    from training.datasets.vindr_images import convert_images
+
+    if not (root / split).is_dir():
+        raise typer.BadParameter(f"{root / split} is missing; --split is train or test")
+    with Progress(transient=True) as progress:
+        task = progress.add_task("images", total=None)
+        rendered = convert_images(
+            root, split, longest_side_px=longest_side, radvlm_compat=radvlm_compat,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )  # fmt: skip
+    typer.echo(f"{rendered} images rendered in {root / f'{split}_jpg'}")
