@@ -79,8 +79,8 @@ def instructions(
 
     if split not in ("train", "valid", "test"):
         raise typer.BadParameter(f"--split {split}: train, valid or test")
-    settings = Settings(_archives(archive or []), split, image_root, seed, paraphrased, radvlm_compat)
-    with _counting(as_json) as progress:
+    settings = Settings(archives(archive or []), split, image_root, seed, paraphrased, radvlm_compat)
+    with counting(quiet=as_json) as progress:
         line = progress.add_task("reading", total=None)
         try:
             counted = build_instructions(
@@ -116,7 +116,8 @@ def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else "-"
 
 
-def _archives(given: list[str]) -> Roots:
+def archives(given: list[str]) -> Roots:
+    """Data sets of `NAME=FOLDER` options; raises BadParameter for an unknown name or a missing folder."""
     from training.datasets.catalogue import Root
 
     roots: Roots = {}
@@ -132,7 +133,8 @@ def _archives(given: list[str]) -> Roots:
     return roots
 
 
-def _counting(quiet: bool) -> Progress:
+def counting(*, quiet: bool) -> Progress:
+    """Progress whose end is not known beforehand."""
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), transient=True, disable=quiet
     )

@@ -1,29 +1,23 @@
-"""`train phantoms`, `train finetune`, `train evaluate`, `train package`; instruction data beside it."""
+"""`train phantoms`, `train finetune`, `train package`; instruction data and evaluation are beside it."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import Progress
 
-from service.cli import instructions
-from service.cli.common import JsonOption, print_json, print_table
+from service.cli import evaluation, instructions
+from service.cli.common import print_table
 
 app = typer.Typer(no_args_is_help=True)
 instructions.register(app)
+evaluation.register(app)
 
 _Count = Annotated[int, typer.Option("--n", min=1, help="How many phantoms.")]
 _Out = Annotated[Path, typer.Option("--out", file_okay=False, help="Folder to write to.")]
 _Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes to render with.")]
-
-
-class Suite(StrEnum):
-    """What to evaluate on."""
-
-    PHANTOM = "phantom"
 
 
 @app.command()
@@ -78,43 +72,6 @@ def finetune(
     typer.echo(
         f"checkpoint in {train_model(data, out, recipe, start=start, held_out=held_out, minutes=minutes, steps=steps)}"
     )
-
-
-@app.command()
-def evaluate(
-    suite: Annotated[Suite, typer.Option(help="What to evaluate on.")] = Suite.PHANTOM,
-    model: Annotated[
-        str, typer.Option(help="`embedded`, an ONNX package, or a checkpoint folder.")
-    ] = "embedded",
-    n: _Count = 500,
-    seed: Annotated[
-        int, typer.Option(help="Seed of the first phantom (training used seeds below 1,000,000).")
-    ] = 5_000_000,
-    size: Annotated[int, typer.Option(min=32, max=4096, help="Width and height of the phantoms.")] = 160,
-    processes: Annotated[int, typer.Option(min=1, help="Processes to ask with.")] = 1,
-    as_json: JsonOption = False,
-) -> None:
-    """Print the metrics of a model, with the best constant answers beside them."""
-    from training.evaluation.table import evaluate_model, rows_of_table
-
-    with Progress(transient=True, disable=as_json) as progress:
-        task = progress.add_task("phantoms", total=n)
-        result: dict[str, Any] = evaluate_model(
-            model,
-            count=n,
-            first_seed=seed,
-            size_px=size,
-            processes=processes,
-            progress=lambda done: progress.update(task, completed=done),
-        )
-    if as_json:
-        print_json(result)
-    else:
-        print_table(
-            ("metric", "model", "floor", "best constant answer"),
-            rows_of_table(result),
-            title=f"{suite} suite, n={n}",
-        )
 
 
 @app.command()

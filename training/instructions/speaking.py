@@ -47,6 +47,11 @@ def row_of(
     )  # fmt: skip
 
 
+def questions_of(example: Example, wording: Wording) -> tuple[str, ...]:
+    """The questions alone, in order: one, or those of a whole conversation."""
+    return tuple(question for question, _ in _SPEAKERS[example.task](example, wording))
+
+
 def _report(example: Example, wording: Wording) -> Turns:
     return ((wording.report(), example.report),)
 
