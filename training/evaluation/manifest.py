@@ -164,15 +164,16 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _from_json(record: dict[str, Any]) -> Item:
-    labels = record.pop("labels")
-    return Item(
-        task=Task(record.pop("task")),
-        boxes=_boxes(record.pop("boxes")),
-        findings=tuple((name, _boxes(boxes)) for name, boxes in record.pop("findings")),
-        labels=None if labels is None else tuple(labels),
-        **{key: tuple(record.pop(key)) for key in ("prompts", "vocabulary", "reference")},
+    labels = record["labels"]
+    told: dict[str, Any] = {
         **record,
-    )
+        "task": Task(record["task"]),
+        "boxes": _boxes(record["boxes"]),
+        "findings": tuple((name, _boxes(boxes)) for name, boxes in record["findings"]),
+        "labels": None if labels is None else tuple(labels),
+        **{key: tuple(record[key]) for key in ("prompts", "vocabulary", "reference")},
+    }
+    return Item(**told)
 
 
 def _boxes(written: Sequence[Sequence[float]]) -> tuple[FractionBox, ...]:

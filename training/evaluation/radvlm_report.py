@@ -75,6 +75,7 @@ def write_plots(result: dict[str, Any], out: Path) -> list[Path]:
         if "findings" not in group:
             continue
         figure = Figure(figsize=(7, 4.5), layout="constrained")
+        FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         labels = [f"{label} ({rates['positives']})" for label, rates in group["findings"].items()]
         for offset, key in ((-0.2, "sensitivity"), (0.2, "specificity")):
@@ -86,6 +87,6 @@ def write_plots(result: dict[str, Any], out: Path) -> list[Path]:
         axes.legend(loc="lower right")
         axes.set_title(f"{name}: findings (positives)")
         path = out / f"{name}_findings.png"
-        FigureCanvasAgg(figure).print_png(path)
+        figure.savefig(path)
         written.append(path)
     return written

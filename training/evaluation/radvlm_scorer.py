@@ -93,11 +93,12 @@ def label_scores(samples: Sequence[tuple[str, Sequence[str]]], labels: Sequence[
         for label in labels
     ]
     by_label = [_rates(*count) for count in counts]
-    micro = _rates(*(sum(column) for column in zip(*counts, strict=True)))
-    macro = [float(np.mean(column)) for column in zip(*by_label, strict=True)]
+    precision, recall, f1 = (float(np.mean(column)) for column in zip(*by_label, strict=True))
+    both, named, present = (sum(column) for column in zip(*counts, strict=True))
     return LabelScores(
-        *macro, *micro, {label: f1 for label, (_, _, f1) in zip(labels, by_label, strict=True)}
-    )
+        precision, recall, f1, *_rates(both, named, present),
+        f1={label: scores[2] for label, scores in zip(labels, by_label, strict=True)},
+    )  # fmt: skip
 
 
 def _rates(both: int, said: int, there: int) -> tuple[float, float, float]:
