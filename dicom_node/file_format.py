@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from struct import pack
+
+from pydicom.filereader import read_dataset
+
+from clinical import Quarantine
 
 # RadDraft's own implementation, derived once from its name (PS3.7 D.3.3.2).
 IMPLEMENTATION_CLASS_UID = "2.25.164195904990690805692545054873771844916"
 IMPLEMENTATION_VERSION_NAME = "RADDRAFT"
 _PREAMBLE = b"\0" * 128 + b"DICM"
+# File meta information of any real file is far shorter.
+_META_BYTES_MAX = 1 << 16
 
 
 def encoded_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
@@ -35,3 +42,27 @@ def _short_element(element: int, vr: bytes, text: str) -> bytes:
     # Padded to even length: UIDs with a null, text with a space (PS3.5 section 6.2).
     value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
     return pack("<HH2sH", 0x0002, element, vr, len(value)) + value
+
+
+def split_file(content: bytes | bytearray) -> tuple[str, bytes]:
+    """Transfer Syntax UID and encoded data set of a DICOM file's content (PS3.10 section 7.1).
+
+    Raises
+    ------
+    Quarantine
+        ``not-dicom`` without preamble, file meta information or transfer syntax.
+    """
+    if bytes(content[128:132]) != b"DICM":
+        raise _not_a_file()
+    head = BytesIO(content[132:_META_BYTES_MAX])
+    try:
+        meta = read_dataset(head, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+        transfer_syntax_uid = str(meta["TransferSyntaxUID"].value)
+    except Exception:
+        # A library's text may quote the data set.
+        raise _not_a_file() from None
+    return transfer_syntax_uid, bytes(memoryview(content)[132 + head.tell() :])
+
+
+def _not_a_file() -> Quarantine:
+    return Quarantine("not-dicom", "the content is no DICOM file with file meta information")

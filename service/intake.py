@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from dicom_node import ReceivedObject
+from dicom_node import ReceivedObject, Reception
 from dicom_node.candidates import ignored_sentence
 from service.book.receipts import Arrival, QuietRule, commit_arrival, is_held
+from service.house import OWN_MANUFACTURER, House
 
 
 class BookLedger:
@@ -31,6 +32,22 @@ class BookLedger:
     def commit(self, received: ReceivedObject) -> str:
         """Commit receipt and instance row in one transaction; return the spool key the book keeps."""
         return commit_arrival(self._engine, arrival_of(received), self._rule)
+
+
+def book_ledger(house: House) -> BookLedger:
+    """The ledger of an installation."""
+    study = house.settings.study
+    return BookLedger(house.book.engine, QuietRule(study.quiet_period_s, study.max_wait_s))
+
+
+def reception_of(house: House) -> Reception:
+    """The durable receive of an installation, for objects that do not come over an association."""
+    return Reception(
+        house.spool,
+        book_ledger(house),
+        own_manufacturer=OWN_MANUFACTURER,
+        object_bytes_max=house.settings.node.maximum_object_bytes,
+    )
 
 
 def arrival_of(received: ReceivedObject) -> Arrival:

@@ -27,9 +27,11 @@ def open_engine(url: str) -> Engine:
     transaction starts with BEGIN IMMEDIATE, so that writers queue at the start instead of failing at the end.
     """
     parsed = make_url(url)
+    # The library's errors would quote the values of a statement, and with them the patient.
+    quiet: dict[str, Any] = {"hide_parameters": True, "pool_size": 8, "max_overflow": 16}
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=16)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=8, max_overflow=16)
+        return create_engine(url, pool_pre_ping=True, **quiet)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, **quiet)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

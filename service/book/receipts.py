@@ -14,6 +14,10 @@ from service.book.database import one_at_a_time, reading, writing
 from service.book.states import InstanceState, StudyState, checked_study_change
 from service.book.tables import InstanceRow, ReceiptRow, StudyRow
 
+# Where a receipt has the called AE title of an association: by this it is told that the object came over HTTP, from
+# the caller the audit log names so.
+OVER_HTTP = "dicom-web"
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -116,19 +120,24 @@ def _commit_once(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
         session.add(
             ReceiptRow(
                 instance_id=same.id,
-                calling_ae_title=arrival.calling_ae_title,
+                calling_ae_title=arrival.calling_ae_title[:64],
                 called_ae_title=arrival.called_ae_title,
                 calling_host=arrival.calling_host,
                 received_at_utc=arrival.received_at_utc,
             )
         )
-        caller = ae_actor(arrival.calling_ae_title, arrival.calling_host)
         note(
             session,
-            AuditEvent(Action.RECEIVE, caller, Subject.INSTANCE, same.id, detail=same.state),
+            AuditEvent(Action.RECEIVE, _actor(arrival), Subject.INSTANCE, same.id, detail=same.state),
             arrival.received_at_utc,
         )
         return same.spool_key
+
+
+def _actor(arrival: Arrival) -> str:
+    if arrival.called_ae_title == OVER_HTTP:
+        return f"{arrival.calling_ae_title}@{arrival.calling_host}"
+    return ae_actor(arrival.calling_ae_title, arrival.calling_host)
 
 
 def _study_of(session: Session, arrival: Arrival) -> StudyRow:

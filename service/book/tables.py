@@ -205,6 +205,30 @@ class DeliveryRow(Base):
     delivered_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class CatalogueRow(Base):
+    """What DICOMweb searches find of one object the book holds, copied from its header.
+
+    Exactly one of `instance_id` (received) and `artefact_id` (our own result) is set. `patient_name` is folded to lower
+    case. Rows are made after receipt and can be made anew from the files at any time; they go when their file goes.
+    """
+
+    __tablename__ = "catalogue"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
+    instance_id: Mapped[int | None] = mapped_column(ForeignKey("instances.id"), unique=True)
+    artefact_id: Mapped[int | None] = mapped_column(ForeignKey("artefacts.id"), unique=True)
+    sop_instance_uid: Mapped[str] = mapped_column(String(128), index=True)
+    sop_class_uid: Mapped[str] = mapped_column(String(128))
+    series_instance_uid: Mapped[str] = mapped_column(String(128), index=True)
+    modality: Mapped[str] = mapped_column(String(16))
+    patient_id: Mapped[str] = mapped_column(String(255), index=True)
+    issuer_of_patient_id: Mapped[str] = mapped_column(String(255))
+    patient_name: Mapped[str] = mapped_column(String(255))
+    accession_number: Mapped[str] = mapped_column(String(64), index=True)
+    study_date: Mapped[str] = mapped_column(String(16), index=True)
+    attributes_json: Mapped[str] = mapped_column(Text)
+
+
 class RoleRow(Base):
     """A running role's sign of life, for readiness."""
 

@@ -19,11 +19,13 @@ from dicom_node import PosixSpool, Spool
 from raddraft import __version__ as VERSION
 from service.auditing import RefusalLog
 from service.book import Book, StudyState
-from service.book.audit import Action, AuditEvent, Subject, audit_entries, record, verify_audit
+from service.book.audit import Action, Subject, audit_entries, verify_audit
 from service.clock import now_utc
 from service.house import House
 from service.http.access import Role, actor_of, needs
+from service.http.dicomweb import dicomweb_router
 from service.http.metrics import metrics_text
+from service.http.viewing import record_view
 from service.retracting import retract_study
 from service.settings import Settings
 
@@ -48,11 +50,11 @@ def create_app(
     app = FastAPI(title="RadDraft", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
     viewer = [Depends(needs(Role.VIEWER, settings.http))]
     operator = [Depends(needs(Role.OPERATOR, settings.http))]
+    house = House(settings, book, spool, results)
     app.include_router(_health(readiness))
     app.include_router(_studies(book, results), prefix="/api/v1", dependencies=viewer)
-    app.include_router(
-        _retraction(House(settings, book, spool, results)), prefix="/api/v1", dependencies=operator
-    )
+    app.include_router(_retraction(house), prefix="/api/v1", dependencies=operator)
+    app.include_router(dicomweb_router(house))
     app.include_router(_account(book, spool), dependencies=viewer)
     app.include_router(_console(app, book), dependencies=viewer)
     app.include_router(
@@ -73,12 +75,6 @@ def _record_refusals(app: FastAPI, book: Book) -> None:
             code = "no-valid-token" if error.status_code == 401 else "role-too-low"
             await run_in_threadpool(refusals.refused, actor_of(request), code, now=now_utc())
         return await http_exception_handler(request, error)
-
-
-def record_view(book: Book, request: Request, study_row_id: int, what: str) -> None:
-    """Write into the audit log that the caller was shown something of a study, before it is shown."""
-    event = AuditEvent(Action.VIEW, actor_of(request), Subject.STUDY, study_row_id, detail=what)
-    record(book.engine, event, now=now_utc())
 
 
 async def _error(_request: Request, error: Exception) -> JSONResponse:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import uvicorn
 
 from clinical import Transient
+from dicom_node.library_words import silence_libraries
 from service.house import House, open_house
 from service.http import create_app
 from service.role_process import (
@@ -24,6 +25,7 @@ _SERVE_ROLES = ("node", "scheduler", "worker-gpu", "worker-io")
 def run_api(settings: Settings) -> None:
     """The HTTP API and console, until SIGTERM."""
     die_with_supervisor()
+    silence_libraries()
     house = open_house(settings)
     under_supervisor = SUPERVISOR_PID_VARIABLE in os.environ
     app = create_app(

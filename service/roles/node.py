@@ -5,9 +5,8 @@ from __future__ import annotations
 import structlog
 
 from dicom_node import AllowedPeer, Listener, ListenerSettings
-from service.book.receipts import QuietRule
 from service.house import OWN_MANUFACTURER, open_house
-from service.intake import BookLedger
+from service.intake import book_ledger
 from service.role_process import (
     NODE_SOCKET_VARIABLE,
     SignsOfLife,
@@ -25,13 +24,10 @@ def run_node(settings: Settings) -> None:
     die_with_supervisor()
     stop = stop_on_signals()
     house = open_house(settings)
-    ledger = BookLedger(
-        house.book.engine, QuietRule(settings.study.quiet_period_s, settings.study.max_wait_s)
-    )
     listener = Listener(
         _listener_settings(settings),
         house.spool,
-        ledger,
+        book_ledger(house),
         listening_socket=inherited_socket(NODE_SOCKET_VARIABLE),
     )
     listener.start()

@@ -8,6 +8,7 @@ from service.settings.sections import (
     Hl7v2Destination,
     HttpSection,
     ModelSection,
+    NodeSection,
     SmartSection,
     is_loopback,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Hl7v2Destination",
     "HttpSection",
     "ModelSection",
+    "NodeSection",
     "Settings",
     "SmartSection",
     "configuration_sha256",

@@ -1,0 +1,16 @@
+"""What a person was shown goes into the audit log."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from service.book import Book
+from service.book.audit import Action, AuditEvent, Subject, record
+from service.clock import now_utc
+from service.http.access import actor_of
+
+
+def record_view(book: Book, request: Request, study_row_id: int, what: str) -> None:
+    """Write into the audit log that the caller was shown something of a study, before it is shown."""
+    event = AuditEvent(Action.VIEW, actor_of(request), Subject.STUDY, study_row_id, detail=what)
+    record(book.engine, event, now=now_utc())
