@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress
 
+from service.cli import writing
 from service.cli.common import JsonOption, print_json, print_table
 from service.cli.instructions import archives, counting
+from service.cli.writing import AgreementOption, KeyOption
+
+if TYPE_CHECKING:
+    from training.evaluation import Answerer
+    from training.written import Author
+
+_URL = ("http://", "https://")
 
 
 class Suite(StrEnum):
@@ -30,8 +39,14 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     suite: Annotated[Suite, typer.Option(help="What to evaluate on.")] = Suite.PHANTOM,
     model: Annotated[
-        str, typer.Option(help="`embedded`, an ONNX package, or a checkpoint folder.")
+        str,
+        typer.Option(
+            help="`embedded`, an ONNX package, a checkpoint folder, or an OpenAI-compatible server's URL."
+        ),
     ] = "embedded",
+    served_name: Annotated[
+        str | None, typer.Option(help="What the server of --model knows the model by; default: its only one.")
+    ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="phantom: how many phantoms.")] = 500,
     seed: Annotated[
         int, typer.Option(help="phantom: seed of the first one (training used seeds below 1,000,000).")
@@ -51,15 +66,32 @@ def evaluate(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="radvlm: model cache of the learned report metrics."),
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="radvlm: OpenAI-compatible server that judges conversations."),
+    ] = None,
+    judge_name: Annotated[
+        str, typer.Option(help="radvlm: what that server knows the language model by.")
+    ] = "",
+    key_env: KeyOption = None,
+    agreement_allows: AgreementOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print the metrics of a model, with the best constant answers beside them."""
     if suite is Suite.PHANTOM:
+        if model.startswith(_URL):
+            raise typer.BadParameter(
+                "--suite phantom needs a model of this machine; a server answers --suite radvlm"
+            )
         _on_phantoms(model, n, seed, size, processes, as_json)
         return
     if manifest is None or image_root is None or out is None:
         raise typer.BadParameter("--suite radvlm needs --manifest, --image-root and --out")
-    _on_manifest(model, manifest, image_root, out, weights_dir, as_json)
+    author_of_judgements = (
+        writing.author(judge, judge_name, key_env, agreed=agreement_allows) if judge else None
+    )
+    answerer = _answerer(model, served_name)
+    _on_manifest(model, answerer, manifest, image_root, out, weights_dir, author_of_judgements, as_json)
 
 
 def _on_phantoms(model: str, n: int, seed: int, size: int, processes: int, as_json: bool) -> None:
@@ -81,26 +113,54 @@ def _on_phantoms(model: str, n: int, seed: int, size: int, processes: int, as_js
         )
 
 
+def _answerer(model: str, served_name: str | None) -> Answerer:
+    from training.evaluation.table import open_answerer
+
+    if not model.startswith(_URL):
+        return open_answerer(model)
+    from service.model_server import HttpChatTransport
+    from training.evaluation.served_answerer import ServedAnswerer
+
+    transport = HttpChatTransport(model)
+    names = [str(entry["id"]) for entry in transport.models()]
+    if served_name is None and len(names) == 1:
+        served_name = names[0]
+    if served_name not in names:
+        raise typer.BadParameter(f"--served-name is one of {', '.join(names)}")
+    return ServedAnswerer(transport, served_name)
+
+
 def _on_manifest(
-    model: str, manifest: Path, image_root: Path, out: Path, weights_dir: Path | None, as_json: bool
+    model: str,
+    answerer: Answerer,
+    manifest: Path,
+    image_root: Path,
+    out: Path,
+    weights_dir: Path | None,
+    author_of_judgements: Author | None,
+    as_json: bool,
 ) -> None:
+    from training.evaluation.judge import judge_conversations
     from training.evaluation.manifest import read_manifest
     from training.evaluation.radvlm_report import markdown, write_plots
     from training.evaluation.radvlm_suite import score_manifest
     from training.evaluation.runner import run_manifest
-    from training.evaluation.table import open_answerer
 
     with Progress(transient=True, disable=as_json) as progress:
         try:
             read = read_manifest(manifest)
             task = progress.add_task("questions", total=len(read.items))
             answers = run_manifest(
-                read, open_answerer(model), out / "answers.jsonl", image_root=image_root, model=model,
+                read, answerer, out / "answers.jsonl", image_root=image_root, model=model,
                 progress=lambda done: progress.update(task, completed=done),
             )  # fmt: skip
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
     result = score_manifest(read, answers, model=model, weights_dir=weights_dir)
+    if author_of_judgements is not None:
+        judgement, texts = judge_conversations(read.items, answers, author_of_judgements)
+        result["conversation"] = asdict(judgement)
+        (out / "judgements.json").write_text(json.dumps(texts, indent=1), encoding="utf-8")
     (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
     (out / "metrics.md").write_text(markdown(result), encoding="utf-8")
     write_plots(result, out)

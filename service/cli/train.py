@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from service.cli import evaluation, instructions
+from service.cli import evaluation, instructions, writing
 from service.cli.common import print_table
 
 app = typer.Typer(no_args_is_help=True)
 instructions.register(app)
 evaluation.register(app)
+writing.register(app)
 
 _Count = Annotated[int, typer.Option("--n", min=1, help="How many phantoms.")]
 _Out = Annotated[Path, typer.Option("--out", file_okay=False, help="Folder to write to.")]

@@ -37,18 +37,32 @@ def classifications(root: Path, split: str) -> Iterator[Example]:
 def plus_reports(root: Path, split: str) -> Iterator[Example]:
     """Report generation from CheXpert Plus; filtered reports where their folder exists, else its sections."""
     folder = root / "filtered_reports"
-    for row in read_table(root, "df_chexpert_plus_240401.csv"):
-        if row["split"] != _PLUS_SPLITS.get(split) or row["frontal_lateral"] != "Frontal":
-            continue
-        inside = row["path_to_image"]
+    for inside, study, sections in _plus_frontal(root, split):
+        text = sections
         if folder.is_dir():
-            text_path = folder / ("_".join(inside.split("/")[:3]) + ".txt")
-            text = text_path.read_text(encoding="utf-8").strip() if text_path.exists() else ""
-        else:
-            text = one_line(" ".join(row.get(section) or "" for section in _SECTIONS))
+            path = folder / f"{study}.txt"
+            text = path.read_text(encoding="utf-8").strip() if path.exists() else ""
         if text:
             image = (root / "PNG" / inside).with_suffix(".png")
             yield Example(Task.REPORT, image, _patient(inside), report=text)
+
+
+def plus_unfiltered(root: Path, split: str) -> Iterator[tuple[str, str]]:
+    """Study (`train_patient00001_study1`) and report, once for each study of the split that has both."""
+    seen = set[str]()
+    for _, study, text in _plus_frontal(root, split):
+        if text and study not in seen:
+            seen.add(study)
+            yield study, text
+
+
+def _plus_frontal(root: Path, split: str) -> Iterator[tuple[str, str, str]]:
+    """Image path, study and report sections of each frontal image."""
+    for row in read_table(root, "df_chexpert_plus_240401.csv"):
+        if row["split"] == _PLUS_SPLITS.get(split) and row["frontal_lateral"] == "Frontal":
+            inside = row["path_to_image"]
+            sections = one_line(" ".join(row.get(section) or "" for section in _SECTIONS))
+            yield inside, "_".join(inside.split("/")[:3]), sections
 
 
 def _patient(inside: str) -> str:

@@ -69,6 +69,16 @@ def study_reports(root: Path) -> dict[str, str]:
     }
 
 
+def unfiltered_reports(root: Path, split: str) -> Iterator[tuple[str, str]]:
+    """Study and report, once for each study of the split that has a frontal image and a report."""
+    texts, seen = study_reports(root), set[str]()
+    for image in frontal_images(root, split):
+        text = texts.get(image.study_id, "")
+        if text and image.study_id not in seen:
+            seen.add(image.study_id)
+            yield image.study_id, text
+
+
 def filtered_reports(root: Path, split: str) -> Path | None:
     """Folder of filtered reports (`STUDY.txt`), under the names RadVLM's scripts used; None where there is none."""
     names = ("filtered_reports_test",) if split == "test" else ()
