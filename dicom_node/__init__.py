@@ -10,6 +10,7 @@ from dicom_node.sender import Peer, SendResult, SendTimeouts, echo, send_objects
 from dicom_node.shared_limits import PeerLimits
 from dicom_node.spool import PosixSpool, Spool, SpoolWriter
 from dicom_node.spool_writer import SpoolEntry
+from dicom_node.tls import ServerTls, TlsFiles
 
 __all__ = [
     "AllowedPeer",
@@ -29,9 +30,11 @@ __all__ = [
     "RefusedCall",
     "SendResult",
     "SendTimeouts",
+    "ServerTls",
     "Spool",
     "SpoolEntry",
     "SpoolWriter",
+    "TlsFiles",
     "classify",
     "echo",
     "ignored_sentence",

@@ -29,6 +29,7 @@ from dicom_node.received import Ledger
 from dicom_node.reception import Reception
 from dicom_node.shared_limits import Hold, SharedLimits
 from dicom_node.spool import Spool
+from dicom_node.tls import ServerTls, TlsFiles
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ class ListenerSettings:
         Larger objects are refused.
     minimum_free_bytes
         Space the spool keeps free: with less, associations are refused as transient and objects as out of resources.
+    tls
+        TLS with client certificates; None for plain TCP.
     limits_file
         File by which the limits hold across processes; None where there is one process only.
     drain_s
@@ -86,6 +89,7 @@ class ListenerSettings:
     object_timeout_s: float = 1800.0
     maximum_object_bytes: int = 512 << 20
     minimum_free_bytes: int = 0
+    tls: TlsFiles | None = None
     limits_file: Path | None = None
     drain_s: float = 5.0
 
@@ -107,6 +111,11 @@ class Listener:
         processes may listen on one such socket.
     refused
         Called with each call that was refused.
+
+    Raises
+    ------
+    Permanent
+        ``tls-unreadable`` if the certificates cannot be used.
     """
 
     def __init__(
@@ -142,6 +151,7 @@ class Listener:
             limits=self._limits,
             has_space=reception.has_space,
         )
+        self._tls = ServerTls(settings.tls) if settings.tls is not None else None
         self._stopping = threading.Event()
         self._accepting: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -223,9 +233,35 @@ class Listener:
         except OSError:
             connection.close()
             return
+        with self._lock:
+            self._connections += 1
         threading.Thread(
-            target=self._hold, args=(connection, address), name="dicom-association", daemon=True
+            target=self._serve, args=(connection, address), name="dicom-association", daemon=True
         ).start()
+
+    def _serve(self, connection: socket.socket, address: str) -> None:
+        try:
+            secured = self._secured(connection, address)
+            if secured is not None:
+                self._hold(secured, address)
+        finally:
+            with self._lock:
+                self._connections -= 1
+
+    def _secured(self, connection: socket.socket, address: str) -> socket.socket | None:
+        if self._tls is None:
+            return connection
+        # One deadline for the whole handshake.
+        connection.settimeout(self._settings.request_timeout_s)
+        try:
+            return self._tls.context().wrap_socket(connection, server_side=True)
+        except (OSError, ValueError) as error:
+            _log.warning(
+                "connection from %s refused: TLS handshake failed (%s)", address, type(error).__name__
+            )
+            self._refused(RefusedCall(Refusal.TLS, address))
+            connection.close()
+            return None
 
     def _hold(self, connection: socket.socket, address: str) -> None:
         settings = self._settings
@@ -241,7 +277,6 @@ class Listener:
         )
         with self._lock:
             self._open.add(acceptor)
-            self._connections += 1
         try:
             acceptor.run()
         finally:
@@ -250,8 +285,6 @@ class Listener:
             # The association is over: its place is free while the connection is being closed.
             self._admission.leave(holds)
             acceptor.close()
-            with self._lock:
-                self._connections -= 1
 
     def _screened(
         self, request: AssociationRequest, address: str, holds: list[Hold]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,7 @@ def send_objects(
     *,
     calling_ae_title: str,
     timeouts: SendTimeouts = SendTimeouts(),
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[SendResult, ...]:
     """Send objects by C-STORE, each SOP class and transfer syntax on its own presentation context.
 
@@ -91,6 +93,8 @@ def send_objects(
     ----------
     objects
         DICOM files, their contents, or data sets with file meta information.
+    tls
+        Context of a client where the peer speaks TLS.
 
     Returns
     -------
@@ -109,7 +113,7 @@ def send_objects(
     with opened(objects) as outgoing:
         for group in _groups(outgoing):
             try:
-                results.extend(_send_group(group, peer, calling_ae_title, timeouts))
+                results.extend(_send_group(group, peer, calling_ae_title, timeouts, tls))
             except Transient as error:
                 if not results:
                     raise
@@ -139,11 +143,15 @@ def _proposals(item: OutgoingObject) -> set[tuple[str, str]]:
 
 
 def _send_group(
-    group: Sequence[OutgoingObject], peer: Peer, calling_ae_title: str, timeouts: SendTimeouts
+    group: Sequence[OutgoingObject],
+    peer: Peer,
+    calling_ae_title: str,
+    timeouts: SendTimeouts,
+    tls: ssl.SSLContext | None,
 ) -> list[SendResult]:
     proposed = sorted(set().union(*(_proposals(item) for item in group)))
     contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in proposed]
-    association = _associate(_application_entity(calling_ae_title, timeouts), peer, contexts)
+    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
     try:
         accepted = {
             (str(context.abstract_syntax), str(context.transfer_syntax[0]))
@@ -158,7 +166,8 @@ def _send_group(
             association.release()
 
 
-def _application_entity(calling_ae_title: str, timeouts: SendTimeouts) -> AE:
+def application_entity(calling_ae_title: str, timeouts: SendTimeouts) -> AE:
+    """Our application entity as a requestor of associations."""
     ae = AE(ae_title=calling_ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
@@ -169,11 +178,32 @@ def _application_entity(calling_ae_title: str, timeouts: SendTimeouts) -> AE:
     return ae
 
 
-def _associate(ae: AE, peer: Peer, contexts: list[PresentationContext]) -> Association:
-    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _send_small_packets_at_once)]
+def associate(
+    ae: AE,
+    peer: Peer,
+    contexts: list[PresentationContext],
+    tls: ssl.SSLContext | None,
+    *,
+    handlers: Sequence[Any] = (),
+    roles: Sequence[Any] = (),
+) -> Association:
+    """An association with a peer; accepted, though perhaps without any of the contexts.
+
+    Raises
+    ------
+    Transient
+        ``peer-unreachable`` or ``association-refused``.
+    """
+    bound: list[Any] = [(evt.EVT_CONN_OPEN, _send_small_packets_at_once), *handlers]
     try:
         association = ae.associate(
-            peer.host, peer.port, contexts, ae_title=peer.ae_title, evt_handlers=handlers
+            peer.host,
+            peer.port,
+            contexts,
+            ae_title=peer.ae_title,
+            ext_neg=list(roles),
+            evt_handlers=bound,
+            tls_args=(tls, peer.host) if tls is not None else None,
         )
     except OSError as error:
         raise Transient(
@@ -249,7 +279,13 @@ def _no_response(item: OutgoingObject, detail: str) -> SendResult:
     return SendResult(item.sop_instance_uid, None, "no-response", detail)
 
 
-def echo(peer: Peer, *, calling_ae_title: str, timeouts: SendTimeouts = SendTimeouts()) -> int:
+def echo(
+    peer: Peer,
+    *,
+    calling_ae_title: str,
+    timeouts: SendTimeouts = SendTimeouts(),
+    tls: ssl.SSLContext | None = None,
+) -> int:
     """C-ECHO; the status of the response (0x0000 is success).
 
     Raises
@@ -259,7 +295,7 @@ def echo(peer: Peer, *, calling_ae_title: str, timeouts: SendTimeouts = SendTime
     """
     silence_libraries()
     contexts = [build_context(Verification, [ImplicitVRLittleEndian, ExplicitVRLittleEndian])]
-    association = _associate(_application_entity(calling_ae_title, timeouts), peer, contexts)
+    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
     try:
         response = association.send_c_echo()
     except (RuntimeError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +101,15 @@ def wanted_faces(destination: Destination, faces: Sequence[Face]) -> list[Face]:
     ]
 
 
-def dicom_sender(peer: Peer, calling_ae_title: str) -> Send:
-    """Send by C-STORE; each SOP class on its own presentation context."""
+def dicom_sender(peer: Peer, calling_ae_title: str, tls: Callable[[], ssl.SSLContext] | None = None) -> Send:
+    """Send by C-STORE; each SOP class on its own presentation context.
+
+    `tls` is asked for each association, so that renewed certificates are used at once.
+    """
 
     def send(lease: DeliveryLease, content: bytes) -> Sent:
-        (result,) = send_objects([content], peer, calling_ae_title=calling_ae_title)
+        context = tls() if tls is not None else None
+        (result,) = send_objects([content], peer, calling_ae_title=calling_ae_title, tls=context)
         status = "" if result.status is None else f"0x{result.status:04X}"
         if result.outcome == "stored":
             return Sent(status)

@@ -47,6 +47,7 @@ def reception_of(house: House) -> Reception:
         book_ledger(house),
         own_manufacturer=OWN_MANUFACTURER,
         object_bytes_max=house.settings.node.maximum_object_bytes,
+        free_bytes_min=house.settings.node.minimum_free_bytes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from dicom_node import Peer
@@ -43,7 +44,9 @@ def _destination(
 ) -> Destination:
     if isinstance(entry, DicomDestination):
         peer = Peer(entry.ae_title, entry.host, entry.port)
-        return Destination(entry.name, frozenset(entry.objects), dicom_sender(peer, settings.node.ae_title))
+        secured = partial(client_tls, entry.tls) if entry.tls is not None else None
+        send = dicom_sender(peer, settings.node.ae_title, secured)
+        return Destination(entry.name, frozenset(entry.objects), send)
     if isinstance(entry, FhirDestination):
         ehr = Ehr(entry.name, _fhir_profile(entry))
         return Destination(entry.name, frozenset({FHIR}), fhir_sender(fhir_client(entry)), ehr)

@@ -256,3 +256,11 @@ class AuditRow(Base):
     outcome: Mapped[str] = mapped_column(String(64), default="ok")
     detail: Mapped[str] = mapped_column(String(255), default="")
     sha256: Mapped[str] = mapped_column(String(64))
+
+
+class RefusedCallsRow(Base):
+    """Calls the listener has refused for one reason."""
+
+    __tablename__ = "refused_calls"
+    reason: Mapped[str] = mapped_column(String(32), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from service.book import Book
+from service.book.refusals import refusals
 
 _HELP = {
     "instances": "Received objects by state",
@@ -49,6 +50,12 @@ class BookCollector(Collector):
         for role in self._book.roles():
             roles.add_metric([role.name], float(role.ready))
         yield roles
+        refused = CounterMetricFamily(
+            "raddraft_refused_calls", "Calls the listener refused, by reason", labels=["reason"]
+        )
+        for reason, number in refusals(self._book.engine).items():
+            refused.add_metric([reason], number)
+        yield refused
 
 
 def metrics_text(book: Book) -> bytes:

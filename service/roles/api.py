@@ -17,9 +17,10 @@ from service.role_process import (
     die_with_supervisor,
     inherited_socket,
 )
+from service.roles.node import listener_names
 from service.settings import Settings
 
-_SERVE_ROLES = ("node", "scheduler", "worker-gpu", "worker-io")
+_SERVE_ROLES = ("scheduler", "worker-gpu", "worker-io")
 
 
 def run_api(settings: Settings) -> None:
@@ -58,7 +59,7 @@ def _readiness(house: House, under_supervisor: bool) -> Callable[[], str]:
             roles = {role.name: role for role in house.book.roles()}
         except Transient as error:
             return error.message
-        expected = _SERVE_ROLES if under_supervisor else ()
+        expected = (*listener_names(house.settings), *_SERVE_ROLES) if under_supervisor else ()
         missing = [name for name in expected if name not in roles]
         if missing:
             return f"not running: {', '.join(missing)}"

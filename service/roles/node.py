@@ -1,41 +1,96 @@
-"""The DICOM listener's process."""
+"""The DICOM listener's processes."""
 
 from __future__ import annotations
 
+import os
+import socket
+
 import structlog
 
-from dicom_node import AllowedPeer, Listener, ListenerSettings
+from dicom_node import AllowedPeer, Listener, ListenerSettings, PeerLimits, TlsFiles
 from service.house import OWN_MANUFACTURER, open_house
 from service.intake import book_ledger
+from service.refused_calls import RefusedCalls
 from service.role_process import (
+    NODE_NUMBER_VARIABLE,
     NODE_SOCKET_VARIABLE,
+    SUPERVISOR_PID_VARIABLE,
     SignsOfLife,
     die_with_supervisor,
     inherited_socket,
     stop_on_signals,
 )
 from service.settings import Settings
+from service.supervisor import RoleCommand, Supervisor, bind_listening_socket, role_command
 
 _log = structlog.get_logger(__name__)
 
 
+def listener_names(settings: Settings) -> tuple[str, ...]:
+    """Role names of the listener's processes: ``node``, ``node-2`` ..."""
+    return tuple(
+        "node" if number == 1 else f"node-{number}" for number in range(1, settings.node.processes + 1)
+    )
+
+
+def listener_roles(
+    settings: Settings, listening: socket.socket, environment: dict[str, str]
+) -> list[RoleCommand]:
+    """The listener's processes, which all accept on one socket they inherit."""
+    descriptor = listening.fileno()
+    return [
+        RoleCommand(
+            name,
+            role_command("node"),
+            {**environment, NODE_SOCKET_VARIABLE: str(descriptor), NODE_NUMBER_VARIABLE: str(number)},
+            (descriptor,),
+        )
+        for number, name in enumerate(listener_names(settings), start=1)
+    ]
+
+
 def run_node(settings: Settings) -> None:
-    """The DICOM listener, until SIGTERM."""
+    """The DICOM listener, until SIGTERM; alone with several processes, their supervisor."""
     die_with_supervisor()
+    listening = inherited_socket(NODE_SOCKET_VARIABLE)
+    if listening is None and settings.node.processes > 1:
+        _run_several(settings)
+    else:
+        _run_one(settings, listening)
+
+
+def _run_several(settings: Settings) -> None:
+    stop = stop_on_signals()
+    listening = bind_listening_socket(settings.node.host, settings.node.port, "node.port")
+    open_house(settings)
+    environment = {SUPERVISOR_PID_VARIABLE: str(os.getpid())}
+    try:
+        Supervisor(listener_roles(settings, listening, environment)).run(stop)
+    finally:
+        listening.close()
+
+
+def _run_one(settings: Settings, listening: socket.socket | None) -> None:
     stop = stop_on_signals()
     house = open_house(settings)
+    engine = house.book.engine
+    refused = RefusedCalls(engine)
     listener = Listener(
         _listener_settings(settings),
         house.spool,
         book_ledger(house),
-        listening_socket=inherited_socket(NODE_SOCKET_VARIABLE),
+        listening_socket=listening,
+        refused=refused.note,
     )
     listener.start()
-    signs = SignsOfLife(house.book.engine, "node", lambda: (True, "listening"))
+    refused.start()
+    name = listener_names(settings)[int(os.environ.get(NODE_NUMBER_VARIABLE, "1")) - 1]
+    signs = SignsOfLife(engine, name, lambda: (True, "listening"))
     signs.start()
     _log.info("node_listens", port=listener.port, ae_title=settings.node.ae_title)
     stop.wait()
     listener.stop()
+    refused.stop()
     signs.stop()
 
 
@@ -45,9 +100,21 @@ def _listener_settings(settings: Settings) -> ListenerSettings:
         ae_title=node.ae_title,
         host=node.host,
         port=node.port,
-        peers=tuple(AllowedPeer(peer.ae_title, peer.host) for peer in node.peers),
+        peers=tuple(
+            AllowedPeer(
+                peer.ae_title,
+                peer.host,
+                PeerLimits(peer.max_associations, peer.max_calls_per_minute),
+            )
+            for peer in node.peers
+        ),
         own_manufacturer=OWN_MANUFACTURER,
         maximum_associations=node.max_associations,
         network_timeout_s=node.network_timeout_s,
+        request_timeout_s=node.request_timeout_s,
+        object_timeout_s=node.object_timeout_s,
         maximum_object_bytes=node.maximum_object_bytes,
+        minimum_free_bytes=node.minimum_free_bytes,
+        tls=TlsFiles(node.tls.cert, node.tls.key, node.tls.ca) if node.tls is not None else None,
+        limits_file=settings.data_dir / "listener-limits",
     )

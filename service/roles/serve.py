@@ -18,11 +18,11 @@ from service.orphans import set_orphans_aside
 from service.queues import GPU_QUEUE, IO_QUEUE
 from service.role_process import (
     HTTP_SOCKET_VARIABLE,
-    NODE_SOCKET_VARIABLE,
     SUPERVISOR_PID_VARIABLE,
     lease_owner_prefix,
     stop_on_signals,
 )
+from service.roles.node import listener_roles
 from service.settings import Settings
 from service.supervisor import RoleCommand, Supervisor, bind_listening_socket, lock_data_dir, role_command
 
@@ -65,12 +65,11 @@ def _serve_roles(
     roles = []
     if require_embedded_broker(settings):
         roles.append(RoleCommand("broker", embedded_broker_command(settings.data_dir)))
-    node = {**environment, NODE_SOCKET_VARIABLE: str(node_socket.fileno())}
     http = {**environment, HTTP_SOCKET_VARIABLE: str(http_socket.fileno())}
     return [
         *roles,
         RoleCommand("api", role_command("api"), http, (http_socket.fileno(),)),
-        RoleCommand("node", role_command("node"), node, (node_socket.fileno(),)),
+        *listener_roles(settings, node_socket, environment),
         RoleCommand("scheduler", role_command("scheduler"), environment, ended=free),
         RoleCommand("worker-io", role_command("worker", "--queues", IO_QUEUE), environment, ended=free),
         RoleCommand("worker-gpu", role_command("worker", "--queues", GPU_QUEUE), environment, ended=free),

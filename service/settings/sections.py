@@ -49,6 +49,21 @@ class PeerSection(Section):
 
     ae_title: AeTitle
     host: str = Field(min_length=1, description="IP address, network (CIDR) or host name it calls from")
+    max_associations: int | None = Field(None, ge=1, le=1000, description="associations at once of this peer")
+    max_calls_per_minute: int | None = Field(
+        None, ge=1, description="associations in a minute; more are refused as temporary congestion"
+    )
+    port: Port | None = Field(
+        None, description="where it listens, for storage commitment results after its association has ended"
+    )
+
+
+class NodeTlsSection(Section):
+    """TLS of the listener: callers need a certificate of `ca`. Renewed files are read without a restart."""
+
+    cert: Path = Field(description="our certificate with its chain, PEM")
+    key: Path = Field(description="its private key, PEM")
+    ca: Path = Field(description="authorities of the callers' certificates, PEM")
 
 
 class NodeSection(Section):
@@ -58,9 +73,22 @@ class NodeSection(Section):
     host: str = Field("127.0.0.1", description="address to bind; loopback until a site decides otherwise")
     port: Port = 11112
     peers: tuple[PeerSection, ...] = Field((), description="who may call; empty means this machine only")
-    max_associations: int = Field(32, ge=1, le=1000, description="associations at once")
-    network_timeout_s: float = Field(60.0, gt=0, description="silence after which an association is aborted")
+    tls: NodeTlsSection | None = None
+    processes: int = Field(1, ge=1, le=16, description="listener processes on the one port")
+    max_associations: int = Field(32, ge=1, le=1000, description="associations at once, of all processes")
+    network_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        description="silence after which an association is aborted; also the longest time one PDU may take",
+    )
+    request_timeout_s: float = Field(
+        30.0, gt=0, description="longest wait for the association request, and for the TLS handshake"
+    )
+    object_timeout_s: float = Field(1800.0, gt=0, description="longest time one object may take")
     maximum_object_bytes: int = Field(512 << 20, ge=1 << 20, description="larger objects are refused")
+    minimum_free_bytes: int = Field(
+        1 << 30, ge=0, description="with less space on the spool's disk, associations are refused for now"
+    )
 
 
 class StudySection(Section):
@@ -249,6 +277,16 @@ class _Destination(Section):
     name: Name
 
 
+class ClientTlsSection(Section):
+    """TLS towards a receiver beyond the system's own authorities."""
+
+    ca: Path | None = Field(
+        None, description="PEM certificates of the authorities to trust instead of the system's"
+    )
+    cert: Path | None = Field(None, description="our client certificate (mutual TLS)")
+    key: Path | None = Field(None, description="its private key; default: in the same file")
+
+
 class DicomDestination(_Destination):
     """A PACS that takes results by C-STORE."""
 
@@ -257,6 +295,9 @@ class DicomDestination(_Destination):
     host: str = Field(min_length=1)
     port: Port = 104
     objects: tuple[Literal["sr", "pr", "sc"], ...] = Field(("sr", "pr", "sc"), min_length=1)
+    tls: ClientTlsSection | None = Field(
+        None, description="an empty table speaks TLS by the system's authorities"
+    )
 
 
 class _FhirNaming(_Destination):
@@ -286,16 +327,6 @@ class SmartSection(Section):
     )
     scopes: tuple[str, ...] = Field((), description="scopes to ask for; default: what writing a report needs")
     jwks_url: AnyHttpUrl | None = Field(None, description="where the site publishes our public keys")
-
-
-class ClientTlsSection(Section):
-    """TLS towards a receiver beyond the system's own authorities."""
-
-    ca: Path | None = Field(
-        None, description="PEM certificates of the authorities to trust instead of the system's"
-    )
-    cert: Path | None = Field(None, description="our client certificate (mutual TLS)")
-    key: Path | None = Field(None, description="its private key; default: in the same file")
 
 
 class FhirDestination(_FhirNaming):

@@ -35,7 +35,13 @@ CONFIG_VARIABLE = "RADDRAFT_CONFIG"
 _PREFIX = "RADDRAFT_"
 # Variables with our prefix that are no configuration keys.
 _NO_KEYS = frozenset(
-    {CONFIG_VARIABLE, "RADDRAFT_SUPERVISOR_PID", "RADDRAFT_NODE_SOCKET_FD", "RADDRAFT_HTTP_SOCKET_FD"}
+    {
+        CONFIG_VARIABLE,
+        "RADDRAFT_SUPERVISOR_PID",
+        "RADDRAFT_NODE_SOCKET_FD",
+        "RADDRAFT_NODE_NUMBER",
+        "RADDRAFT_HTTP_SOCKET_FD",
+    }
 )
 _LATER_TYPES = {"stow"}
 

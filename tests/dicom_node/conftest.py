@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dicom_node import AllowedPeer, Ledger, Listener, ListenerSettings, Peer, PosixSpool, Spool
+from dicom_node import AllowedPeer, Ledger, Listener, ListenerSettings, Peer, PosixSpool, RefusedCall, Spool
 from tests.dicom_node.sqlite_ledger import SqliteLedger
 
 
@@ -45,10 +45,16 @@ def start_node(tmp_path: Path) -> Iterator[StartNode]:
     real_spool, real_ledger = PosixSpool(folder), SqliteLedger(tmp_path / "ledger.sqlite")
     started: list[Listener] = []
 
-    def start(*, spool: Spool | None = None, ledger: Ledger | None = None, **settings: Any) -> Node:
+    def start(
+        *,
+        spool: Spool | None = None,
+        ledger: Ledger | None = None,
+        refused: Callable[[RefusedCall], None] = lambda call: None,
+        **settings: Any,
+    ) -> Node:
         settings["peers"] = tuple(AllowedPeer(*peer) for peer in settings.get("peers", ()))
         chosen = ListenerSettings(**{"port": 0, "drain_s": 1.0, **settings})
-        listener = Listener(chosen, spool or real_spool, ledger or real_ledger)
+        listener = Listener(chosen, spool or real_spool, ledger or real_ledger, refused=refused)
         listener.start()
         started.append(listener)
         return Node(listener, folder, real_spool, real_ledger)
