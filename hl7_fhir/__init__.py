@@ -7,16 +7,23 @@ from hl7_fhir.client import FhirClient, PostResult
 from hl7_fhir.gate import check_bundle
 from hl7_fhir.header import StudyHeader
 from hl7_fhir.keys import KeyRing, load_key_ring
+from hl7_fhir.matching import HELD_CODES, WAITING_CODES, Wanted
+from hl7_fhir.patients import Demographics
 from hl7_fhir.profile import FhirProfile, PatientUnmatched
 from hl7_fhir.retraction import retraction_of
 from hl7_fhir.scopes import WANTED as WANTED_SCOPES
+from hl7_fhir.scopes import WANTED_TO_MATCH as MATCHING_SCOPES
 from hl7_fhir.smart import SmartBackend, SmartClient
 
 __all__ = [
+    "HELD_CODES",
+    "MATCHING_SCOPES",
+    "WAITING_CODES",
     "WANTED_SCOPES",
     "Access",
     "ArtefactReference",
     "BearerToken",
+    "Demographics",
     "FhirClient",
     "FhirProfile",
     "KeyRing",
@@ -26,6 +33,7 @@ __all__ = [
     "SmartBackend",
     "SmartClient",
     "StudyHeader",
+    "Wanted",
     "Way",
     "build_bundle",
     "check_bundle",

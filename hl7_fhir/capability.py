@@ -63,6 +63,10 @@ class Capabilities:
         needed = {"create", "search-type"} if kind in _CREATED_ONLY else {"create", "update", "search-type"}
         return needed <= self.interactions.get(kind, frozenset())
 
+    def searches(self, kind: str) -> bool:
+        """Whether resources of a type can be found."""
+        return not self.interactions or "search-type" in self.interactions.get(kind, frozenset())
+
     def creates(self, kind: str) -> bool:
         """Whether resources of a type can be created."""
         return not self.interactions or "create" in self.interactions.get(kind, frozenset())

@@ -17,6 +17,7 @@ from hl7_fhir.capability import Capabilities, Way, choose_way
 from hl7_fhir.document import write_document
 from hl7_fhir.exchange import Exchange, body_of
 from hl7_fhir.gate import check_bundle
+from hl7_fhir.matching import Wanted, is_taken_back, matched, matched_if_possible
 from hl7_fhir.single_writes import write_singly
 from hl7_fhir.transaction import write_transaction
 
@@ -46,6 +47,8 @@ class FhirClient:
         Our credentials; none by default.
     way
         How reports are written; None to go by the server's CapabilityStatement.
+    matching
+        Find patient and order at the server before a report is written; without it both stay logical references.
     tls
         A context with a client certificate or a site's own authority; the system's authorities by default.
     """
@@ -56,27 +59,37 @@ class FhirClient:
         *,
         access: Access | None = None,
         way: Way | None = None,
+        matching: bool = False,
         tls: ssl.SSLContext | None = None,
         timeout_s: float = 30.0,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._access: Access = access or OpenAccess()
         self._way = way
+        self._matching = matching
         self._tls = tls
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._capabilities: tuple[float, Capabilities] | None = None
 
-    def post(self, bundle: Mapping[str, Any]) -> PostResult:
+    def post(self, bundle: Mapping[str, Any], wanted: Wanted | None = None) -> PostResult:
         """Write what a transaction holds, unless a person has signed the report meanwhile.
+
+        Parameters
+        ----------
+        wanted
+            Whom the report must be about, where patients are matched.
 
         Raises
         ------
         Transient
-            ``ehr-unreachable``, ``changed-meanwhile`` or ``http-<status>``: the same may succeed later.
+            ``ehr-unreachable``, ``changed-meanwhile``, ``patient-not-found`` or ``http-<status>``: the same may succeed
+            later.
+        Quarantine
+            One of `matching.HELD_CODES`: a person must look.
         Permanent
-            ``fhir-invalid``, ``signed-report-exists``, ``several-matches``, ``no-way-to-write``, ``http-<status>`` or
-            ``entry-refused``.
+            ``fhir-invalid``, ``signed-report-exists``, ``several-matches``, ``no-way-to-write``, ``no-patient-search``,
+            ``http-<status>`` or ``entry-refused``.
         """
         content = dict(bundle)
         check_bundle(content)
@@ -85,6 +98,12 @@ class FhirClient:
             capabilities = self._read_capabilities(exchange)
             kinds = {entry["resource"]["resourceType"] for entry in content["entry"]}
             way = self._way or choose_way(capabilities, kinds)
+            if self._matching:
+                _require_search(capabilities)
+                if is_taken_back(content):
+                    content = matched_if_possible(exchange, content)
+                else:
+                    content = matched(exchange, content, wanted or Wanted())
             if way is Way.TRANSACTION:
                 status, entries = write_transaction(exchange, content)
                 return PostResult(status, entries, way)
@@ -104,3 +123,11 @@ class FhirClient:
         with self._lock:
             self._capabilities = (now, found)
         return found
+
+
+def _require_search(capabilities: Capabilities) -> None:
+    if not capabilities.searches("Patient"):
+        raise Permanent(
+            "no-patient-search",
+            "the FHIR server offers no search of Patient; set matching to identifier if it names patients by those",
+        )

@@ -13,6 +13,8 @@ WANTED = (
     "system/Device.cs",
     "system/Provenance.cs",
 )
+# What finding patient and order needs besides.
+WANTED_TO_MATCH = ("system/Patient.rs", "system/ServiceRequest.rs")
 _SCOPE = re.compile(r"system/(\*|[A-Za-z]+)\.(\*|read|write|[cruds]+)(?:\?.*)?")
 _VERSION_1 = {"*": "cruds", "read": "rs", "write": "cud"}
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Engine
 
-from clinical import Permanent, RadDraftError, Transient
+from clinical import Permanent, Quarantine, RadDraftError, Transient
 from dicom_node import Spool
 from service.book import outbox
 from service.book.leases import LeaseKeeper
@@ -104,7 +104,10 @@ class DeliveryDesk:
                 "delivered", delivery_row=lease.delivery_id, destination=lease.destination, kind=lease.kind
             )
             return
-        if not isinstance(result, Transient):
+        if isinstance(result, Quarantine):
+            # Something is wrong with whom or what it is about: it is kept, shown, and left to a person.
+            state, due = DeliveryState.UNMATCHED, None
+        elif not isinstance(result, Transient):
             state, due = DeliveryState.REFUSED, None
         elif self.rule.over(lease.created_at_utc, now):
             state, due = DeliveryState.GAVE_UP, None

@@ -12,12 +12,13 @@ from tempfile import NamedTemporaryFile
 
 from clinical import Draft, Finding, Permanent, Transient
 from dicom_node import Peer, send_objects
-from hl7_fhir import FhirClient, Way
+from hl7_fhir import FhirClient, Wanted, Way
 from hl7_fhir.v2 import MllpClient, check_answer, parse_message
 from reporting import SiteProfile, SourceImage
 from service.book.outbox import DeliveryLease
 from service.ehr_faces import Ehr, ehr_face
 from service.faces import (
+    FHIR,
     Face,
     Unmatched,
     dicom_faces,
@@ -123,11 +124,18 @@ def dicom_sender(peer: Peer, calling_ae_title: str, tls: Callable[[], ssl.SSLCon
     return send
 
 
-def fhir_sender(client: FhirClient) -> Send:
-    """Post the stored transaction."""
+def fhir_sender(client: FhirClient, expected: Callable[[DeliveryLease], Wanted] | None) -> Send:
+    """Post the stored transaction.
+
+    Parameters
+    ----------
+    expected
+        Whom a report must be about, where patients are matched; a retraction reaches whomever the report was about.
+    """
 
     def send(lease: DeliveryLease, content: bytes) -> Sent:
-        result = client.post(json.loads(content))
+        compared = expected is not None and lease.kind == FHIR
+        result = client.post(json.loads(content), expected(lease) if expected and compared else None)
         left_out = sum(not status for status in result.entries)
         note = "" if result.way is Way.TRANSACTION else f"written as {result.way.value}"
         if left_out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hl7_fhir import (
+    MATCHING_SCOPES,
     WANTED_SCOPES,
     Access,
     BearerToken,
@@ -28,6 +29,7 @@ def fhir_client(entry: FhirDestination) -> FhirClient:
     return FhirClient(
         str(entry.base_url),
         access=_access(entry),
+        matching=entry.matching == "search",
         way=None if entry.write == "auto" else Way(entry.write),
         tls=client_tls(entry.tls) if entry.tls else None,
     )
@@ -40,7 +42,7 @@ def smart_client(entry: FhirDestination, smart: SmartSection) -> SmartClient:
         keys=load_key_ring(smart.keys),
         base_url=str(entry.base_url),
         token_url=str(smart.token_url or ""),
-        scopes=smart.scopes or WANTED_SCOPES,
+        scopes=smart.scopes or WANTED_SCOPES + (MATCHING_SCOPES if entry.matching == "search" else ()),
         jwks_url=str(smart.jwks_url or ""),
     )
 

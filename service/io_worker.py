@@ -28,19 +28,28 @@ from service.house import OWN_MANUFACTURER, House
 from service.queues import Hints, quietly
 from service.role_process import lease_owner
 from service.settings import DicomDestination, FhirDestination, FolderDestination, Hl7v2Destination, Settings
+from service.stored_headers import ExpectedPatients
 from service.telling_task import TellingDesk
 from service.tls import client_tls
 
 UNMAPPED_PATIENT_SYSTEM = "urn:raddraft:unmapped-patient-id"
 
 
-def destinations(settings: Settings) -> tuple[Destination, ...]:
-    """The destinations of the settings, ready to send."""
-    return tuple(_destination(entry, settings) for entry in settings.destinations)
+def destinations(settings: Settings, patients: ExpectedPatients | None = None) -> tuple[Destination, ...]:
+    """The destinations of the settings, ready to send.
+
+    Parameters
+    ----------
+    patients
+        Whom reports must be about; a process that sends nothing needs none.
+    """
+    return tuple(_destination(entry, settings, patients) for entry in settings.destinations)
 
 
 def _destination(
-    entry: DicomDestination | FhirDestination | Hl7v2Destination | FolderDestination, settings: Settings
+    entry: DicomDestination | FhirDestination | Hl7v2Destination | FolderDestination,
+    settings: Settings,
+    patients: ExpectedPatients | None,
 ) -> Destination:
     if isinstance(entry, DicomDestination):
         peer = Peer(entry.ae_title, entry.host, entry.port)
@@ -49,7 +58,8 @@ def _destination(
         return Destination(entry.name, frozenset(entry.objects), send)
     if isinstance(entry, FhirDestination):
         ehr = Ehr(entry.name, _fhir_profile(entry))
-        return Destination(entry.name, frozenset({FHIR}), fhir_sender(fhir_client(entry)), ehr)
+        expected = patients.of if patients is not None and entry.matching == "search" else None
+        return Destination(entry.name, frozenset({FHIR}), fhir_sender(fhir_client(entry), expected), ehr)
     if isinstance(entry, Hl7v2Destination):
         tls = client_tls(entry.tls) if entry.tls is not None else None
         client = MllpClient(entry.host, entry.port, tls=tls, timeout_s=entry.answer_timeout_s)
@@ -115,7 +125,7 @@ def io_desks(
     house: House, hints: Hints, keeper: LeaseKeeper
 ) -> tuple[TellingDesk, DeliveryDesk, ComparingDesk]:
     """Everything the ``io`` queue's worker works with."""
-    places = destinations(house.settings)
+    places = destinations(house.settings, ExpectedPatients(house.book.engine, house.spool))
     decode = house.settings.decode
     limits = DecodeLimits(
         timeout_s=decode.timeout_s, memory_bytes=decode.memory_bytes, max_pixels=decode.max_pixels

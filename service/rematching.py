@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from clinical import RadDraftError
-from imaging import read_header
-from reporting import SourceImage
 from service.book import walk
 from service.book.artefacts import artefacts_of
 from service.book.matching import HeldDelivery, held_deliveries, release
@@ -12,8 +9,9 @@ from service.book.tables import ArtefactRow
 from service.clock import now_utc
 from service.destinations import Destination
 from service.ehr_faces import ehr_face
-from service.faces import Face, Unmatched, first_header
+from service.faces import Face, Unmatched
 from service.house import House
+from service.stored_headers import stored_header
 
 _DICOM = frozenset({"sr", "pr", "sc"})
 
@@ -37,21 +35,9 @@ def _face(house: House, held: HeldDelivery, place: Destination | None) -> Face |
     if place is None or place.ehr is None:
         return None
     withdrawn = walk.earlier_findings(house.book.engine, held.study_id, held.draft.version)
-    header = first_header(held.draft, _headers(house, held))
+    header = stored_header(house.book.engine, house.spool, held.study_id, held.draft)
     made = ehr_face(held.draft, header, _dicom(house, held), place.ehr, withdrawn)
     return None if isinstance(made, Unmatched) else made
-
-
-def _headers(house: House, held: HeldDelivery) -> dict[str, SourceImage]:
-    """Headers of the Draft's images; the first that can be read names the patient, as it did at first."""
-    found: dict[str, SourceImage] = {}
-    for image in walk.images_of_study(house.book.engine, held.study_id):
-        try:
-            header = read_header(house.spool.path(image.spool_key))
-        except RadDraftError:
-            continue
-        found.setdefault(image.sop_instance_uid, SourceImage(header=header, displayed=None))
-    return found
 
 
 def _dicom(house: House, held: HeldDelivery) -> list[Face]:

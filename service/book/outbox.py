@@ -34,6 +34,7 @@ class DeliveryLease:
     file_sha256: str
     file_name: str
     sop_instance_uid: str
+    chosen_patient: str
 
 
 def due_deliveries(engine: Engine, now: datetime, hint_age_s: float, limit: int = 500) -> list[int]:
@@ -91,7 +92,20 @@ def lease_delivery(
             artefact.file_sha256,
             artefact.file_name,
             artefact.sop_instance_uid,
+            _chosen_patient(session, row),
         )
+
+
+def _chosen_patient(session: Session, row: DeliveryRow) -> str:
+    """Whom a person has named for this study at this destination, the last time one did."""
+    chosen = session.scalar(
+        select(DeliveryRow.chosen_patient)
+        .where(DeliveryRow.study_id == row.study_id, DeliveryRow.destination == row.destination)
+        .where(DeliveryRow.chosen_patient != "")
+        .order_by(DeliveryRow.id.desc())
+        .limit(1)
+    )
+    return chosen or ""
 
 
 def _others_first() -> ColumnElement[bool]:
@@ -151,10 +165,11 @@ def end_delivery(
         row.due_at_utc = due_at_utc
         row.delivered_at_utc = now if state is DeliveryState.DELIVERED else None
         session.flush()
-        _close_study(session, row.study_id, now)
+        close_study(session, row.study_id, now)
 
 
-def _close_study(session: Session, study_id: int, now: datetime) -> None:
+def close_study(session: Session, study_id: int, now: datetime) -> None:
+    """End a study whose last delivery has ended."""
     study = session.get(StudyRow, study_id, with_for_update=True)
     if study is None or study.state != StudyState.DELIVERING:
         return

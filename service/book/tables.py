@@ -174,6 +174,7 @@ class DeliveryRow(Base):
     """The outbox: one artefact on its way to one destination.
 
     Rows of one `lane` leave one after the other, in the order of their ids; an empty lane has no order.
+    `chosen_patient` is the EHR's own reference of a patient that a person has chosen; empty where nobody had to.
     """
 
     __tablename__ = "deliveries"
@@ -191,6 +192,7 @@ class DeliveryRow(Base):
     kind: Mapped[str] = mapped_column(String(16))
     image_sop_instance_uid: Mapped[str] = mapped_column(String(128), default="")
     lane: Mapped[str] = mapped_column(String(40), default="")
+    chosen_patient: Mapped[str] = mapped_column(String(80), default="")
     state: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(default=0)
     created_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -9,7 +9,17 @@ import typer
 from rich.console import Console
 
 from clinical import RadDraftError
-from service.cli import audit, configuration, conversation, models, network, operations, reading, roles
+from service.cli import (
+    audit,
+    configuration,
+    conversation,
+    models,
+    network,
+    operations,
+    reading,
+    reconcile,
+    roles,
+)
 from service.logs import set_up_logging
 from service.settings import ConfigurationError
 
@@ -33,6 +43,7 @@ def build_app() -> typer.Typer:
     app.add_typer(models.app, name="model", help="Models: what is installed, what it knows.")
     app.add_typer(configuration.app, name="config", help="The configuration: check it, print it.")
     app.add_typer(audit.app, name="audit", help="Who did what: list it, verify that nothing was changed.")
+    app.add_typer(reconcile.app, name="reconcile", help="Reports that wait for their patient.")
     # The one arrow into training: its commands import it (and torch) only when they run.
     app.add_typer(
         import_module("service.cli.train").app, name="train", help="Phantoms, training, evaluation."

@@ -25,6 +25,7 @@ from service.house import House
 from service.http.access import Role, actor_of, needs
 from service.http.dicomweb import dicomweb_router
 from service.http.metrics import metrics_text
+from service.http.reconciling import reconcile_router
 from service.http.viewing import record_view
 from service.retracting import retract_study
 from service.settings import Settings
@@ -55,6 +56,7 @@ def create_app(
     app.include_router(_studies(book, results), prefix="/api/v1", dependencies=viewer)
     app.include_router(_retraction(house), prefix="/api/v1", dependencies=operator)
     app.include_router(dicomweb_router(house))
+    app.include_router(reconcile_router(book), prefix="/api/v1", dependencies=operator)
     app.include_router(_account(book, spool), dependencies=viewer)
     app.include_router(_console(app, book), dependencies=viewer)
     app.include_router(

@@ -337,6 +337,10 @@ class FhirDestination(_FhirNaming):
     bearer_token: SecretStr | None = None
     smart: SmartSection | None = Field(None, description="SMART Backend Services instead of a bearer token")
     tls: ClientTlsSection | None = None
+    matching: Literal["search", "identifier"] = Field(
+        "search",
+        description="find patient and order at the EHR before writing, or name them by identifier alone",
+    )
     write: Literal["auto", "transaction", "single", "document"] = Field(
         "auto", description="how reports are written; auto: the best way the CapabilityStatement offers"
     )

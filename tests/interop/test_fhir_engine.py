@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 
 from clinical import Draft, DraftOutcome, Finding, Permanent, Transient
 from hl7_fhir import FhirClient, build_bundle, report_identifier
@@ -189,6 +190,13 @@ def test_a_whole_service_writes_a_study_to_the_engine_and_takes_it_back(
     with installation(destination) as site:
         site.start()
         write_phantom(tmp_path / "phantom.dcm", 9_200_000, VARIANTS[0], size_px=512)
+        image = dcmread(tmp_path / "phantom.dcm")
+        registered = {
+            "resourceType": "Patient",
+            "identifier": [{"system": "urn:ehr", "value": str(image.PatientID)}],
+            "name": [{"family": image.PatientName.family_name}],
+        }
+        assert far_store.post(registered, "/Patient").status_code == 201
         assert [result.outcome for result in site.send([tmp_path / "phantom.dcm"])] == ["stored"]
         site.wait_until(lambda: site.all_done(1), 240, "the study to be done")
         deliveries = site.states("deliveries")
@@ -197,6 +205,8 @@ def test_a_whole_service_writes_a_study_to_the_engine_and_takes_it_back(
         assert report["status"] == "preliminary"
         # Each destination gets the transaction made for it: the folder beside it names patients by another system.
         assert report["subject"]["identifier"]["system"] == "urn:ehr"
+        (known,) = far_store.search("Patient")
+        assert report["subject"]["reference"] == f"Patient/{known['id']}"
         assert far_store.counts("Observation")["Observation"] == len(report["result"])
         assert not far_store.warnings()
         with site.book() as book:

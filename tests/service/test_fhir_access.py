@@ -58,7 +58,9 @@ def port(files: Path) -> Any:
 
 def destination(folder: Path, more: str) -> FhirDestination:
     config = folder / "site.toml"
-    config.write_text(f'[[destinations]]\nname = "ehr"\ntype = "fhir"\n{more}\n', encoding="utf-8")
+    config.write_text(
+        f'[[destinations]]\nname = "ehr"\ntype = "fhir"\nmatching = "identifier"\n{more}\n', encoding="utf-8"
+    )
     (entry,) = load_settings(config).destinations
     assert isinstance(entry, FhirDestination)
     return entry

@@ -50,6 +50,16 @@ class DemoEhr:
         self._server.should_exit = True
         self._thread.join()
 
+    def register(self, system: str, patient_id: str, known: Resource) -> None:
+        """Keep a Patient, as a registration desk does before the images are made."""
+        target = f"Patient/{next(self._numbers)}"
+        self.resources[target] = {
+            "resourceType": "Patient",
+            "id": target.split("/")[1],
+            "identifier": [{"system": system, "value": patient_id}],
+            **known,
+        }
+
     def find(self, kind: str, identifier: str) -> list[Resource]:
         """Resources of a type with an identifier ``system|value``."""
         system, _, value = identifier.partition("|")

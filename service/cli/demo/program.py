@@ -25,6 +25,7 @@ from service.book import Book, StudyDetail, open_book
 from service.cli.demo.ehr import DemoEhr
 from service.cli.demo.pacs import PACS_AE_TITLE, DemoPacs, ReturnedObject
 from service.cli.demo.page import ShownStudy, write_page, write_picture
+from service.cli.demo.registration import registrations
 from service.faces import FHIR
 from service.supervisor import role_command
 
@@ -127,6 +128,8 @@ class Demonstration:
         service = None
         try:
             sent = self._prepare(studies, count, seed)
+            for patient_id, known in registrations(sent_file for s in sent.values() for sent_file in s.files):
+                self._ehr.register(_PATIENT_SYSTEM, patient_id, known)
             node_port, http_port = _free_port(), _free_port()
             config = self._write_config(node_port, http_port, _issuers(sent))
             service = self._start_service(config, http_port)

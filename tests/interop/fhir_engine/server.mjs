@@ -17,7 +17,7 @@ import { FhirRouter, MemoryRepository } from '@medplum/fhir-router';
 const ALL_ABILITIES = {
   transaction: true, conditionalCreate: true, conditionalUpdate: true, read: true,
   types: ['Device', 'ImagingStudy', 'Observation', 'DiagnosticReport', 'Provenance', 'DocumentReference', 'Binary',
-    'Patient', 'ServiceRequest', 'AuditEvent'],
+    'Patient', 'ServiceRequest', 'Encounter', 'AuditEvent'],
 };
 
 // What US Core 6.1 demands of a report beyond FHIR itself, in our words: its own files are not part of this repository.
