@@ -4,7 +4,7 @@ from inference.checks import CheckTerms, orientation_check
 from inference.conversation import Answer, Conversation
 from inference.frames import TokenEconomy
 from inference.manifest import Manifest, ModelPackage, TaskState, describe_package, open_package
-from inference.model import Model, load_model
+from inference.model import Model, device_memory, load_model
 from inference.requests import Priority
 from inference.sampling import GREEDY, Sampling
 from inference.served import ChatTransport, describe_checkpoint, load_served_model
@@ -26,6 +26,7 @@ __all__ = [
     "TokenEconomy",
     "describe_checkpoint",
     "describe_package",
+    "device_memory",
     "load_model",
     "load_served_model",
     "open_package",

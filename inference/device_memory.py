@@ -105,6 +105,19 @@ class CudaMemory:
         _checked(self._runtime.cudaMemcpy2D(*arguments))
 
 
+def free_and_total_bytes() -> tuple[int, int]:
+    """Memory of the present CUDA device: free, and all.
+
+    Raises
+    ------
+    Permanent
+        ``no-cuda-runtime`` or ``cuda-copy-failed``.
+    """
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    _checked(_cuda_runtime().cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total)))
+    return free.value, total.value
+
+
 def _checked(status: int) -> None:
     if status != 0:
         raise Permanent("cuda-copy-failed", f"the CUDA runtime could not copy the cache (error {status})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from inference.answers import has_broken_box, read_grounding
 from inference.backend import Backend
 from inference.checks import CheckTerms
 from inference.conversation import Answer, Conversation, ConversationLimits
+from inference.device_memory import free_and_total_bytes
 from inference.engine import Engine
 from inference.frames import TokenEconomy
 from inference.generation import CONVERSATION_TOKENS, Generation
@@ -53,6 +54,8 @@ class Model:
         More of both that only STAT work takes.
     checks
         Which safety checks are made, and their thresholds.
+    providers
+        What really runs each graph in this process; none where another server runs the model.
 
     Attributes
     ----------
@@ -69,9 +72,11 @@ class Model:
         slots: int = 4,
         stat_slots: int = 1,
         checks: CheckTerms | None = None,
+        providers: Mapping[str, str] | None = None,
     ) -> None:
         self.manifest = manifest
         self.identity = identity
+        self.providers: Mapping[str, str] = providers or {}
         self._vlm = backend
         self._checks = checks or CheckTerms()
         self.engine = Engine(backend.decode, slots=slots, stat_slots=stat_slots)
@@ -324,7 +329,15 @@ def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> 
         slots=slots,
         stat_slots=stat_slots,
         checks=options.get("checks"),
+        providers=sessions.providers,
     )
+
+
+def device_memory(model: Model) -> tuple[int, int] | None:
+    """Free and all bytes of the CUDA device a model runs on; None where it runs on none."""
+    if not any(name.startswith(("CUDA", "Tensorrt")) for name in model.providers.values()):
+        return None
+    return free_and_total_bytes()
 
 
 def identity_of(manifest: Manifest, weights_sha256: str, engine: str) -> ModelIdentity:

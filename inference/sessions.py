@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,15 @@ class Sessions:
         Version of ONNX Runtime and the provider that was really chosen for each graph.
     device
         ``"cpu"`` or ``"cuda"``: where the decoder's cache lies.
+    providers
+        The provider that was really chosen, by graph.
     """
 
     vision: Any
     decoder: Any
     engine: str
     device: str
+    providers: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_sessions(
@@ -100,7 +103,7 @@ def open_sessions(
     different = f" (vision {used['vision']})" if used["vision"] != used["decoder"] else ""
     engine = f"onnxruntime {ort.__version__} {used['decoder']}{different}"
     device = "cuda" if used["decoder"] == _CUDA else "cpu"
-    return Sessions(graphs["vision"], graphs["decoder"], engine, device)
+    return Sessions(graphs["vision"], graphs["decoder"], engine, device, used)
 
 
 def wanted_providers(providers: Sequence[str], available: Sequence[str], options: DeviceOptions) -> list[str]:

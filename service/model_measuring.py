@@ -121,7 +121,7 @@ def _agreement(
     ]
     reports = [_report(one) == _report(other) for one, other in zip(read, full, strict=True)]
     overlaps = [
-        _overlap(boxes[0], others[0])
+        overlap(boxes[0], others[0])
         for one, other in zip(read, full, strict=True)
         for label, boxes in _boxes(one).items()
         for others in [_boxes(other).get(label, ())]
@@ -149,7 +149,7 @@ def _report(reading: Reading) -> str:
     return " ".join(sentence.text for sentence in reading.sentences)
 
 
-def _overlap(one: Box, other: Box) -> float:
+def overlap(one: Box, other: Box) -> float:
     """Intersection over union."""
     width = min(one.x1, other.x1) - max(one.x0, other.x0)
     height = min(one.y1, other.y1) - max(one.y0, other.y0)

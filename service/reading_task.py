@@ -11,13 +11,14 @@ from sqlalchemy import Engine
 
 from clinical import DraftOutcome, NotAssessed, RadDraftError, Transient
 from dicom_node import Spool
-from inference import Model, Priority
+from inference import Priority
 from service.book import walk
 from service.book.leases import LeaseKeeper
 from service.book.states import InstanceState, StudyState
 from service.clock import now_utc
 from service.crowd import Crowd
-from service.study_reading import ImageFile, ReadingTerms, StudyReading, failed_draft, read_study
+from service.model_seat import ModelSeat, Seated
+from service.study_reading import ImageFile, StudyReading, failed_draft, read_study
 
 _log = structlog.get_logger(__name__)
 
@@ -28,8 +29,7 @@ class ReadingDesk:
 
     engine: Engine
     spool: Spool
-    model: Model
-    terms: ReadingTerms
+    seat: ModelSeat
     keeper: LeaseKeeper
     owner: str
     max_attempts: int
@@ -76,7 +76,8 @@ class ReadingDesk:
         held = walk.candidates(self.engine, lease.study_id)
         files = [ImageFile(h.sop_instance_uid, self.spool.path(h.spool_key), h.file_sha256) for h in held]
         try:
-            result = self._attempt(lease, uid, version, files)
+            with self.seat.using() as seated:
+                result = self._attempt(lease, uid, version, files, seated)
         except Transient as error:
             due = now_utc() + timedelta(seconds=self.retry_delay_s * lease.attempt)
             _log.warning("reading_put_back", study_row=lease.study_id, code=error.code, attempt=lease.attempt)
@@ -86,14 +87,16 @@ class ReadingDesk:
             return
         self._save(lease, held, result)
 
-    def _attempt(self, lease: walk.Lease, uid: str, version: int, files: list[ImageFile]) -> StudyReading:
+    def _attempt(
+        self, lease: walk.Lease, uid: str, version: int, files: list[ImageFile], seated: Seated
+    ) -> StudyReading:
         if lease.attempt > self.max_attempts:
             reason = NotAssessed(
                 "study", "too-many-attempts", "reading ended its worker too often; see the log"
             )
-            return failed_draft(uid, version, files, reason, self.model, self.terms)
+            return failed_draft(uid, version, files, reason, seated.model, seated.terms)
         try:
-            return read_study(uid, version, files, self.model, self.terms, priority=self._priority(lease))
+            return read_study(uid, version, files, seated.model, seated.terms, priority=self._priority(lease))
         except Transient as error:
             if lease.attempt < self.max_attempts:
                 raise
@@ -108,7 +111,7 @@ class ReadingDesk:
                     "defect", f"reading stopped with {type(error).__name__}; see the log"
                 ) from None
             reason = NotAssessed("study", "defect", f"reading stopped with {type(error).__name__}")
-        return failed_draft(uid, version, files, reason, self.model, self.terms)
+        return failed_draft(uid, version, files, reason, seated.model, seated.terms)
 
     def _priority(self, lease: walk.Lease) -> Priority:
         return Priority.STAT if walk.priority_of(self.engine, lease.study_id) > 0 else Priority.ROUTINE

@@ -8,11 +8,13 @@ from raddraft import __version__
 from service.book.leases import LeaseKeeper
 from service.book.states import StudyState
 from service.house import House
+from service.model_seat import ModelSeat, Seated
 from service.model_server import HttpChatTransport
 from service.queues import Hints, quietly
 from service.reading_task import ReadingDesk
 from service.role_process import lease_owner
 from service.settings import ModelSection, Settings, configuration_sha256
+from service.shadow_reading import ShadowDesk, ShadowReader
 from service.study_reading import ReadingTerms
 
 # One study's questions are answered at once as well.
@@ -88,13 +90,39 @@ def _served_model(model: ModelSection, checks: CheckTerms) -> Model:
     )
 
 
-def reading_desk(house: House, model: Model, hints: Hints, keeper: LeaseKeeper) -> ReadingDesk:
+def seated_model(settings: Settings) -> Seated:
+    """The model of the settings, loaded and tried, with the terms of its readings."""
+    model = site_model(settings)
+    try:
+        model.warm_up()
+    except BaseException:
+        model.close()
+        raise
+    return Seated(model, reading_terms(settings))
+
+
+def shadow_reader(house: House, settings: Settings, seat: ModelSeat) -> ShadowReader:
+    """The shadow model of the settings, loaded and tried, ready to read."""
+    # What it says is never told, so a package of this machine will do whatever runs the first.
+    shadow = settings.model.model_copy(update={"path": settings.model.shadow, "backend": "onnx"})
+    seated = seated_model(settings.model_copy(update={"model": shadow}))
+    return ShadowReader(
+        ShadowDesk(
+            engine=house.book.engine,
+            spool=house.spool,
+            model=seated.model,
+            terms=seated.terms,
+            busy=lambda: any(model.engine.busy for model in seat.models),
+        )
+    )
+
+
+def reading_desk(house: House, seat: ModelSeat, hints: Hints, keeper: LeaseKeeper) -> ReadingDesk:
     """Everything the ``gpu`` queue's worker works with."""
     return ReadingDesk(
         engine=house.book.engine,
         spool=house.spool,
-        model=model,
-        terms=reading_terms(house.settings),
+        seat=seat,
         keeper=keeper,
         owner=lease_owner(),
         max_attempts=house.settings.study.max_attempts,

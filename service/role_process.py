@@ -6,8 +6,9 @@ import ctypes
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Event, Thread
+from typing import Any
 
 import structlog
 from sqlalchemy import Engine
@@ -15,11 +16,13 @@ from sqlalchemy import Engine
 from clinical import RadDraftError
 from service.book.queries import note_role
 from service.clock import now_utc
+from service.settings import Settings
 
 SUPERVISOR_PID_VARIABLE = "RADDRAFT_SUPERVISOR_PID"
 NODE_SOCKET_VARIABLE = "RADDRAFT_NODE_SOCKET_FD"
 NODE_NUMBER_VARIABLE = "RADDRAFT_NODE_NUMBER"
 HTTP_SOCKET_VARIABLE = "RADDRAFT_HTTP_SOCKET_FD"
+ROLE_NAME_VARIABLE = "RADDRAFT_ROLE_NAME"
 _PR_SET_PDEATHSIG = 1
 _SIGN_OF_LIFE_S = 5.0
 
@@ -47,6 +50,12 @@ def lease_owner_prefix(supervisor: str) -> str:
     return f"{socket.gethostname()[:64]}/{supervisor}/"
 
 
+def reading_workers(settings: Settings) -> list[tuple[str, int | None]]:
+    """Name and GPU of each reading worker that `serve` starts; no GPU where the settings name none."""
+    devices = settings.model.devices
+    return [(f"worker-gpu-{device}", device) for device in devices] or [("worker-gpu", None)]
+
+
 def inherited_socket(variable: str) -> socket.socket | None:
     """The listening socket the supervisor bound and named in an environment variable; None without one."""
     descriptor = os.environ.get(variable)
@@ -68,12 +77,21 @@ class SignsOfLife:
     ----------
     state
         Returns whether the role is ready and, if not, why.
+    figures
+        Returns what the process measures of itself.
     """
 
-    def __init__(self, engine: Engine, name: str, state: Callable[[], tuple[bool, str]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        state: Callable[[], tuple[bool, str]],
+        figures: Callable[[], Mapping[str, Any]] = lambda: {},
+    ) -> None:
         self._engine = engine
         self._name = name
         self._state = state
+        self._figures = figures
         self._stop = Event()
         self._thread = Thread(target=self._run, name="signs-of-life", daemon=True)
 
@@ -98,6 +116,13 @@ class SignsOfLife:
     def _note(self) -> None:
         ready, detail = self._state()
         try:
-            note_role(self._engine, self._name, ready=ready, detail=detail, now=now_utc())
+            note_role(
+                self._engine,
+                self._name,
+                ready=ready,
+                detail=detail,
+                now=now_utc(),
+                figures=self._figures(),
+            )
         except RadDraftError as error:
             _log.warning("sign_of_life_not_noted", role=self._name, code=error.code)

@@ -41,6 +41,8 @@ class RoleCommand:
         File descriptors the child keeps, e.g. the listening socket.
     ended
         Called with the process id when the role's process has ended, before it is started again.
+    reloads
+        Whether it reads its configuration anew at SIGHUP.
     """
 
     name: str
@@ -48,6 +50,7 @@ class RoleCommand:
     environment: dict[str, str] = field(default_factory=dict)
     inherited: tuple[int, ...] = ()
     ended: Callable[[int], None] = lambda pid: None
+    reloads: bool = False
 
 
 @dataclass(slots=True)
@@ -130,6 +133,12 @@ class Supervisor:
                 stop.wait(_LOOK_EVERY_S)
         finally:
             self._stop_all()
+
+    def reload(self) -> None:
+        """Let the roles that can read their configuration anew; a signal handler may call it."""
+        for running in self._running:
+            if running.role.reloads and running.process is not None and running.process.poll() is None:
+                running.process.send_signal(signal.SIGHUP)
 
     def _look_after(self, running: _Running) -> None:
         now = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterable
 from threading import Event, Thread
 
 import structlog
@@ -21,10 +22,15 @@ class EngineWatchdog:
 
     A thread that hangs inside a native library cannot be stopped; its process can. The leases it held run out, the
     supervisor starts a new worker, and studies that were in flight are read again, each alone.
+
+    Parameters
+    ----------
+    models
+        Tells whose engines to watch.
     """
 
-    def __init__(self, model: Model, *, stall_s: float) -> None:
-        self._model = model
+    def __init__(self, models: Callable[[], Iterable[Model]], *, stall_s: float) -> None:
+        self._models = models
         self._stall_s = stall_s
         self._stop = Event()
         self._thread = Thread(target=self._run, name="engine-watchdog", daemon=True)
@@ -40,8 +46,9 @@ class EngineWatchdog:
 
     def _run(self) -> None:
         while not self._stop.wait(min(1.0, self._stall_s / 4)):
-            engine = self._model.engine
-            idle_s = time.monotonic() - engine.last_step_monotonic_s
-            if engine.busy and idle_s > self._stall_s:
-                _log.error("engine_stalled", idle_s=round(idle_s, 1), stall_s=self._stall_s)
-                os._exit(STALLED_EXIT_STATUS)
+            for model in self._models():
+                engine = model.engine
+                idle_s = time.monotonic() - engine.last_step_monotonic_s
+                if engine.busy and idle_s > self._stall_s:
+                    _log.error("engine_stalled", idle_s=round(idle_s, 1), stall_s=self._stall_s)
+                    os._exit(STALLED_EXIT_STATUS)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from celery import Celery
+from celery.signals import worker_ready
 
 from service.queues import COMPARE_INSTANCE, DELIVER, GPU_QUEUE, IO_QUEUE, READ_STUDY, TELL_STUDY
 
@@ -32,6 +33,12 @@ def register_io(
     _register(app, TELL_STUDY, telling.tell)
     _register(app, DELIVER, delivering.deliver)
     _register(app, COMPARE_INSTANCE, comparing.compare)
+
+
+def when_ready(act: Callable[[], object]) -> None:
+    """Do something in the main thread when the worker's loop has begun."""
+    # Not weak: nobody else holds the receiver.
+    worker_ready.connect(lambda **_: act(), weak=False)
 
 
 def _register(app: Celery, name: str, work: Callable[[int], None]) -> None:

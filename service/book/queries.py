@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
@@ -76,12 +79,19 @@ class StudyDetail:
 
 @dataclass(frozen=True, slots=True)
 class RoleStatus:
-    """A role's last sign of life."""
+    """A role's last sign of life.
+
+    Attributes
+    ----------
+    figures
+        What its process measures of itself, see `service.worker_figures`.
+    """
 
     name: str
     ready: bool
     detail: str
     seen_at_utc: datetime
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _summary(row: StudyRow, image_count: int) -> StudySummary:
@@ -183,14 +193,17 @@ def _deliveries(session: Session, study_id: int) -> list[DeliverySummary]:
     ]
 
 
-def note_role(engine: Engine, name: str, *, ready: bool, detail: str, now: datetime) -> None:
+def note_role(
+    engine: Engine, name: str, *, ready: bool, detail: str, now: datetime, figures: Mapping[str, Any]
+) -> None:
     """Write a role's sign of life."""
     with writing(engine) as session:
         row = session.get(RoleRow, name)
         if row is None:
-            session.add(RoleRow(name=name, ready=ready, detail=detail[:255], seen_at_utc=now))
-        else:
-            row.ready, row.detail, row.seen_at_utc = ready, detail[:255], now
+            row = RoleRow(name=name)
+            session.add(row)
+        row.ready, row.detail, row.seen_at_utc = ready, detail[:255], now
+        row.figures_json = json.dumps(figures)
 
 
 def live_roles(engine: Engine, *, now: datetime, max_age_s: float) -> list[RoleStatus]:
@@ -200,7 +213,10 @@ def live_roles(engine: Engine, *, now: datetime, max_age_s: float) -> list[RoleS
         rows = session.scalars(
             select(RoleRow).where(RoleRow.seen_at_utc >= since).order_by(RoleRow.name)
         ).all()
-        return [RoleStatus(row.name, row.ready, row.detail, row.seen_at_utc) for row in rows]
+        return [
+            RoleStatus(row.name, row.ready, row.detail, row.seen_at_utc, json.loads(row.figures_json))
+            for row in rows
+        ]
 
 
 def oldest_unfinished(engine: Engine) -> datetime | None:

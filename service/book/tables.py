@@ -153,6 +153,22 @@ class DraftRow(Base):
     malformed_answers: Mapped[int] = mapped_column(default=0)
 
 
+class ShadowRow(Base):
+    """What a shadow model read of one Draft's images: stored for comparison, never told to anybody.
+
+    `model` names it with its weights; `readings_json` is a JSON list of Readings, or empty with the `code` of why not.
+    """
+
+    __tablename__ = "shadow_readings"
+    __table_args__ = (UniqueConstraint("draft_id", "model"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    draft_id: Mapped[int] = mapped_column(ForeignKey("drafts.id"))
+    model: Mapped[str] = mapped_column(String(255))
+    readings_json: Mapped[str] = mapped_column(Text, default="[]")
+    code: Mapped[str] = mapped_column(String(64), default="")
+    created_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class ArtefactRow(Base):
     """One built face. Its bytes lie in the results spool and are what every attempt sends."""
 
@@ -232,13 +248,14 @@ class CatalogueRow(Base):
 
 
 class RoleRow(Base):
-    """A running role's sign of life, for readiness."""
+    """A running role's sign of life, for readiness, with figures of its process as JSON, for metrics."""
 
     __tablename__ = "roles"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     ready: Mapped[bool] = mapped_column(default=False)
     detail: Mapped[str] = mapped_column(String(255), default="")
     seen_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    figures_json: Mapped[str] = mapped_column(Text, default="{}")
 
 
 class AuditRow(Base):

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from service.book import Book
 from service.book.refusals import refusals
+from service.http.worker_metrics import WorkerCollector
 
 _HELP = {
     "instances": "Received objects by state",
@@ -62,4 +63,5 @@ def metrics_text(book: Book) -> bytes:
     """Metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(BookCollector(book))
+    registry.register(WorkerCollector(book))
     return generate_latest(registry)

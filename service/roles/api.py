@@ -16,11 +16,12 @@ from service.role_process import (
     SUPERVISOR_PID_VARIABLE,
     die_with_supervisor,
     inherited_socket,
+    reading_workers,
 )
 from service.roles.node import listener_names
 from service.settings import Settings
 
-_SERVE_ROLES = ("scheduler", "worker-gpu", "worker-io")
+_SERVE_ROLES = ("scheduler", "worker-io")
 
 
 def run_api(settings: Settings) -> None:
@@ -59,7 +60,9 @@ def _readiness(house: House, under_supervisor: bool) -> Callable[[], str]:
             roles = {role.name: role for role in house.book.roles()}
         except Transient as error:
             return error.message
-        expected = (*listener_names(house.settings), *_SERVE_ROLES) if under_supervisor else ()
+        readers = [name for name, _ in reading_workers(house.settings)]
+        roles_of_serve = [*listener_names(house.settings), *_SERVE_ROLES, *readers]
+        expected = roles_of_serve if under_supervisor else []
         missing = [name for name in expected if name not in roles]
         if missing:
             return f"not running: {', '.join(missing)}"

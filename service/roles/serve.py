@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import sys
+from collections.abc import Callable
 
 import structlog
 
@@ -18,8 +21,10 @@ from service.orphans import set_orphans_aside
 from service.queues import GPU_QUEUE, IO_QUEUE
 from service.role_process import (
     HTTP_SOCKET_VARIABLE,
+    ROLE_NAME_VARIABLE,
     SUPERVISOR_PID_VARIABLE,
     lease_owner_prefix,
+    reading_workers,
     stop_on_signals,
 )
 from service.roles.node import listener_roles
@@ -42,8 +47,12 @@ def run_serve(settings: Settings) -> None:
     _log.info("serve_starts", freed_leases=freed, orphan_files_set_aside=aside)
     stop = stop_on_signals()
     roles = _serve_roles(settings, house, node_socket, http_socket)
+    supervisor = Supervisor(roles)
+    if not sys.stdin.isatty():
+        # At a terminal SIGHUP says that the terminal is gone, and ends us as it ends any program.
+        signal.signal(signal.SIGHUP, lambda *_: supervisor.reload())
     try:
-        Supervisor(roles).run(stop)
+        supervisor.run(stop)
     finally:
         node_socket.close()
         http_socket.close()
@@ -72,5 +81,14 @@ def _serve_roles(
         *listener_roles(settings, node_socket, environment),
         RoleCommand("scheduler", role_command("scheduler"), environment, ended=free),
         RoleCommand("worker-io", role_command("worker", "--queues", IO_QUEUE), environment, ended=free),
-        RoleCommand("worker-gpu", role_command("worker", "--queues", GPU_QUEUE), environment, ended=free),
+        *(_reading_worker(name, device, environment, free) for name, device in reading_workers(settings)),
     ]
+
+
+def _reading_worker(
+    name: str, device: int | None, environment: dict[str, str], ended: Callable[[int], None]
+) -> RoleCommand:
+    # The worker sees one GPU, as its first.
+    sees = {} if device is None else {"CUDA_VISIBLE_DEVICES": str(device)}
+    named = {**environment, ROLE_NAME_VARIABLE: name, **sees}
+    return RoleCommand(name, role_command("worker", "--queues", GPU_QUEUE), named, ended=ended, reloads=True)

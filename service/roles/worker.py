@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import structlog
+from celery import Celery
 
+from clinical import RadDraftError
 from service.book.leases import LeaseKeeper
-from service.house import celery_app, open_house, require_shared_broker
+from service.house import House, celery_app, open_house, require_shared_broker
 from service.queues import GPU_QUEUE, IO_QUEUE, Hints
-from service.role_process import SignsOfLife, die_with_supervisor
-from service.settings import Settings
-from service.worker import register_io, register_reading, run_worker_loop
+from service.role_process import ROLE_NAME_VARIABLE, SignsOfLife, die_with_supervisor
+from service.settings import Settings, load_settings
+from service.worker import register_io, register_reading, run_worker_loop, when_ready
 
 _log = structlog.get_logger(__name__)
 
@@ -24,33 +30,74 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
     app = celery_app(settings)
     keeper = LeaseKeeper(house.book.engine, lease_s=settings.lease.lease_s)
     keeper.start()
-    name = "worker-" + "-".join(sorted(queues))
-    ready = {"ready": False}
+    name = os.environ.get(ROLE_NAME_VARIABLE) or "worker-" + "-".join(sorted(queues))
+    state: dict[str, Any] = {"ready": False, "figures": dict}
     signs = SignsOfLife(
-        house.book.engine, name, lambda: (ready["ready"], "ready" if ready["ready"] else "loading")
+        house.book.engine,
+        name,
+        lambda: (state["ready"], "ready" if state["ready"] else "loading"),
+        figures=lambda: state["figures"](),
     )
     signs.start()
     concurrency = 1
-    # Each kind of work brings libraries the other does not need; a worker loads only its own.
-    if GPU_QUEUE in queues:
-        from service.reading_worker import reading_desk, site_model
-        from service.watchdog import EngineWatchdog
+    with ExitStack() as closing:
+        # Each kind of work brings libraries the other does not need; a worker loads only its own.
+        if GPU_QUEUE in queues:
+            state["figures"] = _read_studies(house, app, keeper, closing)
+            concurrency = settings.model.studies_in_flight
+        if IO_QUEUE in queues:
+            from service.io_worker import io_desks
 
-        model = site_model(settings)
-        EngineWatchdog(model, stall_s=settings.model.engine_stall_s).start()
-        register_reading(app, reading_desk(house, model, Hints(app), keeper))
-        concurrency = settings.model.studies_in_flight
-        _log.info("model_loaded", model=model.identity.name, engine=model.identity.engine)
-    if IO_QUEUE in queues:
-        from service.io_worker import io_desks
+            register_io(app, *io_desks(house, Hints(app), keeper))
+            concurrency = max(concurrency, settings.delivery.parallel)
+        state["ready"] = True
+        signs.note_now()
+        try:
+            run_worker_loop(app, queues, concurrency=concurrency, name=name)
+        finally:
+            state["ready"] = False
+            signs.stop()
+            keeper.stop()
 
-        register_io(app, *io_desks(house, Hints(app), keeper))
-        concurrency = max(concurrency, settings.delivery.parallel)
-    ready["ready"] = True
-    signs.note_now()
-    try:
-        run_worker_loop(app, queues, concurrency=concurrency, name=name)
-    finally:
-        ready["ready"] = False
-        signs.stop()
-        keeper.stop()
+
+def _read_studies(
+    house: House, app: Celery, keeper: LeaseKeeper, closing: ExitStack
+) -> Callable[[], dict[str, Any]]:
+    """Load and try the model, take the queue's task, watch the engine; return what tells its figures."""
+    from service.book.model_orders import ordered_model
+    from service.model_changing import ModelChanger, effective_settings
+    from service.model_seat import ModelSeat
+    from service.reading_worker import reading_desk, seated_model, shadow_reader
+    from service.watchdog import EngineWatchdog
+    from service.worker_figures import worker_figures
+
+    # Nobody's model is lost to a SIGHUP that comes while the first one is being loaded.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    settings = house.settings
+    seated = seated_model(effective_settings(settings, ordered_model(house.book.engine)))
+    identity = seated.model.identity
+    _log.info(
+        "model_loaded",
+        model=identity.name,
+        version=identity.version,
+        engine=identity.engine,
+        providers=dict(seated.model.providers),
+    )
+    seat = ModelSeat(seated)
+    EngineWatchdog(lambda: seat.models, stall_s=settings.model.engine_stall_s).start()
+    changer = ModelChanger(house.book.engine, seat, settings, reload=load_settings, load=seated_model)
+    changer.start()
+    closing.callback(changer.stop)
+    # Celery sets its own handlers when it starts: ours follows them.
+    when_ready(lambda: signal.signal(signal.SIGHUP, lambda *_: changer.reload_configuration()))
+    if settings.model.shadow is not None:
+        try:
+            shadow = shadow_reader(house, settings, seat)
+        except RadDraftError as error:
+            # A model on trial that cannot be loaded keeps no study from being read.
+            _log.error("shadow_refused", code=error.code, reason=error.message)
+        else:
+            shadow.start()
+            closing.callback(shadow.stop)
+    register_reading(app, reading_desk(house, seat, Hints(app), keeper))
+    return lambda: worker_figures(seat, changer.refused)

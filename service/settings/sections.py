@@ -130,8 +130,17 @@ class ModelSection(Section):
     providers: tuple[Literal["tensorrt", "cuda", "cpu"], ...] = Field(
         ("cpu",), min_length=1, description="in order of preference; tensorrt takes the vision graph only"
     )
+    devices: tuple[int, ...] = Field(
+        (),
+        description="numbers of the GPUs that `serve` starts a reading worker for; default: one, for the first",
+    )
     allow_cpu_fallback: bool = Field(
         False, description="run on the CPU where the first provider is not to be had"
+    )
+    shadow: str | None = Field(
+        None,
+        min_length=1,
+        description="a second package that reads silently after the first; `raddraft model compare`",
     )
     max_tiles: int | None = Field(
         None, ge=1, le=64, description="most tiles an image is cut into; see `raddraft model bench --tokens`"

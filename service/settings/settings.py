@@ -41,6 +41,7 @@ _NO_KEYS = frozenset(
         "RADDRAFT_NODE_SOCKET_FD",
         "RADDRAFT_NODE_NUMBER",
         "RADDRAFT_HTTP_SOCKET_FD",
+        "RADDRAFT_ROLE_NAME",
     }
 )
 _LATER_TYPES = {"stow"}

@@ -15,6 +15,7 @@ from service.book.leases import LeaseKeeper
 from service.book.receipts import QuietRule
 from service.clock import now_utc
 from service.intake import BookLedger
+from service.model_seat import ModelSeat, Seated
 from service.reading_task import ReadingDesk
 from service.study_reading import ReadingTerms
 from tests.dicom_node.raw_scu import associated
@@ -31,8 +32,7 @@ def desk(book: Book, tmp_path: Path) -> Iterator[ReadingDesk]:
     yield ReadingDesk(
         engine=book.engine,
         spool=PosixSpool(tmp_path / "spool"),
-        model=model,
-        terms=ReadingTerms(DecodeLimits(timeout_s=60), 60, "0" * 64, "test"),
+        seat=ModelSeat(Seated(model, ReadingTerms(DecodeLimits(timeout_s=60), 60, "0" * 64, "test"))),
         keeper=LeaseKeeper(book.engine, lease_s=60),
         owner="test",
         max_attempts=3,

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "chosen_patients"
-down_revision = "catalogue"
+down_revision = "refused_calls"
 branch_labels = None
 depends_on = None
 
