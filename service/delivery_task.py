@@ -13,12 +13,26 @@ from sqlalchemy import Engine
 from clinical import Permanent, Quarantine, RadDraftError, Transient
 from dicom_node import Spool
 from service.book import outbox
+from service.book.circuits import CircuitRule
 from service.book.leases import LeaseKeeper
 from service.book.states import DeliveryState
 from service.clock import now_utc
-from service.destinations import Destination, Sent
+from service.destinations import Destination, NotStored, Sent
 
 _log = structlog.get_logger(__name__)
+
+# Failures of one result, which say nothing of whether its destination would take another.
+_OF_ONE_RESULT = frozenset(
+    {
+        "c-store-failed",
+        "defect",
+        "changed-meanwhile",
+        "entry-refused",
+        "artefact-damaged",
+        "http-409",
+        "http-412",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,7 @@ class DeliveryDesk:
     results: Spool
     destinations: Mapping[str, Destination]
     rule: RetryRule
+    circuit: CircuitRule
     keeper: LeaseKeeper
     owner: str
 
@@ -117,7 +132,8 @@ class DeliveryDesk:
             self.engine,
             lease,
             state,
-            status="",
+            status=status_of(result),
+            circuit=self._circuit(result),
             code=result.code,
             reason=result.message,
             due_at_utc=due,
@@ -132,3 +148,15 @@ class DeliveryDesk:
             code=result.code,
             attempt=lease.attempt,
         )
+
+    def _circuit(self, error: RadDraftError) -> CircuitRule | None:
+        """The rule by which this failure counts against its destination; None where it does not."""
+        counts = isinstance(error, Transient) and error.code not in _OF_ONE_RESULT
+        return self.circuit if counts else None
+
+
+def status_of(error: RadDraftError) -> str:
+    """DIMSE or HTTP status of a failure, for the delivery log; empty where the destination gave none."""
+    if isinstance(error, NotStored):
+        return error.status
+    return error.code.removeprefix("http-") if error.code.startswith("http-") else ""

@@ -27,6 +27,9 @@ from service.faces import (
     text_faces,
 )
 
+# PS3.4 Table B.2-1: A7xx.
+_OUT_OF_RESOURCES = 0xA7
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -37,6 +40,14 @@ class Sent:
 
 
 Send = Callable[[DeliveryLease, bytes], Sent]
+
+
+class NotStored(Transient):
+    """A C-STORE that was answered with a failure; `status` as the peer gave it."""
+
+    def __init__(self, code: str, message: str, status: str) -> None:
+        super().__init__(code, message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +126,15 @@ def dicom_sender(peer: Peer, calling_ae_title: str, tls: Callable[[], ssl.SSLCon
         if result.outcome == "stored":
             return Sent(status)
         if result.outcome == "warning":
-            return Sent(status, f"the peer stored it with warning {status}")
+            return Sent(status, f"stored with a warning: {result.detail}")
         if result.outcome == "not-negotiated":
             raise Permanent("not-negotiated", "the peer accepts no presentation context for this SOP class")
+        if result.outcome == "no-response":
+            raise Transient("no-response", result.detail)
         # A peer that refuses today (A7xx out of resources, C-xxx) may take it tomorrow: the outbox keeps trying.
-        raise Transient("c-store-failed", f"the peer answered {status or 'nothing'}: {result.detail}"[:200])
+        full = result.status is not None and result.status >> 8 == _OUT_OF_RESOURCES
+        code = "out-of-resources" if full else "c-store-failed"
+        raise NotStored(code, f"the peer answered {status or 'nothing'}: {result.detail}"[:200], status)
 
     return send
 

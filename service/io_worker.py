@@ -10,6 +10,7 @@ from hl7_fhir import FhirProfile
 from hl7_fhir.v2 import MllpClient, OruProfile
 from imaging import DecodeLimits
 from reporting import SiteProfile
+from service.book.circuits import CircuitRule
 from service.book.leases import LeaseKeeper
 from service.comparing_task import ComparingDesk
 from service.delivery_task import DeliveryDesk, RetryRule
@@ -121,6 +122,14 @@ def retry_rule(settings: Settings) -> RetryRule:
     return RetryRule(delivery.first_delay_s, delivery.longest_delay_s, delivery.give_up_after_h)
 
 
+def circuit_rule(settings: Settings) -> CircuitRule:
+    """When a destination is left alone, and for how long."""
+    delivery = settings.delivery
+    return CircuitRule(
+        delivery.circuit_failures, delivery.circuit_first_pause_s, delivery.circuit_longest_pause_s
+    )
+
+
 def io_desks(
     house: House, hints: Hints, keeper: LeaseKeeper
 ) -> tuple[TellingDesk, DeliveryDesk, ComparingDesk]:
@@ -148,6 +157,7 @@ def io_desks(
         results=house.results,
         destinations={place.name: place for place in places},
         rule=retry_rule(house.settings),
+        circuit=circuit_rule(house.settings),
         keeper=keeper,
         owner=lease_owner(),
     )

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from clinical import RadDraftError
 from service.book import outbox, walk
 from service.book.states import StudyState
+from service.book.tallies import add_up
 from service.clock import now_utc
 from service.queues import Hints
 
@@ -49,6 +50,7 @@ class Sweeper:
         for delivery_id in outbox.due_deliveries(self.engine, now, self.hint_age_s):
             self.hints.delivery(delivery_id)
             given += 1
+        add_up(self.engine)
         return given + self._comparisons(now)
 
     def _comparisons(self, now: datetime) -> int:

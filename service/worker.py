@@ -16,7 +16,7 @@ from service.queues import COMPARE_INSTANCE, DELIVER, GPU_QUEUE, IO_QUEUE, READ_
 
 if TYPE_CHECKING:
     from service.comparing_task import ComparingDesk
-    from service.delivery_task import DeliveryDesk
+    from service.delivery_roads import DeliveryRoads
     from service.reading_task import ReadingDesk
     from service.telling_task import TellingDesk
 
@@ -27,11 +27,11 @@ def register_reading(app: Celery, desk: ReadingDesk) -> None:
 
 
 def register_io(
-    app: Celery, telling: TellingDesk, delivering: DeliveryDesk, comparing: ComparingDesk
+    app: Celery, telling: TellingDesk, delivering: DeliveryRoads, comparing: ComparingDesk
 ) -> None:
     """Give the ``io`` queue's tasks to this worker."""
     _register(app, TELL_STUDY, telling.tell)
-    _register(app, DELIVER, delivering.deliver)
+    _register(app, DELIVER, delivering.put)
     _register(app, COMPARE_INSTANCE, comparing.compare)
 
 

@@ -3,8 +3,16 @@
 from service.book.account import Account, Problem
 from service.book.book import Book, open_book
 from service.book.database import migrate, open_engine
-from service.book.queries import DeliverySummary, InstanceSummary, RoleStatus, StudyDetail, StudySummary
+from service.book.queries import (
+    DeliverySummary,
+    InstanceSummary,
+    RoleStatus,
+    StudyCursor,
+    StudyDetail,
+    StudySummary,
+)
 from service.book.states import DeliveryState, InstanceState, StudyState
+from service.book.stuck import Stuck
 
 __all__ = [
     "Account",
@@ -15,6 +23,8 @@ __all__ = [
     "InstanceSummary",
     "Problem",
     "RoleStatus",
+    "Stuck",
+    "StudyCursor",
     "StudyDetail",
     "StudyState",
     "StudySummary",

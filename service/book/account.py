@@ -1,9 +1,10 @@
-"""The balance: what was acknowledged against what is accounted for."""
+"""The balance: what was acknowledged against what is accounted for, and what stands still."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, func, select
@@ -11,9 +12,12 @@ from sqlalchemy.orm import Session
 
 from service.book.database import reading
 from service.book.states import DeliveryState, InstanceState, StudyState
-from service.book.tables import ArtefactRow, DeliveryRow, InstanceRow, ReceiptRow, StudyRow
+from service.book.stuck import Stuck, stuck_rows
+from service.book.tables import ArtefactRow, InstanceRow, ReceiptRow
+from service.book.tallies import Tallies, counted_rows, tallies
 
 _EXAMPLES = 20
+_KEYS_AT_ONCE = 500
 
 
 class SpoolView(Protocol):
@@ -21,6 +25,10 @@ class SpoolView(Protocol):
 
     def keys(self) -> Iterable[str]:
         """Keys of every complete file."""
+        ...
+
+    def holds(self, key: str) -> bool:
+        """Whether the file is there, without looking at its bytes."""
         ...
 
     def verify(self, key: str, file_sha256: str) -> bool:
@@ -46,16 +54,22 @@ class Account:
     ----------
     acknowledged
         Success responses given.
+    adopted
+        Files taken over at a start, for which nobody was answered.
     states
-        Distinct objects by state; their receipts add up to `acknowledged`.
+        Distinct objects by state; their receipts add up to `acknowledged` and `adopted`.
+    stuck
+        What stands still or waits for a person, longest first; it does not unbalance the book.
     """
 
     acknowledged: int
+    adopted: int
     objects: int
     states: dict[str, int]
     studies: dict[str, int]
     deliveries: dict[str, int]
     problems: tuple[Problem, ...] = field(default=())
+    stuck: tuple[Stuck, ...] = field(default=())
 
     @property
     def balanced(self) -> bool:
@@ -66,6 +80,7 @@ class Account:
         """The account as the command line and the HTTP API give it."""
         return {
             "acknowledged": self.acknowledged,
+            "adopted": self.adopted,
             "objects": self.objects,
             "states": self.states,
             "studies": self.studies,
@@ -75,39 +90,49 @@ class Account:
                 {"code": p.code, "what": p.what, "count": p.count, "row_ids": list(p.row_ids)}
                 for p in self.problems
             ],
+            "stuck": [{**asdict(s), "since_utc": s.since_utc.isoformat()} for s in self.stuck],
         }
 
 
-def take_account(engine: Engine, spool: SpoolView | None = None, *, deep: bool = False) -> Account:
+def take_account(
+    engine: Engine,
+    spool: SpoolView | None = None,
+    *,
+    deep: bool = False,
+    stuck_before: datetime | None = None,
+) -> Account:
     """Balance the book: receipts against rows, rows against files.
+
+    The receipts are compared with the objects by running counts, in time that does not grow with the book; where they
+    differ, or with `deep`, row by row.
 
     Parameters
     ----------
     spool
         Where received objects lie; without it the files are not looked at.
     deep
-        Also compare every file's SHA-256.
+        Also compare every file's SHA-256, and the running counts with the rows.
+    stuck_before
+        What has not moved since then is named; without it only what waits for a person.
     """
     # Files first: one that arrives while the rows are read is then only "newer than the rows", never "without a row".
     keys = set(spool.keys()) if spool is not None else set()
     with reading(engine) as session:
-        problems = _row_problems(session)
+        counts = tallies(session)
+        problems = _row_problems(session, counts, deep=deep)
         if spool is not None:
             problems += _file_problems(session, spool, keys, deep=deep)
+        states = {name: counts.get(("instances", name), 0) for name in InstanceState}
         return Account(
-            acknowledged=session.scalar(select(func.count()).select_from(ReceiptRow)) or 0,
-            objects=session.scalar(select(func.count()).select_from(InstanceRow)) or 0,
-            states=_counts(session, InstanceRow, [s.value for s in InstanceState]),
-            studies=_counts(session, StudyRow, [s.value for s in StudyState]),
-            deliveries=_counts(session, DeliveryRow, [s.value for s in DeliveryState]),
+            acknowledged=counts.get(("receipts", "received"), 0),
+            adopted=counts.get(("receipts", "adopted"), 0),
+            objects=sum(number for (counted, _), number in counts.items() if counted == "instances"),
+            states={name.value: number for name, number in states.items()},
+            studies={name.value: counts.get(("studies", name), 0) for name in StudyState},
+            deliveries={name.value: counts.get(("deliveries", name), 0) for name in DeliveryState},
             problems=tuple(problems),
+            stuck=stuck_rows(session, stuck_before),
         )
-
-
-def _counts(session: Session, table: Any, names: list[str]) -> dict[str, int]:
-    rows = session.execute(select(table.state, func.count()).group_by(table.state)).all()
-    found: dict[str, int] = {row[0]: row[1] for row in rows}
-    return {name: found.get(name, 0) for name in names}
 
 
 def _problem(code: str, what: str, ids: Iterable[int]) -> list[Problem]:
@@ -115,7 +140,29 @@ def _problem(code: str, what: str, ids: Iterable[int]) -> list[Problem]:
     return [Problem(code, what, len(listed), tuple(listed[:_EXAMPLES]))] if listed else []
 
 
-def _row_problems(session: Session) -> list[Problem]:
+def _row_problems(session: Session, counts: Tallies, *, deep: bool) -> list[Problem]:
+    problems = []
+    if deep:
+        counted = counted_rows(session)
+        drifted = {key for key in {*counts, *counted} if counts.get(key, 0) != counted.get(key, 0)}
+        if drifted:
+            what = (
+                f"running counts that are not those of the rows: {', '.join(sorted(map('/'.join, drifted)))}"
+            )
+            problems.append(Problem("counts-drifted", what, len(drifted)))
+    receipts = sum(number for (counted, _), number in counts.items() if counted == "receipts")
+    if deep or receipts != counts.get(("given", ""), 0):
+        problems += _unpaired_receipts(session)
+        if not problems:
+            problems.append(Problem("receipts-missing", "receipts and objects do not add up", 1))
+    known = {state.value for state in InstanceState}
+    if strange := [state for counted, state in counts if counted == "instances" and state not in known]:
+        unknown = session.scalars(select(InstanceRow.id).where(InstanceRow.state.in_(strange)))
+        problems += _problem("unknown-state", "instances in no known state", unknown)
+    return problems
+
+
+def _unpaired_receipts(session: Session) -> list[Problem]:
     lonely = session.scalars(
         select(ReceiptRow.id)
         .outerjoin(InstanceRow, InstanceRow.id == ReceiptRow.instance_id)
@@ -130,42 +177,48 @@ def _row_problems(session: Session) -> list[Problem]:
         .outerjoin(given, given.c.instance_id == InstanceRow.id)
         .where(func.coalesce(given.c.n, 0) != InstanceRow.receipt_count)
     )
-    problems += _problem(
+    return problems + _problem(
         "receipts-missing", "instances with fewer or more receipts than were given", miscounted
     )
-    unknown = session.scalars(
-        select(InstanceRow.id).where(InstanceRow.state.not_in([s.value for s in InstanceState]))
-    )
-    return problems + _problem("unknown-state", "instances in no known state", unknown)
 
 
 def _file_problems(session: Session, spool: SpoolView, keys: set[str], *, deep: bool) -> list[Problem]:
-    rows = session.execute(
-        select(InstanceRow.id, InstanceRow.spool_key, InstanceRow.file_sha256).where(
-            InstanceRow.purged_at_utc.is_(None)
-        )
-    ).all()
+    unpurged = InstanceRow.purged_at_utc.is_(None)
+    # Only what the index of unpurged files holds: the rows themselves lie all over a table of millions.
+    held = {
+        key: row_id
+        for row_id, key in session.execute(select(InstanceRow.id, InstanceRow.spool_key).where(unpurged))
+    }
     # A file received after the listing is not missing: look again before saying so.
-    missing = [
-        row for row in rows if row.spool_key not in keys and not spool.verify(row.spool_key, row.file_sha256)
-    ]
-    problems = _problem(
-        "file-missing", "unpurged instances whose spool file is missing", (row.id for row in missing)
-    )
+    missing = {row_id for key, row_id in held.items() if key not in keys and not spool.holds(key)}
+    problems = _problem("file-missing", "unpurged instances whose spool file is missing", sorted(missing))
     if deep:
-        gone = {row.id for row in missing}
-        changed = (r.id for r in rows if r.id not in gone and not spool.verify(r.spool_key, r.file_sha256))
+        rows = session.execute(
+            select(InstanceRow.id, InstanceRow.spool_key, InstanceRow.file_sha256).where(unpurged)
+        )
+        changed = (r.id for r in rows if r.id not in missing and not spool.verify(r.spool_key, r.file_sha256))
         problems += _problem("file-changed", "instances whose spool file has other bytes", changed)
-    held = {row.spool_key for row in rows}
-    stray = [key for key in keys if key not in held]
+    stray = keys - held.keys()
+    # A purge commits before it deletes: what it has not come to yet has a row, which says so.
+    stray -= _purged_keys(session, sorted(stray))
     if stray:
         problems.append(Problem("file-without-row", "spool files without a row", len(stray)))
     return problems
+
+
+def _purged_keys(session: Session, keys: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        query = select(InstanceRow.spool_key).where(
+            InstanceRow.spool_key.in_(keys[start : start + _KEYS_AT_ONCE])
+        )
+        found.update(session.scalars(query))
+    return found
 
 
 def results_missing(engine: Engine, results: SpoolView) -> list[int]:
     """Artefact rows whose file is missing from the results spool."""
     keys = set(results.keys())
     with reading(engine) as session:
-        rows = session.execute(select(ArtefactRow.id, ArtefactRow.spool_key)).all()
-        return [row.id for row in rows if row.spool_key not in keys]
+        query = select(ArtefactRow.id, ArtefactRow.spool_key).where(ArtefactRow.purged_at_utc.is_(None))
+        return [row.id for row in session.execute(query) if row.spool_key not in keys]

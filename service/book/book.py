@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, select
 
 from clinical import Permanent
 from service.book import audit, outbox, walk
@@ -14,6 +14,7 @@ from service.book.artefacts import latest_artefact
 from service.book.database import open_engine, reading, writing
 from service.book.queries import (
     RoleStatus,
+    StudyCursor,
     StudyDetail,
     StudySummary,
     list_studies,
@@ -22,9 +23,12 @@ from service.book.queries import (
     study_detail,
 )
 from service.book.states import DeliveryState, InstanceState, StudyState
-from service.book.tables import ArtefactRow, BookFact, DeliveryRow, DraftRow, InstanceRow, StudyRow
+from service.book.tables import ArtefactRow, BookFact, StudyRow
+from service.book.tallies import tallies
 
 ROLE_MAX_AGE_S = 30.0
+# Nothing that is well stands still for as long as this.
+STUCK_AFTER_S = 3600.0
 
 
 class Book:
@@ -39,9 +43,16 @@ class Book:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def studies(self, *, state: str | None = None, limit: int = 100, offset: int = 0) -> list[StudySummary]:
+    def studies(
+        self,
+        *,
+        state: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        after: StudyCursor | None = None,
+    ) -> list[StudySummary]:
         """Studies, the most recently changed first; all states unless one is named."""
-        return list_studies(self.engine, state=state, limit=limit, offset=offset)
+        return list_studies(self.engine, state=state, limit=limit, offset=offset, after=after)
 
     def study(self, study_instance_uid: str) -> StudyDetail | None:
         """One study with its objects, deliveries and newest Draft."""
@@ -68,9 +79,12 @@ class Book:
         """Newest stored face of a kind (``sr``, ``pr``, ``sc``, ``overlay`` ...): its spool key and digest."""
         return latest_artefact(self.engine, study_instance_uid, kind, image_sop_instance_uid)
 
-    def account(self, spool: SpoolView | None = None, *, deep: bool = False) -> Account:
-        """Balance of receipts, rows and (with a spool) files."""
-        return take_account(self.engine, spool, deep=deep)
+    def account(
+        self, spool: SpoolView | None = None, *, deep: bool = False, stuck_after_s: float = STUCK_AFTER_S
+    ) -> Account:
+        """Balance of receipts, rows and (with a spool) files, and what has not moved for `stuck_after_s`."""
+        before = datetime.now(UTC) - timedelta(seconds=stuck_after_s)
+        return take_account(self.engine, spool, deep=deep, stuck_before=before)
 
     def retry(self, study_instance_uid: str | None = None, *, actor: str) -> int:
         """Put back failed studies and deliveries without success, of one study or of all; return how many."""
@@ -79,7 +93,7 @@ class Book:
         audit.record(
             self.engine, audit.AuditEvent(audit.Action.RETRY, actor, audit.Subject.STUDY, study_id), now=now
         )
-        return walk.requeue(self.engine, study_instance_uid, now=now) + outbox.resend(
+        return walk.requeue(self.engine, study_instance_uid, now=now) + outbox.retry_undelivered(
             self.engine, study_instance_uid, now=now
         )
 
@@ -91,26 +105,18 @@ class Book:
         """Counts by state for metrics: ``{"instances": {...}, "studies": {...}, "deliveries": {...}, ...}``."""
         oldest = oldest_unfinished(self.engine)
         now = datetime.now(UTC)
+        with reading(self.engine) as session:
+            found = tallies(session)
         return {
-            "instances": self._by_state(InstanceRow, [s.value for s in InstanceState]),
-            "studies": self._by_state(StudyRow, [s.value for s in StudyState]),
-            "deliveries": self._by_state(DeliveryRow, [s.value for s in DeliveryState]),
-            "answers": self._answers(),
+            "instances": {s.value: found.get(("instances", s), 0) for s in InstanceState},
+            "studies": {s.value: found.get(("studies", s), 0) for s in StudyState},
+            "deliveries": {s.value: found.get(("deliveries", s), 0) for s in DeliveryState},
+            "answers": {
+                "all": found.get(("answers", ""), 0),
+                "malformed": found.get(("malformed", ""), 0),
+            },
             "oldest_unfinished_age_s": (now - oldest).total_seconds() if oldest else 0.0,
         }
-
-    def _by_state(self, table: Any, names: list[str]) -> dict[str, int]:
-        with reading(self.engine) as session:
-            rows = session.execute(select(table.state, func.count()).group_by(table.state)).all()
-            found: dict[str, int] = {row[0]: row[1] for row in rows}
-        return {name: found.get(name, 0) for name in names}
-
-    def _answers(self) -> dict[str, int]:
-        with reading(self.engine) as session:
-            answers, malformed = session.execute(
-                select(func.sum(DraftRow.answers), func.sum(DraftRow.malformed_answers))
-            ).one()
-        return {"all": int(answers or 0), "malformed": int(malformed or 0)}
 
     def claim_spool(self, spool_identity: str) -> None:
         """Bind this book to its spool at the first start, and check the binding ever after.

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Engine, exists, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from clinical import Transient
 from service.book.audit import Action, AuditEvent, Subject, note
+from service.book.circuits import CircuitRule, admit, note_failure, note_success, on_trial, shut
 from service.book.database import reading, writing
-from service.book.states import DeliveryState, StudyState, checked_study_change
-from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
-
-OPEN_STATES = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.UNMATCHED)
+from service.book.states import (
+    DELIVERY_OPEN,
+    DeliveryState,
+    StudyState,
+    checked_delivery_change,
+    checked_study_change,
+)
+from service.book.tables import ArtefactRow, DeliveryAttemptRow, DeliveryRow, DraftRow, StudyRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,10 @@ class DeliveryLease:
     fence: int
     attempt: int
     created_at_utc: datetime
+    started_at_utc: datetime
     study_id: int
     study_instance_uid: str
+    draft_id: int
     draft_version: int
     spool_key: str
     file_sha256: str
@@ -38,16 +45,26 @@ class DeliveryLease:
 
 
 def due_deliveries(engine: Engine, now: datetime, hint_age_s: float, limit: int = 500) -> list[int]:
-    """Deliveries that are due and have no live message, and those whose lease ran out; marked as hinted."""
+    """Deliveries that are due and have no live message, and those whose lease ran out; marked as hinted.
+
+    Destinations that are held or left alone are passed over; of one on trial a single delivery is named. Every other
+    destination gets its share of `limit`, however much waits for one of them.
+    """
     stale = now - timedelta(seconds=hint_age_s)
     unhinted = or_(DeliveryRow.enqueued_at_utc.is_(None), DeliveryRow.enqueued_at_utc <= stale)
     due = (DeliveryRow.state == DeliveryState.PENDING) & (DeliveryRow.due_at_utc <= now)
     expired = (DeliveryRow.state == DeliveryState.SENDING) & (DeliveryRow.lease_until_utc <= now)
     wanted = (due | expired) & unhinted & ~_others_first()
     with reading(engine) as session:
-        ids = list(
-            session.scalars(select(DeliveryRow.id).where(wanted).order_by(DeliveryRow.id).limit(limit))
-        )
+        away, trial = shut(session, now), on_trial(session, now)
+        names = session.scalars(
+            select(DeliveryRow.destination).where(wanted, DeliveryRow.destination.not_in(away)).distinct()
+        ).all()
+        ids = [
+            row_id
+            for name in names
+            for row_id in _oldest_due(session, wanted, name, 1 if name in trial else limit)
+        ]
     if not ids:
         return []
     with writing(engine) as session:
@@ -57,10 +74,24 @@ def due_deliveries(engine: Engine, now: datetime, hint_age_s: float, limit: int 
         return [row.id for row in rows]
 
 
+def _oldest_due(session: Session, wanted: ColumnElement[bool], destination: str, limit: int) -> list[int]:
+    query = select(DeliveryRow.id).where(wanted, DeliveryRow.destination == destination)
+    return list(session.scalars(query.order_by(DeliveryRow.due_at_utc, DeliveryRow.id).limit(limit)))
+
+
+def destination_of(engine: Engine, delivery_id: int) -> str | None:
+    """Where a delivery goes; None if there is none with this number."""
+    with reading(engine) as session:
+        return session.scalar(select(DeliveryRow.destination).where(DeliveryRow.id == delivery_id))
+
+
 def lease_delivery(
     engine: Engine, delivery_id: int, *, owner: str, lease_s: float, now: datetime
 ) -> DeliveryLease | None:
-    """Lease one delivery; None if it is not there to be had. The attempt is counted here."""
+    """Lease one delivery; None if it is not there to be had, or its destination is held or left alone.
+
+    The attempt is counted here.
+    """
     with writing(engine) as session:
         row = session.get(DeliveryRow, delivery_id, with_for_update=True)
         if row is None or not _free(row, now):
@@ -74,7 +105,11 @@ def lease_delivery(
         draft = session.get(DraftRow, row.draft_id)
         if artefact is None or study is None or draft is None:
             return None
-        row.state, row.lease_owner = DeliveryState.SENDING, owner
+        if not admit(session, row.destination, trial_s=lease_s, now=now):
+            row.enqueued_at_utc = None
+            return None
+        row.state = checked_delivery_change(DeliveryState(row.state), DeliveryState.SENDING)
+        row.lease_owner = owner
         row.lease_until_utc = now + timedelta(seconds=lease_s)
         row.fence += 1
         row.attempts += 1
@@ -85,8 +120,10 @@ def lease_delivery(
             row.fence,
             row.attempts,
             row.created_at_utc,
+            now,
             study.id,
             study.study_instance_uid,
+            draft.id,
             draft.version,
             artefact.spool_key,
             artefact.file_sha256,
@@ -134,8 +171,14 @@ def end_delivery(
     code: str = "",
     reason: str = "",
     due_at_utc: datetime | None = None,
+    circuit: CircuitRule | None = None,
 ) -> None:
     """Record how an attempt ended; the study is done when its last delivery is.
+
+    Parameters
+    ----------
+    circuit
+        Given where the failure is the destination's own, not this result's: it then counts for its circuit breaker.
 
     Raises
     ------
@@ -160,11 +203,29 @@ def end_delivery(
             ),
             now,
         )
-        row.state, row.last_status, row.reason_code, row.reason = state, status, code, reason[:255]
+        session.add(
+            DeliveryAttemptRow(
+                delivery_id=row.id,
+                number=lease.attempt,
+                started_at_utc=lease.started_at_utc,
+                ended_at_utc=now,
+                state=state,
+                status=status,
+                reason_code=code,
+                reason=reason[:255],
+            )
+        )
+        row.state = checked_delivery_change(DeliveryState(row.state), state)
+        row.last_status, row.reason_code, row.reason = status, code, reason[:255]
         row.lease_owner, row.lease_until_utc, row.enqueued_at_utc = "", None, None
         row.due_at_utc = due_at_utc
         row.delivered_at_utc = now if state is DeliveryState.DELIVERED else None
         session.flush()
+        if circuit is not None:
+            note_failure(session, row.destination, code, circuit, now)
+        elif state in (DeliveryState.DELIVERED, DeliveryState.REFUSED):
+            # A refusal is an answer too: the destination is there.
+            note_success(session, row.destination, now)
         close_study(session, row.study_id, now)
 
 
@@ -177,7 +238,7 @@ def close_study(session: Session, study_id: int, now: datetime) -> None:
     left = session.scalar(
         select(func.count())
         .select_from(DeliveryRow)
-        .where(DeliveryRow.study_id == study_id, DeliveryRow.state.in_(OPEN_STATES))
+        .where(DeliveryRow.study_id == study_id, DeliveryRow.state.in_(DELIVERY_OPEN))
     )
     if not left:
         ended = StudyState.FAILED if study.outcome == "failed" else StudyState.DONE
@@ -185,13 +246,12 @@ def close_study(session: Session, study_id: int, now: datetime) -> None:
         study.updated_at_utc = now
 
 
-def resend(engine: Engine, study_instance_uid: str | None, *, now: datetime) -> int:
+def retry_undelivered(engine: Engine, study_instance_uid: str | None, *, now: datetime) -> int:
     """Put deliveries that ended without success back into the outbox; return how many."""
     stuck = [DeliveryState.UNMATCHED, DeliveryState.REFUSED, DeliveryState.GAVE_UP]
     with writing(engine) as session:
         query = select(DeliveryRow).join(StudyRow, StudyRow.id == DeliveryRow.study_id)
-        # Without an artefact there is nothing to send: such a row is held until the patient can be named.
-        query = query.where(DeliveryRow.state.in_(stuck), DeliveryRow.artefact_id.is_not(None))
+        query = query.where(DeliveryRow.state.in_(stuck))
         # What a newer version of the Draft has replaced would arrive after it.
         newer = aliased(DeliveryRow)
         same = (newer.study_id == DeliveryRow.study_id) & (newer.destination == DeliveryRow.destination)
@@ -200,11 +260,18 @@ def resend(engine: Engine, study_instance_uid: str | None, *, now: datetime) -> 
         )
         if study_instance_uid is not None:
             query = query.where(StudyRow.study_instance_uid == study_instance_uid)
-        rows = session.scalars(query).all()
-        for row in rows:
-            row.state, row.attempts, row.due_at_utc, row.enqueued_at_utc = DeliveryState.PENDING, 0, now, None
-            row.created_at_utc = now
-            study = session.get(StudyRow, row.study_id)
-            if study is not None and study.state in (StudyState.DONE, StudyState.FAILED):
-                study.state = checked_study_change(StudyState(study.state), StudyState.DELIVERING)
-        return len(rows)
+        return put_back(session, query, now)
+
+
+def put_back(session: Session, deliveries: Select[DeliveryRow], now: datetime) -> int:
+    """Let ended or held deliveries be sent (again): the stored bytes, from their first attempt on; how many."""
+    # Without an artefact there is nothing to send: such a row is held until the patient can be named.
+    rows = session.scalars(deliveries.where(DeliveryRow.artefact_id.is_not(None)).with_for_update()).all()
+    for row in rows:
+        row.state = checked_delivery_change(DeliveryState(row.state), DeliveryState.PENDING)
+        row.attempts, row.due_at_utc, row.enqueued_at_utc, row.created_at_utc = 0, now, None, now
+        study = session.get(StudyRow, row.study_id, with_for_update=True)
+        if study is not None and study.state in (StudyState.DONE, StudyState.FAILED):
+            study.state = checked_study_change(StudyState(study.state), StudyState.DELIVERING)
+            study.updated_at_utc = now
+    return len(rows)

@@ -5,15 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
-from clinical import Draft, draft_from_json
+from clinical import Draft, Permanent, draft_from_json
 from service.book.database import reading, writing
-from service.book.tables import DeliveryRow, DraftRow, InstanceRow, RoleRow, StudyRow
+from service.book.states import STUDY_ENDS, StudyState
+from service.book.tables import (
+    DeliveryAttemptRow,
+    DeliveryRow,
+    DraftRow,
+    InstanceRow,
+    RoleRow,
+    StudyRow,
+    UtcDateTime,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,19 @@ class InstanceSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptSummary:
+    """One line of the delivery log: how one attempt ended, with the destination's DIMSE or HTTP status."""
+
+    number: int
+    started_at_utc: datetime
+    ended_at_utc: datetime
+    state: str
+    status: str
+    reason_code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeliverySummary:
     """One artefact on its way to one destination."""
 
@@ -65,6 +90,7 @@ class DeliverySummary:
     draft_version: int
     due_at_utc: datetime | None
     delivered_at_utc: datetime | None
+    log: tuple[AttemptSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +136,58 @@ def _summary(row: StudyRow, image_count: int) -> StudySummary:
     )
 
 
-def list_studies(engine: Engine, *, state: str | None, limit: int, offset: int) -> list[StudySummary]:
-    """Studies, the most recently changed first."""
+@dataclass(frozen=True, slots=True)
+class StudyCursor:
+    """A place in the study list: after the study with this row number and time of change.
+
+    Written ``MICROSECONDS-ROW``: microseconds since 1970 (UTC).
+    """
+
+    updated_at_utc: datetime
+    study_row_id: int
+
+    def __str__(self) -> str:
+        return f"{(self.updated_at_utc - _EPOCH) // _MICROSECOND}-{self.study_row_id}"
+
+    @classmethod
+    def of(cls, summary: StudySummary) -> StudyCursor:
+        """The place after a study of the list."""
+        return cls(summary.updated_at_utc, summary.study_row_id)
+
+    @classmethod
+    def parse(cls, text: str) -> StudyCursor:
+        """The place `text` writes down.
+
+        Raises
+        ------
+        Permanent
+            ``malformed-cursor``.
+        """
+        parts = text.split("-")
+        if len(parts) != 2 or not all(part.isascii() and part.isdecimal() for part in parts):
+            raise Permanent(
+                "malformed-cursor", "a place in the list is two numbers, as an earlier page gave them"
+            )
+        try:
+            return cls(_EPOCH + int(parts[0]) * _MICROSECOND, int(parts[1]))
+        except OverflowError:
+            raise Permanent("malformed-cursor", "a place in the list is beyond all times") from None
+
+
+def list_studies(
+    engine: Engine, *, state: str | None, limit: int, offset: int, after: StudyCursor | None = None
+) -> list[StudySummary]:
+    """Studies, the most recently changed first.
+
+    Pages by `after` cost the same wherever they are in the list; pages by `offset` cost what they skip.
+    """
     with reading(engine) as session:
         query = select(StudyRow).order_by(StudyRow.updated_at_utc.desc(), StudyRow.id.desc())
         if state is not None:
             query = query.where(StudyRow.state == state)
+        if after is not None:
+            place = tuple_(literal(after.updated_at_utc, UtcDateTime()), after.study_row_id)
+            query = query.where(tuple_(StudyRow.updated_at_utc, StudyRow.id) < place)
         rows = session.scalars(query.limit(limit).offset(offset)).all()
         counts = _image_counts(session, [row.id for row in rows])
         return [_summary(row, counts.get(row.id, 0)) for row in rows]
@@ -148,7 +220,7 @@ def study_detail(engine: Engine, study_instance_uid: str) -> StudyDetail | None:
             _summary(row, len(instances)),
             tuple(_instance(i) for i in instances),
             tuple(_deliveries(session, row.id)),
-            draft_from_json(draft.draft_json) if draft else None,
+            draft_from_json(draft.draft_json) if draft and draft.purged_at_utc is None else None,
         )
 
 
@@ -175,6 +247,7 @@ def _deliveries(session: Session, study_id: int) -> list[DeliverySummary]:
         .where(DeliveryRow.study_id == study_id)
         .order_by(DeliveryRow.id)
     ).all()
+    logs = _logs(session, [row.id for row, _ in rows])
     return [
         DeliverySummary(
             row.id,
@@ -188,9 +261,32 @@ def _deliveries(session: Session, study_id: int) -> list[DeliverySummary]:
             version,
             row.due_at_utc,
             row.delivered_at_utc,
+            tuple(logs.get(row.id, ())),
         )
         for row, version in rows
     ]
+
+
+def _logs(session: Session, delivery_ids: list[int]) -> dict[int, list[AttemptSummary]]:
+    logs: dict[int, list[AttemptSummary]] = {}
+    attempts = session.scalars(
+        select(DeliveryAttemptRow)
+        .where(DeliveryAttemptRow.delivery_id.in_(delivery_ids))
+        .order_by(DeliveryAttemptRow.id)
+    )
+    for row in attempts:
+        logs.setdefault(row.delivery_id, []).append(
+            AttemptSummary(
+                row.number,
+                row.started_at_utc,
+                row.ended_at_utc,
+                row.state,
+                row.status,
+                row.reason_code,
+                row.reason,
+            )
+        )
+    return logs
 
 
 def note_role(
@@ -222,7 +318,8 @@ def live_roles(engine: Engine, *, now: datetime, max_age_s: float) -> list[RoleS
 def oldest_unfinished(engine: Engine) -> datetime | None:
     """When the study that has waited longest without an end was received."""
     with reading(engine) as session:
-        ended = ["done", "failed", "ignored"]
+        # Named one by one: an index finds what is in a state, never what is not.
+        unfinished = [state.value for state in StudyState if state not in STUDY_ENDS]
         return session.scalar(
-            select(func.min(StudyRow.first_received_at_utc)).where(StudyRow.state.not_in(ended))
+            select(func.min(StudyRow.first_received_at_utc)).where(StudyRow.state.in_(unfinished))
         )

@@ -53,7 +53,7 @@ def stop_and_list(
     """
     with writing(engine) as session:
         study = _study(session, study_instance_uid)
-        waiting = [DeliveryState.PENDING, DeliveryState.UNMATCHED]
+        waiting = [DeliveryState.PENDING, DeliveryState.UNMATCHED, DeliveryState.HELD]
         session.execute(
             update(DeliveryRow)
             .where(

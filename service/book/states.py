@@ -40,12 +40,16 @@ class StudyState(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where one artefact stands on its way to one destination."""
+    """Where one artefact stands on its way to one destination.
+
+    ``held`` waits for the operator who stopped it, ``unmatched`` for somebody who can name the patient.
+    """
 
     PENDING = "pending"
     SENDING = "sending"
     DELIVERED = "delivered"
     UNMATCHED = "unmatched"
+    HELD = "held"
     REFUSED = "refused"
     GAVE_UP = "gave_up"
     SUPERSEDED = "superseded"
@@ -64,15 +68,31 @@ STUDY_CHANGES: dict[StudyState, frozenset[StudyState]] = {
     _S.IGNORED: frozenset({_S.RECEIVING}),
 }
 
+STUDY_ENDS = frozenset({_S.DONE, _S.FAILED, _S.IGNORED})
+
+_D = DeliveryState
+DELIVERY_CHANGES: dict[DeliveryState, frozenset[DeliveryState]] = {
+    _D.PENDING: frozenset({_D.SENDING, _D.HELD, _D.SUPERSEDED}),
+    _D.SENDING: frozenset({_D.SENDING, _D.PENDING, _D.DELIVERED, _D.REFUSED, _D.GAVE_UP, _D.UNMATCHED}),
+    _D.HELD: frozenset({_D.PENDING, _D.SUPERSEDED}),
+    _D.UNMATCHED: frozenset({_D.PENDING, _D.SUPERSEDED, _D.REFUSED}),
+    _D.DELIVERED: frozenset({_D.PENDING}),
+    _D.REFUSED: frozenset({_D.PENDING, _D.SUPERSEDED}),
+    _D.GAVE_UP: frozenset({_D.PENDING, _D.SUPERSEDED}),
+    _D.SUPERSEDED: frozenset(),
+}
+DELIVERY_OPEN = frozenset({_D.PENDING, _D.SENDING, _D.HELD, _D.UNMATCHED})
+
 _I = InstanceState
 _ENDS = frozenset({_I.ANALYSED, _I.NOT_ASSESSED, _I.IGNORED, _I.QUARANTINED, _I.FAILED})
 INSTANCE_CHANGES: dict[InstanceState, frozenset[InstanceState]] = {
     _I.RECEIVED: frozenset({_I.DUPLICATE, _I.QUARANTINED, _I.WAITING, _I.IGNORED}),
-    _I.WAITING: frozenset({_I.READING}) | _ENDS,
+    _I.WAITING: frozenset({_I.READING, _I.DUPLICATE}) | _ENDS,
     _I.READING: frozenset({_I.READING, _I.WAITING}) | _ENDS,
-    _I.ANALYSED: frozenset({_I.READING, _I.WAITING}),
-    _I.NOT_ASSESSED: frozenset({_I.READING, _I.WAITING}),
-    _I.FAILED: frozenset({_I.READING, _I.WAITING}),
+    # A changed header with the same pixels takes the place of the object it came for, which is then a duplicate.
+    _I.ANALYSED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE}),
+    _I.NOT_ASSESSED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE}),
+    _I.FAILED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE}),
     _I.IGNORED: frozenset(),
     _I.DUPLICATE: frozenset(),
     _I.QUARANTINED: frozenset({_I.WAITING}),
@@ -96,4 +116,11 @@ def checked_instance_change(old: InstanceState, new: InstanceState) -> InstanceS
     """`new`, if an instance may go there from `old`; raises as `checked_study_change` does."""
     if new not in INSTANCE_CHANGES[old]:
         raise Permanent("forbidden-state-change", f"an instance cannot go from {old} to {new}")
+    return new
+
+
+def checked_delivery_change(old: DeliveryState, new: DeliveryState) -> DeliveryState:
+    """`new`, if a delivery may go there from `old`; raises as `checked_study_change` does."""
+    if new not in DELIVERY_CHANGES[old]:
+        raise Permanent("forbidden-state-change", f"a delivery cannot go from {old} to {new}")
     return new

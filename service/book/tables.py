@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -70,11 +71,15 @@ class StudyRow(Base):
     """One study and its walk.
 
     `fence` grows with every lease; a change that carries an older one fails. `priority` is 0 for routine work; a
-    study of a higher one is read first.
+    study of a higher one is read first. `expected_images` is what an archive says the study has.
     """
 
     __tablename__ = "studies"
-    __table_args__ = (Index("ix_studies_state_due", "state", "due_at_utc"),)
+    __table_args__ = (
+        Index("ix_studies_state_due", "state", "due_at_utc"),
+        Index("ix_studies_updated", "updated_at_utc", "id"),
+        Index("ix_studies_state_updated", "state", "updated_at_utc", "id"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     study_instance_uid: Mapped[str] = mapped_column(String(128), unique=True)
     state: Mapped[str] = mapped_column(String(16))
@@ -90,6 +95,9 @@ class StudyRow(Base):
     priority: Mapped[int] = mapped_column(default=0)
     arrivals: Mapped[int] = mapped_column(default=0)
     arrivals_taken: Mapped[int] = mapped_column(default=0)
+    arrivals_looked_at: Mapped[int] = mapped_column(default=0)
+    expected_images: Mapped[int | None]
+    expected_asked_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
     draft_version: Mapped[int] = mapped_column(default=0)
     outcome: Mapped[str] = mapped_column(String(16), default="")
     reason_code: Mapped[str] = mapped_column(String(64), default="")
@@ -104,6 +112,13 @@ class InstanceRow(Base):
         UniqueConstraint("sop_instance_uid", "dataset_sha256"),
         Index("ix_instances_study_id", "study_id"),
         Index("ix_instances_state", "state"),
+        Index(
+            "ix_instances_unpurged",
+            "purged_at_utc",
+            "spool_key",
+            postgresql_where=text("purged_at_utc IS NULL"),
+            sqlite_where=text("purged_at_utc IS NULL"),
+        ),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
@@ -126,7 +141,10 @@ class InstanceRow(Base):
 
 
 class ReceiptRow(Base):
-    """One success response. Never changed, never deleted."""
+    """One success response (`kind` "received"), or a file taken over that nobody was answered for ("adopted").
+
+    Never changed, never deleted.
+    """
 
     __tablename__ = "receipts"
     __table_args__ = (Index("ix_receipts_instance_id", "instance_id"),)
@@ -136,6 +154,7 @@ class ReceiptRow(Base):
     called_ae_title: Mapped[str] = mapped_column(String(64))
     calling_host: Mapped[str] = mapped_column(String(255))
     received_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    kind: Mapped[str] = mapped_column(String(16), default="received")
 
 
 class DraftRow(Base):
@@ -151,6 +170,7 @@ class DraftRow(Base):
     created_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
     answers: Mapped[int] = mapped_column(default=0)
     malformed_answers: Mapped[int] = mapped_column(default=0)
+    purged_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class ShadowRow(Base):
@@ -184,6 +204,7 @@ class ArtefactRow(Base):
     spool_key: Mapped[str] = mapped_column(String(255), unique=True)
     file_sha256: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int]
+    purged_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class DeliveryRow(Base):
@@ -199,6 +220,8 @@ class DeliveryRow(Base):
         Index("ix_deliveries_state_due", "state", "due_at_utc"),
         Index("ix_deliveries_study_id", "study_id"),
         Index("ix_deliveries_lane", "lane"),
+        Index("ix_deliveries_state_created", "state", "created_at_utc"),
+        Index("ix_deliveries_destination_state", "destination", "state"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
@@ -245,6 +268,47 @@ class CatalogueRow(Base):
     accession_number: Mapped[str] = mapped_column(String(64), index=True)
     study_date: Mapped[str] = mapped_column(String(16), index=True)
     attributes_json: Mapped[str] = mapped_column(Text)
+
+
+class DeliveryAttemptRow(Base):
+    """The delivery log: how one attempt ended, with the DIMSE or HTTP status the destination gave."""
+
+    __tablename__ = "delivery_attempts"
+    __table_args__ = (Index("ix_delivery_attempts_delivery_id", "delivery_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    delivery_id: Mapped[int] = mapped_column(ForeignKey("deliveries.id"))
+    number: Mapped[int]
+    started_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    state: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16), default="")
+    reason_code: Mapped[str] = mapped_column(String(64), default="")
+    reason: Mapped[str] = mapped_column(String(255), default="")
+
+
+class CircuitRow(Base):
+    """A destination's circuit breaker, and whether an operator holds it."""
+
+    __tablename__ = "circuits"
+    destination: Mapped[str] = mapped_column(String(64), primary_key=True)
+    held: Mapped[bool] = mapped_column(default=False)
+    failures: Mapped[int] = mapped_column(default=0)
+    failing_since_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    retry_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reason_code: Mapped[str] = mapped_column(String(64), default="")
+
+
+class TallyRow(Base):
+    """Running counts, written by the database's own triggers at every change of a counted row.
+
+    Each change adds a row, so that writers never wait for one another's counts; the sum is the count.
+    """
+
+    __tablename__ = "tallies"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    counted: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    number: Mapped[int] = mapped_column(BigInteger)
 
 
 class RoleRow(Base):

@@ -277,7 +277,7 @@ def end_telling(engine: Engine, lease: Lease, outbox: Sequence[DeliveryRow], *, 
     """
     with writing(engine) as session:
         study = held_row(session, lease)
-        open_states = [DeliveryState.PENDING, DeliveryState.UNMATCHED]
+        open_states = [DeliveryState.PENDING, DeliveryState.UNMATCHED, DeliveryState.HELD]
         session.execute(
             update(DeliveryRow)
             .where(DeliveryRow.study_id == study.id, DeliveryRow.state.in_(open_states))
@@ -327,7 +327,9 @@ def latest_draft(engine: Engine, study_id: int) -> tuple[int, Draft] | None:
         row = session.scalars(
             select(DraftRow).where(DraftRow.study_id == study_id).order_by(DraftRow.version.desc()).limit(1)
         ).first()
-        return (row.id, draft_from_json(row.draft_json)) if row else None
+        if row is None or row.purged_at_utc is not None:
+            return None
+        return row.id, draft_from_json(row.draft_json)
 
 
 def earlier_findings(engine: Engine, study_id: int, version: int) -> tuple[Finding, ...]:
@@ -339,7 +341,7 @@ def earlier_findings(engine: Engine, study_id: int, version: int) -> tuple[Findi
             .order_by(DraftRow.version.desc())
             .limit(1)
         ).first()
-    if row is None:
+    if row is None or row.purged_at_utc is not None:
         return ()
     return tuple(finding for read in draft_from_json(row.draft_json).readings for finding in read.findings)
 

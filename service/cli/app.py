@@ -13,6 +13,7 @@ from service.cli import (
     audit,
     configuration,
     conversation,
+    delivery,
     models,
     network,
     operations,
@@ -38,7 +39,7 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (roles, reading, conversation, network, operations):
+    for module in (roles, reading, conversation, network, operations, delivery):
         module.register(app)
     app.add_typer(models.app, name="model", help="Models: what is installed, what it knows.")
     app.add_typer(configuration.app, name="config", help="The configuration: check it, print it.")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.cli.common import ConfigOption, JsonOption, open_migrated_book, print_json, print_table
 from service.settings import load_settings
+
+if TYPE_CHECKING:
+    from service.book import Stuck
 
 
 def register(app: typer.Typer) -> None:
@@ -22,16 +26,21 @@ def register(app: typer.Typer) -> None:
 def studies(
     state: Annotated[str | None, typer.Option(help="Only studies in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    after: Annotated[
+        str, typer.Option(help="Go on after this place in the list, which the page before ends with.")
+    ] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List studies, the most recently changed first."""
-    from service.book import StudyState
+    from service.book import StudyCursor, StudyState
 
     known = [each.value for each in StudyState]
     if state is not None and state not in known:
         raise typer.BadParameter(f"no such state: {state}; the states are {', '.join(known)}")
-    listed = open_migrated_book(load_settings(config)).studies(state=state, limit=limit)
+    listed = open_migrated_book(load_settings(config)).studies(
+        state=state, limit=limit, after=StudyCursor.parse(after) if after else None
+    )
     if as_json:
         print_json(listed)
         return
@@ -49,6 +58,8 @@ def studies(
             for s in listed
         ],
     )
+    if len(listed) == limit:
+        typer.echo(f"more: --after {StudyCursor.of(listed[-1])}")
 
 
 def show(study_uid: str, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -77,6 +88,23 @@ def show(study_uid: str, config: ConfigOption = None, as_json: JsonOption = Fals
             [d.destination, d.kind, d.draft_version, d.state, d.attempts, d.last_status, d.reason]
             for d in detail.deliveries
         ],
+    )
+    print_table(
+        ["time (UTC)", "destination", "result", "attempt", "ended", "status", "reason"],
+        [
+            [
+                a.ended_at_utc.strftime("%Y-%m-%d %H:%M:%S"),
+                d.destination,
+                d.kind,
+                a.number,
+                a.state,
+                a.status,
+                a.reason or a.reason_code,
+            ]
+            for d in detail.deliveries
+            for a in d.log
+        ],
+        title="delivery log",
     )
     for reading in detail.draft.readings if detail.draft else ():
         typer.echo(reading.report_text)
@@ -131,8 +159,30 @@ def account(
         print_json(taken.as_json())
     else:
         print_table(["state", "objects"], [[state, count] for state, count in taken.states.items()])
-        typer.echo(f"acknowledged {taken.acknowledged}, objects {taken.objects}, balanced {taken.balanced}")
+        adopted = f", adopted {taken.adopted}" if taken.adopted else ""
+        typer.echo(
+            f"acknowledged {taken.acknowledged}{adopted}, objects {taken.objects}, balanced {taken.balanced}"
+        )
         for problem in taken.problems:
             typer.echo(f"{problem.code}: {problem.count} {problem.what}")
+        _print_stuck(taken.stuck)
     if not taken.balanced:
         raise typer.Exit(1)
+
+
+def _print_stuck(stuck: Sequence[Stuck]) -> None:
+    if stuck:
+        print_table(
+            ["stands still", "since (UTC)", "state", "destination", "reason", "study"],
+            [
+                [
+                    f"{each.what} {each.row_id}",
+                    each.since_utc.strftime("%Y-%m-%d %H:%M:%S"),
+                    each.state,
+                    each.destination,
+                    each.reason_code,
+                    each.study_instance_uid,
+                ]
+                for each in stuck
+            ],
+        )

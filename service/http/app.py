@@ -18,11 +18,12 @@ from clinical import RadDraftError, policy_of
 from dicom_node import PosixSpool, Spool
 from raddraft import __version__ as VERSION
 from service.auditing import RefusalLog
-from service.book import Book, StudyState
+from service.book import Book, StudyCursor, StudyState
 from service.book.audit import Action, Subject, audit_entries, verify_audit
 from service.clock import now_utc
 from service.house import House
 from service.http.access import Role, actor_of, needs
+from service.http.delivery import destinations_router, outbox_router
 from service.http.dicomweb import dicomweb_router
 from service.http.metrics import metrics_text
 from service.http.reconciling import reconcile_router
@@ -58,6 +59,9 @@ def create_app(
     app.include_router(dicomweb_router(house))
     app.include_router(reconcile_router(book), prefix="/api/v1", dependencies=operator)
     app.include_router(_account(book, spool), dependencies=viewer)
+    names = [entry.name for entry in settings.destinations]
+    app.include_router(destinations_router(book, names), prefix="/api/v1", dependencies=viewer)
+    app.include_router(outbox_router(book, names), prefix="/api/v1", dependencies=operator)
     app.include_router(_console(app, book), dependencies=viewer)
     app.include_router(
         _audit(book), prefix="/api/v1", dependencies=[Depends(needs(Role.ADMIN, settings.http))]
@@ -110,14 +114,22 @@ def _studies(book: Book, results: Spool) -> APIRouter:
 
     @router.get("")
     def studies(
+        request: Request,
+        response: Response,
         state: StudyState | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, le=100_000)] = 0,
+        after: Annotated[str, Query(description="a place in the list, from the Link header of a page")] = "",
     ) -> list[dict[str, Any]]:
-        """Studies, the most recently changed first."""
-        return [
-            asdict(s) for s in book.studies(state=state.value if state else None, limit=limit, offset=offset)
-        ]
+        """Studies, the most recently changed first; the Link header leads to the next page (RFC 8288)."""
+        place = StudyCursor.parse(after) if after else None
+        found = book.studies(state=state.value if state else None, limit=limit, offset=offset, after=place)
+        if len(found) == limit:
+            following = request.url.remove_query_params("offset").include_query_params(
+                after=str(StudyCursor.of(found[-1]))
+            )
+            response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+        return [asdict(s) for s in found]
 
     @router.get("/{study_uid}")
     def study(request: Request, study_uid: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from celery import Celery
 
 from clinical import RadDraftError
 from service.book.leases import LeaseKeeper
+from service.delivery_roads import DeliveryRoads
 from service.house import House, celery_app, open_house, require_shared_broker
 from service.queues import GPU_QUEUE, IO_QUEUE, Hints
 from service.role_process import ROLE_NAME_VARIABLE, SignsOfLife, die_with_supervisor
@@ -48,7 +49,11 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
         if IO_QUEUE in queues:
             from service.io_worker import io_desks
 
-            register_io(app, *io_desks(house, Hints(app), keeper))
+            telling, delivering, comparing = io_desks(house, Hints(app), keeper)
+            width = settings.delivery.parallel_per_destination
+            roads = DeliveryRoads(house.book.engine, delivering.deliver, width=width)
+            closing.callback(roads.close)
+            register_io(app, telling, roads, comparing)
             concurrency = max(concurrency, settings.delivery.parallel)
         state["ready"] = True
         signs.note_now()

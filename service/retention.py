@@ -1,0 +1,87 @@
+"""Retention at work: rows are marked first, files deleted after, and a purge that was cut off is finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine
+
+from dicom_node import Spool
+from service.book.purge import RetentionRule, look_at, purge_study, purged_among, studies_to_purge
+
+_log = structlog.get_logger(__name__)
+_STUDIES_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeReport:
+    """What was purged, or would be."""
+
+    studies: int = 0
+    received_files: int = 0
+    result_files: int = 0
+    drafts: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Purges ended studies by a rule.
+
+    Attributes
+    ----------
+    spool, results
+        Received objects, and built results.
+    actor
+        How the audit log calls whoever purges.
+    """
+
+    engine: Engine
+    spool: Spool
+    results: Spool
+    rule: RetentionRule
+    actor: str
+
+    def preview(self, now: datetime) -> PurgeReport:
+        """What `purge` would take; nothing is changed."""
+        return self._walk(now, dry=True)
+
+    def purge(self, now: datetime) -> PurgeReport:
+        """Purge what has had its time; finish what an earlier purge was cut off at."""
+        if self.rule == RetentionRule():
+            return PurgeReport()
+        self._finish(self.spool, results=False)
+        self._finish(self.results, results=True)
+        report = self._walk(now, dry=False)
+        if report.studies:
+            _log.info("purged", studies=report.studies, size_bytes=report.size_bytes)
+        return report
+
+    def _walk(self, now: datetime, *, dry: bool) -> PurgeReport:
+        report, last = PurgeReport(), 0
+        while ids := studies_to_purge(self.engine, self.rule, now=now, after=last, limit=_STUDIES_AT_ONCE):
+            for study_id in ids:
+                if dry:
+                    taken = look_at(self.engine, study_id, self.rule, now=now)
+                else:
+                    taken = purge_study(self.engine, study_id, self.rule, actor=self.actor, now=now)
+                    for key in taken.received_keys:
+                        self.spool.delete(key)
+                    for key in taken.result_keys:
+                        self.results.delete(key)
+                if not taken.is_empty:
+                    report = PurgeReport(
+                        report.studies + 1,
+                        report.received_files + len(taken.received_keys),
+                        report.result_files + len(taken.result_keys),
+                        report.drafts + taken.drafts,
+                        report.size_bytes + taken.size_bytes,
+                    )
+            last = ids[-1]
+        return report
+
+    def _finish(self, spool: Spool, *, results: bool) -> None:
+        for key in purged_among(self.engine, list(spool.keys()), results=results):
+            spool.delete(key)
