@@ -10,6 +10,7 @@ from dicom_node.sender import Peer, SendResult, SendTimeouts, echo, send_objects
 from dicom_node.shared_limits import PeerLimits
 from dicom_node.spool import PosixSpool, Spool, SpoolWriter
 from dicom_node.spool_writer import SpoolEntry
+from dicom_node.stow import StowClient, StowResult
 from dicom_node.tls import ServerTls, TlsFiles
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "Spool",
     "SpoolEntry",
     "SpoolWriter",
+    "StowClient",
+    "StowResult",
     "TlsFiles",
     "classify",
     "echo",

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from clinical import Draft, Finding, Permanent, Transient
-from dicom_node import Peer, send_objects
+from dicom_node import Peer, StowClient, send_objects
 from hl7_fhir import FhirClient, Wanted, Way
 from hl7_fhir.v2 import MllpClient, check_answer, parse_message
 from reporting import SiteProfile, SourceImage
@@ -135,6 +135,16 @@ def dicom_sender(peer: Peer, calling_ae_title: str, tls: Callable[[], ssl.SSLCon
         full = result.status is not None and result.status >> 8 == _OUT_OF_RESOURCES
         code = "out-of-resources" if full else "c-store-failed"
         raise NotStored(code, f"the peer answered {status or 'nothing'}: {result.detail}"[:200], status)
+
+    return send
+
+
+def stow_sender(client: StowClient) -> Send:
+    """Send by STOW-RS."""
+
+    def send(lease: DeliveryLease, content: bytes) -> Sent:
+        result = client.store(content)
+        return Sent(str(result.http_status), result.note)
 
     return send
 

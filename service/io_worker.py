@@ -21,6 +21,7 @@ from service.destinations import (
     fhir_sender,
     folder_sender,
     hl7v2_sender,
+    stow_sender,
 )
 from service.ehr_faces import Ehr
 from service.faces import FHIR, ORU
@@ -28,8 +29,16 @@ from service.fhir_access import fhir_client
 from service.house import OWN_MANUFACTURER, House
 from service.queues import Hints, quietly
 from service.role_process import lease_owner
-from service.settings import DicomDestination, FhirDestination, FolderDestination, Hl7v2Destination, Settings
+from service.settings import (
+    DicomDestination,
+    FhirDestination,
+    FolderDestination,
+    Hl7v2Destination,
+    Settings,
+    StowDestination,
+)
 from service.stored_headers import ExpectedPatients
+from service.stow_access import stow_client
 from service.telling_task import TellingDesk
 from service.tls import client_tls
 
@@ -48,7 +57,7 @@ def destinations(settings: Settings, patients: ExpectedPatients | None = None) -
 
 
 def _destination(
-    entry: DicomDestination | FhirDestination | Hl7v2Destination | FolderDestination,
+    entry: DicomDestination | StowDestination | FhirDestination | Hl7v2Destination | FolderDestination,
     settings: Settings,
     patients: ExpectedPatients | None,
 ) -> Destination:
@@ -57,6 +66,8 @@ def _destination(
         secured = partial(client_tls, entry.tls) if entry.tls is not None else None
         send = dicom_sender(peer, settings.node.ae_title, secured)
         return Destination(entry.name, frozenset(entry.objects), send)
+    if isinstance(entry, StowDestination):
+        return Destination(entry.name, frozenset(entry.objects), stow_sender(stow_client(entry)))
     if isinstance(entry, FhirDestination):
         ehr = Ehr(entry.name, _fhir_profile(entry))
         expected = patients.of if patients is not None and entry.matching == "search" else None

@@ -10,6 +10,7 @@ from service.settings.sections import (
     ModelSection,
     NodeSection,
     SmartSection,
+    StowDestination,
     is_loopback,
 )
 from service.settings.settings import ConfigurationError, Settings, configuration_sha256, load_settings
@@ -26,6 +27,7 @@ __all__ = [
     "NodeSection",
     "Settings",
     "SmartSection",
+    "StowDestination",
     "configuration_sha256",
     "is_loopback",
     "load_settings",

@@ -346,6 +346,31 @@ class SmartSection(Section):
     jwks_url: AnyHttpUrl | None = Field(None, description="where the site publishes our public keys")
 
 
+class StowDestination(_Destination):
+    """A PACS that takes results by STOW-RS."""
+
+    type: Literal["stow"]
+    base_url: Annotated[AnyHttpUrl, _Masked] = Field(
+        repr=False, description="base of its DICOMweb service; `/studies` follows it"
+    )
+    objects: tuple[Literal["sr", "pr", "sc"], ...] = Field(("sr", "pr", "sc"), min_length=1)
+    bearer_token: SecretStr | None = None
+    username: str | None = Field(None, description="for basic authentication, with `password`")
+    password: SecretStr | None = None
+    tls: ClientTlsSection | None = None
+    answer_timeout_s: float = Field(60.0, gt=0, description="silence after which the object is sent again")
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> StowDestination:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together")
+        if self.bearer_token is not None and self.username is not None:
+            raise ValueError("bearer_token and username exclude each other")
+        if self.base_url.username or self.base_url.password:
+            raise ValueError("credentials belong in username and password, not in base_url")
+        return self
+
+
 class FhirDestination(_FhirNaming):
     """An EHR that takes FHIR R4."""
 
@@ -430,5 +455,6 @@ class Hl7v2Destination(_Destination):
 
 
 DestinationSection = Annotated[
-    DicomDestination | FhirDestination | Hl7v2Destination | FolderDestination, Field(discriminator="type")
+    DicomDestination | StowDestination | FhirDestination | Hl7v2Destination | FolderDestination,
+    Field(discriminator="type"),
 ]

@@ -44,7 +44,6 @@ _NO_KEYS = frozenset(
         "RADDRAFT_ROLE_NAME",
     }
 )
-_LATER_TYPES = {"stow"}
 
 
 class ConfigurationError(Permanent):
@@ -167,10 +166,6 @@ def _is_for(section: type[BaseModel], entry: Mapping[str, Any]) -> bool:
     if field is None:
         return True
     kind = entry.get("type")
-    if kind in _LATER_TYPES:
-        raise ConfigurationError(
-            f"destinations of type '{kind}' are not in this version", tag="destinations.type"
-        )
     return kind in typing.get_args(field.annotation)
 
 
@@ -192,7 +187,9 @@ def _refuse_unknown_variables() -> None:
 
 def _in_one_line(error: ValidationError) -> ConfigurationError:
     first = error.errors(include_url=False, include_input=False)[0]
-    tag = ".".join(str(part) for part in first["loc"] if part not in ("dicom", "fhir", "hl7v2", "folder"))
+    tag = ".".join(
+        str(part) for part in first["loc"] if part not in ("dicom", "stow", "fhir", "hl7v2", "folder")
+    )
     message = first["msg"].removeprefix("Value error, ")
     return ConfigurationError(f"{tag or 'configuration'}: {message}", tag=tag)
 

@@ -13,12 +13,19 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from service.settings import Settings
-from service.settings.sections import DicomDestination, FhirDestination, FolderDestination, Hl7v2Destination
+from service.settings.sections import (
+    DicomDestination,
+    FhirDestination,
+    FolderDestination,
+    Hl7v2Destination,
+    StowDestination,
+)
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 _BEGIN, _END = "<!-- settings: begin -->\n", "<!-- settings: end -->"
 _DESTINATIONS: tuple[type[BaseModel], ...] = (
     DicomDestination,
+    StowDestination,
     FhirDestination,
     Hl7v2Destination,
     FolderDestination,
