@@ -62,7 +62,17 @@ def studies(
         typer.echo(f"more: --after {StudyCursor.of(listed[-1])}")
 
 
-def show(study_uid: str, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def show(
+    study_uid: str,
+    replay: Annotated[
+        bool,
+        typer.Option(
+            "--replay", help="Read its images again and compare every byte; status 1 if one differs."
+        ),
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show one study: its objects, its results and where they went."""
     from service.book.audit import Action, AuditEvent, Subject, record, user_actor
     from service.clock import now_utc
@@ -73,6 +83,11 @@ def show(study_uid: str, config: ConfigOption = None, as_json: JsonOption = Fals
         raise typer.BadParameter("the account book has no such study")
     seen = AuditEvent(Action.VIEW, user_actor(), Subject.STUDY, detail.summary.study_row_id, detail="study")
     record(book.engine, seen, now=now_utc())
+    if replay:
+        from service.cli.replaying import print_replay
+
+        print_replay(load_settings(config), book, detail, as_json=as_json)
+        return
     if as_json:
         print_json(detail)
         return

@@ -17,19 +17,16 @@ from dicom_node import PosixSpool
 from imaging import DecodeLimits
 from inference import load_model
 from service.book import Book, walk
-from service.book.leases import LeaseKeeper
 from service.book.shadow import shadow_begins, shadow_name, shadow_pairs
 from service.cli.models import app
 from service.clock import now_utc
 from service.model_comparing import compare
-from service.model_seat import ModelSeat, Seated
-from service.reading_task import ReadingDesk
 from service.shadow_reading import ShadowDesk
 from service.study_reading import ReadingTerms
 from tests.inference.packages import other_package
 from tests.promises.installation import Installation, installation
-from tests.service.arrivals import arrive
-from training.phantoms.dicom import VARIANTS, phantom_dataset, write_phantom
+from tests.service.read_studies import read_phantoms
+from training.phantoms.dicom import VARIANTS, write_phantom
 
 _TERMS = ReadingTerms(DecodeLimits(timeout_s=60), 60, "0" * 64, "test")
 
@@ -76,29 +73,7 @@ def test_a_shadow_reads_every_study_and_nothing_of_it_leaves(tmp_path: Path) -> 
 def read(book: Book, tmp_path: Path) -> Iterator[tuple[Book, PosixSpool]]:
     """A book with three studies that were read."""
     spool, model = PosixSpool(tmp_path / "spool"), load_model(threads=1)
-    desk = ReadingDesk(
-        engine=book.engine,
-        spool=spool,
-        seat=ModelSeat(Seated(model, _TERMS)),
-        keeper=LeaseKeeper(book.engine, lease_s=60),
-        owner="test",
-        max_attempts=3,
-        retry_delay_s=0,
-        tell=lambda study_id: None,
-    )
-    for number in range(3):
-        dataset, _ = phantom_dataset(9_820_000 + number, VARIANTS[0], 256)
-        path = tmp_path / "image.dcm"
-        dataset.save_as(path, enforce_file_format=True)
-        arrive(
-            book.engine,
-            spool,
-            path.read_bytes(),
-            sop_instance_uid=dataset.SOPInstanceUID,
-            study_instance_uid=dataset.StudyInstanceUID,
-        )
-    for study_id in walk.close_quiet_studies(book.engine, now_utc() + timedelta(hours=1)):
-        desk.read(study_id)
+    read_phantoms(book, spool, model, _TERMS, range(9_820_000, 9_820_003))
     yield book, spool
     model.close()
 
