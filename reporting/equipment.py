@@ -44,16 +44,29 @@ def result_uid(draft: Draft, kind: str, *extra: str) -> str:
 
 
 def made_at(draft: Draft, header: Dataset, profile: SiteProfile) -> datetime:
-    """When the Draft was completed, in the zone its object's dates and times are in.
+    """When the Draft was completed, in the zone its object's dates and times are in."""
+    return local_time(draft.completed_at_utc, header, profile)
+
+
+def made_words(draft: Draft, header: Dataset, profile: SiteProfile) -> str:
+    """`made_at` in words: "2024-03-05 18:30:15 UTC-05:00"."""
+    made = made_at(draft, header, profile)
+    offset = made.strftime("%z")
+    zone = "UTC" if offset == "+0000" else f"UTC{offset[:3]}:{offset[3:]}"
+    return f"{made:%Y-%m-%d %H:%M:%S} {zone}"
+
+
+def local_time(moment: datetime, header: Dataset, profile: SiteProfile) -> datetime:
+    """A moment in the zone the dates and times of an object are in.
 
     (0008,0201) of the source holds for every DA and TM of the object it is copied into, ours included.
     """
     stated = _OFFSET.fullmatch(text_of(header, "TimezoneOffsetFromUTC"))
     if stated is None:
-        return draft.completed_at_utc.astimezone(ZoneInfo(profile.time_zone))
+        return moment.astimezone(ZoneInfo(profile.time_zone))
     sign, hours, minutes = stated.groups()
     offset = timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)
-    return draft.completed_at_utc.astimezone(timezone(offset))
+    return moment.astimezone(timezone(offset))
 
 
 def serial_number(draft: Draft) -> str:
@@ -70,27 +83,45 @@ def software_versions(draft: Draft, header: Dataset) -> list[str]:
     ]
 
 
-def series_description(what: str, draft: Draft, header: Dataset) -> str:
+def series_description(what: str, draft: Draft, header: Dataset, profile: SiteProfile) -> str:
     """(0008,103E), 64 characters at most: product, content, and what the model says of itself."""
     warning = (
         "NOT FOR CLINICAL USE" if "NOT FOR CLINICAL USE" in draft.model.statement.upper() else "unverified"
     )
-    return long_string(f"RadDraft AI {what}, {warning}", header)
+    return long_string(f"{profile.series_prefix} {what}, {warning}", header)
 
 
-def finish(dataset: Dataset, draft: Draft, header: Dataset, profile: SiteProfile) -> None:
-    """Patient and study as the source has them, equipment and times of our own, and nothing of the present moment."""
+def finish(
+    dataset: Dataset,
+    draft: Draft,
+    header: Dataset,
+    profile: SiteProfile,
+    *,
+    at_utc: datetime | None = None,
+) -> None:
+    """Patient and study as the source has them, equipment and times of our own, and nothing of the present moment.
+
+    Parameters
+    ----------
+    at_utc
+        When what the object says was decided; the Draft's own time where it is None.
+    """
     copied = copied_attributes(header)
     for element in copied:
         dataset[element.tag] = element
     if not text_of(dataset, "StudyInstanceUID"):
         dataset.StudyInstanceUID = draft.study_instance_uid
-    _stamp_times(dataset, made_at(draft, header, profile))
+    _stamp_times(dataset, local_time(at_utc or draft.completed_at_utc, header, profile))
     dataset.Manufacturer = profile.manufacturer
     dataset.ManufacturerModelName = profile.model_name
     dataset.DeviceSerialNumber = serial_number(draft)
     dataset.SoftwareVersions = software_versions(draft, header)
     dataset.ContributingEquipmentSequence = DicomSequence([_contribution(draft, header, profile)])
+    seal(dataset)
+
+
+def seal(dataset: Dataset) -> None:
+    """Make a complete object ready to be written as a file, its copied text byte for byte."""
     dataset.file_meta = _file_meta(dataset)
     _keep_bytes(dataset)
 

@@ -41,6 +41,7 @@ from reporting.sr_sources import ReportSources, image_item
 from reporting.wording import (
     SCORES_NOTE,
     check_words,
+    evidence_mark,
     finding_line,
     is_withheld,
     outcome_sentence,
@@ -157,7 +158,9 @@ def _sentence(sentence: Sentence, reading: Reading, evidence: Dataset, header: D
     item = text_item(DRAFT_SENTENCE, writable(sentence_line(sentence), header))
     if is_withheld(sentence):
         return item
-    known: list[ContentItem] = [uid_item(uid) for uid in sentence.finding_uids]
+    mark = evidence_mark(sentence, reading)
+    known: list[ContentItem] = [text_item(COMMENT, writable(mark, header), HAS_PROPERTIES)] if mark else []
+    known += [uid_item(uid) for uid in sentence.finding_uids]
     image = reading.image
     for box in sentence.boxes:
         points = outline_points(box.box_px, rows=image.rows, columns=image.columns)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom import Dataset
 
 from clinical import Draft, Permanent
+from reporting.encapsulated_pdf import build_encapsulated_pdf
+from reporting.narrative_report import build_narrative
 from reporting.presentation_luts import is_grayscale
 from reporting.presentation_state import build_gsps
+from reporting.references import ResultReference
+from reporting.report_pdf import report_pdf
 from reporting.secondary_capture import build_not_read_sc, build_sc
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.source import SourceImage
+from reporting.sr_ladder import SR_LADDER, SrClass, restated
 from reporting.structured_report import build_sr
+from reporting.summary_page import build_summary
+from reporting.utf8 import sources_in_policy
+
+# Kinds of object a site may ask for, in the order they are built; "ko" is made when a result is taken back.
+OBJECT_KINDS = ("sr", "pr", "sc", "summary", "narrative", "pdf", "ko")
+ALL_KINDS = frozenset(OBJECT_KINDS)
+ALL_SR_CLASSES = frozenset(SR_LADDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +36,10 @@ class Artefact:
     Attributes
     ----------
     kind
-        ``"sr"``, ``"pr"`` or ``"sc"``.
+        ``"sr"`` (Comprehensive 3D), ``"sr-comprehensive"``, ``"sr-enhanced"``, ``"pr"``, ``"sc"``, ``"summary"``,
+        ``"narrative"``, ``"pdf"`` or ``"ko"``.
     image_sop_instance_uid
-        The image it belongs to; empty for the study's report.
+        The image it belongs to; empty for what speaks of the study.
     """
 
     kind: str
@@ -38,19 +51,31 @@ class Artefact:
 
 
 def build_faces(
-    draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile = DEFAULT_PROFILE
+    draft: Draft,
+    sources: Mapping[str, SourceImage],
+    profile: SiteProfile = DEFAULT_PROFILE,
+    *,
+    kinds: frozenset[str] = frozenset({"sr", "pr", "sc"}),
+    sr_classes: frozenset[SrClass] = frozenset({SrClass.COMPREHENSIVE_3D}),
+    earlier: Sequence[ResultReference] = (),
+    pdf: bytes = b"",
 ) -> tuple[Artefact, ...]:
-    """Every DICOM object of a Draft; the same arguments give the same bytes.
+    """Every DICOM object of a Draft that is asked for; the same arguments give the same bytes.
 
-    One SR per Draft; one presentation state and one Secondary Capture per Reading, findings or none. A source in
-    colours has no presentation state, which is for grayscale images only. A Draft without Readings has an SR that
-    says why, and a Secondary Capture of every image that could be displayed.
+    Of the study: one report per class of `sr_classes`, one summary page, narrative report and PDF. Of each Reading: one
+    presentation state and one Secondary Capture, findings or none. A source in colours has no presentation state,
+    which is for grayscale images only. A Draft without Readings has documents that say why, and a Secondary Capture
+    of every image that could be displayed.
 
     Parameters
     ----------
     sources
         By SOP Instance UID: the header of every image of the Draft that has a readable one, and displayed pixels of
         every read image.
+    earlier
+        Results of the version before, which the new documents name as their predecessors.
+    pdf
+        The PDF where it was made before (`report_pdf`).
 
     Raises
     ------
@@ -58,13 +83,42 @@ def build_faces(
         ``source-header-unusable``, naming the attribute, if a read image or every image of the Draft cannot be
         referenced; ``displayed-image-missing`` if a read image comes without its displayed pixels.
     """
-    faces = [_artefact("sr", build_sr(draft, sources, profile))]
+    sources = sources_in_policy(sources, profile.charset)
+    faces = _reports(draft, sources, profile, sr_classes, earlier) if "sr" in kinds else []
     for reading in draft.readings:
         uid = reading.image.sop_instance_uid
-        if is_grayscale(sources[uid]):
+        if "pr" in kinds and is_grayscale(sources[uid]):
             faces.append(_artefact("pr", build_gsps(draft, reading, sources[uid], profile), uid))
-        faces.append(_artefact("sc", build_sc(draft, reading, sources[uid], profile), uid))
-    return tuple(faces) if draft.readings else (*faces, *_pictures_of_unread(draft, sources, profile))
+        if "sc" in kinds:
+            faces.append(_artefact("sc", build_sc(draft, reading, sources[uid], profile), uid))
+    if "sc" in kinds and not draft.readings:
+        faces += _pictures_of_unread(draft, sources, profile)
+    if "summary" in kinds:
+        faces.append(_artefact("summary", build_summary(draft, sources, profile)))
+    if "narrative" in kinds:
+        faces.append(_artefact("narrative", build_narrative(draft, sources, profile, earlier)))
+    if "pdf" in kinds:
+        pages = pdf or report_pdf(draft, sources, profile)
+        faces.append(_artefact("pdf", build_encapsulated_pdf(draft, sources, pages, profile)))
+    return tuple(faces)
+
+
+def _reports(
+    draft: Draft,
+    sources: Mapping[str, SourceImage],
+    profile: SiteProfile,
+    sr_classes: frozenset[SrClass],
+    earlier: Sequence[ResultReference],
+) -> list[Artefact]:
+    report = build_sr(draft, sources, profile, earlier)
+    return [
+        _artefact(
+            rung.kind,
+            report if rung is SrClass.COMPREHENSIVE_3D else restated(report, draft, rung, earlier),
+        )
+        for rung in SR_LADDER
+        if rung in sr_classes
+    ]
 
 
 def _pictures_of_unread(
@@ -82,6 +136,11 @@ def _pictures_of_unread(
             continue  # an image that cannot be referenced; the report says why it was not read
         pictures.append(_artefact("sc", picture, image.sop_instance_uid))
     return pictures
+
+
+def as_artefact(kind: str, dataset: Dataset) -> Artefact:
+    """A complete object as the bytes that are stored and sent."""
+    return _artefact(kind, dataset)
 
 
 def _artefact(kind: str, dataset: Dataset, image_uid: str = "") -> Artefact:

@@ -38,7 +38,7 @@ def overlay_png(reading: Reading, displayed: DisplayedImage, *, statement: str =
 def reading_text(draft: Draft, reading: Reading, made: str, place: str, banner: str) -> PictureText:
     """Words around a burned-in picture of a read image; `place` is like "image 1 of 2"."""
     return PictureText(
-        _filled((banner, draft.model.statement)), _legend(reading), _footnotes(draft, made, place)
+        _filled((banner, draft.model.statement)), _legend(reading), picture_footnotes(draft, made, place)
     )
 
 
@@ -46,7 +46,7 @@ def not_read_text(draft: Draft, made: str, place: str, banner: str) -> PictureTe
     """Words around a burned-in picture of a study nothing was read of."""
     legend = [LegendLine(outcome_sentence(draft))]
     return PictureText(
-        _filled((banner, draft.model.statement)), tuple(legend), _footnotes(draft, made, place)
+        _filled((banner, draft.model.statement)), tuple(legend), picture_footnotes(draft, made, place)
     )
 
 
@@ -64,7 +64,8 @@ def _legend(reading: Reading) -> tuple[LegendLine, ...]:
     return tuple(lines)
 
 
-def _footnotes(draft: Draft, made: str, place: str) -> tuple[str, ...]:
+def picture_footnotes(draft: Draft, made: str, place: str) -> tuple[str, ...]:
+    """Product, model, time and version of a Draft, and what the picture is not for."""
     model = draft.model
     return (
         f"RadDraft {draft.product_version}, {model.name} {model.version}, weights {model.weights_sha256[:16]}. "

@@ -73,25 +73,23 @@ class _Line:
 
 
 def annotated_picture(
-    displayed: DisplayedImage, marked: Sequence[Marked], text: PictureText
+    displayed: DisplayedImage,
+    marked: Sequence[Marked],
+    text: PictureText,
+    *,
+    longest_side_px: int = LONGEST_SIDE_PX,
 ) -> NDArray[np.uint8]:
     """RGB picture of one image.
 
     Returns
     -------
     ndarray
-        uint8 (rows, columns, 3). The radiograph keeps its size up to `LONGEST_SIDE_PX` and its place from left to
+        uint8 (rows, columns, 3). The radiograph keeps its size up to `longest_side_px` and its place from left to
         right; over it lie only outlines and numbers.
     """
-    image, scale = _fitted(displayed)
+    image, scale = _fitted(displayed, longest_side_px)
     width = max(image.width, _NARROWEST_PX)
-    title_px, body_px, foot_px = (
-        _font_px(width, share, low) for share, low in ((46, 14), (62, 12), (84, 11))
-    )
-    above = [_Line(line, title_px, _WARNING) for line in text.warnings]
-    below = [_Line(line.text, body_px, line.colour, line.number) for line in text.legend]
-    below += [_Line(line, foot_px, _FOOTNOTE) for line in text.footnotes]
-    top, bottom = _wrapped(above, width), _wrapped(below, width)
+    top, bottom = _bands(text, width)
     head = _height(top, width)
     canvas = Image.new("RGB", (width, head + image.height + _height(bottom, width)), _BAND)
     left = (width - image.width) // 2
@@ -101,6 +99,28 @@ def annotated_picture(
     _write(draw, bottom, head + image.height, width)
     _draw_boxes(draw, marked, (left, head), image.size, scale)
     return np.asarray(canvas)
+
+
+def written_page(text: PictureText, width_px: int) -> NDArray[np.uint8]:
+    """RGB page of text alone, uint8 (rows, columns, 3), as high as it needs to be."""
+    top, bottom = _bands(text, width_px)
+    head = _height(top, width_px)
+    canvas = Image.new("RGB", (width_px, head + _height(bottom, width_px)), _BAND)
+    draw = ImageDraw.Draw(canvas)
+    _write(draw, top, 0, width_px)
+    _write(draw, bottom, head, width_px)
+    return np.asarray(canvas)
+
+
+def _bands(text: PictureText, width: int) -> tuple[list[_Line], list[_Line]]:
+    """Lines above and below the radiograph, broken to fit."""
+    title_px, body_px, foot_px = (
+        _font_px(width, share, low) for share, low in ((46, 14), (62, 12), (84, 11))
+    )
+    above = [_Line(line, title_px, _WARNING) for line in text.warnings]
+    below = [_Line(line.text, body_px, line.colour, line.number) for line in text.legend]
+    below += [_Line(line, foot_px, _FOOTNOTE) for line in text.footnotes]
+    return _wrapped(above, width), _wrapped(below, width)
 
 
 @lru_cache(maxsize=64)
@@ -113,9 +133,9 @@ def _font_px(width: int, share: int, lowest: int) -> int:
     return max(lowest, width // share)
 
 
-def _fitted(displayed: DisplayedImage) -> tuple[Image.Image, float]:
+def _fitted(displayed: DisplayedImage, longest_side_px: int) -> tuple[Image.Image, float]:
     image = Image.fromarray(np.asarray(displayed.pixels))
-    scale = min(1.0, LONGEST_SIDE_PX / max(image.size))
+    scale = min(1.0, longest_side_px / max(image.size))
     if scale < 1.0:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)

@@ -83,17 +83,17 @@ def build_gsps(
         ),
     )
     restore_uids(state, one.true_uids)
-    _describe(state, draft, source)
+    _describe(state, draft, source, profile)
     copy_request_attributes(state, header)
     finish(state, draft, header, profile)
     return state
 
 
-def _describe(state: Dataset, draft: Draft, source: SourceImage) -> None:
+def _describe(state: Dataset, draft: Draft, source: SourceImage, profile: SiteProfile) -> None:
     """Grey transformations and series attributes that highdicom does not know how to make."""
     add_modality_lut(state, source)
     add_softcopy_voi(state, source)
-    state.SeriesDescription = series_description("overlay", draft, source.header)
+    state.SeriesDescription = series_description("overlay", draft, source.header, profile)
     # Laterality (0020,0060) may only stay away where the body part is not a paired one (PS3.3 C.7.3.1).
     state.BodyPartExamined = "CHEST"
 

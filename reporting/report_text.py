@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-from clinical import Draft, Finding, Polarity, Presence, Reading, Sentence
+from clinical import Draft, Finding, Presence, Reading
 from reporting.numbering import numbered_findings
+from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.wording import (
-    DRAFT_TITLE,
     NO_FINDING,
     SCORES_NOTE,
+    box_words,
     check_words,
     concerns,
     finding_line,
-    is_withheld,
+    marked_sentence,
     outcome_sentence,
-    sentence_line,
 )
 
 
-def report_text(draft: Draft) -> str:
-    """The draft as plain text: banner, outcome, sentences, findings, what was not assessed, provenance.
+def report_text(draft: Draft, profile: SiteProfile = DEFAULT_PROFILE) -> str:
+    """The draft as plain text: title, outcome, sentences, findings, what was not assessed, provenance.
 
-    Each sentence that supports findings ends with their numbers, which are those on the pictures.
+    Each sentence ends with what stands behind it: numbers of findings, which are those on the pictures, or scores.
     """
-    lines = [DRAFT_TITLE]
+    lines = [profile.draft_title]
     if draft.model.statement:
         lines.append(draft.model.statement)
     lines += ["", outcome_sentence(draft)]
     for number, reading in enumerate(draft.readings, start=1):
         view = f" ({reading.image.view_position})" if reading.image.view_position else ""
-        lines += ["", f"IMAGE {number}{view}", *_reading_lines(reading)]
+        lines += ["", f"IMAGE {number}{view}", *reading_lines(reading)]
     for outcome in draft.other_images if draft.readings else ():
         lines += ["", f"Another image was not read ({outcome.state}): {outcome.reason}"]
     lines += [check_words(check) for entry in draft.study_findings for check in concerns(entry.checks)]
     lines += [check_words(check) for check in concerns(draft.checks)]
-    return "\n".join([*lines, "", *_provenance(draft)]) + "\n"
+    return "\n".join([*lines, "", *provenance_lines(draft)]) + "\n"
 
 
-def _provenance(draft: Draft) -> list[str]:
+def provenance_lines(draft: Draft) -> list[str]:
+    """Version, time, product, model, prompts and configuration of a Draft, and what its scores are."""
     model = draft.model
     return [
         f"Draft version {draft.version}, {draft.completed_at_utc:%Y-%m-%d %H:%M:%S} UTC, "
@@ -47,10 +48,10 @@ def _provenance(draft: Draft) -> list[str]:
     ]
 
 
-def _reading_lines(reading: Reading) -> list[str]:
-    numbers = {entry.finding.uid: entry.number for entry in numbered_findings(reading)}
+def reading_lines(reading: Reading) -> list[str]:
+    """What is said of one image: sentences, findings, what was called absent or not assessed, checks."""
     lines = ["Draft text:"]
-    lines += [_sentence(sentence, numbers) for sentence in reading.sentences] or ["(none)"]
+    lines += [f"- {marked_sentence(sentence, reading)}" for sentence in reading.sentences] or ["(none)"]
     lines.append("Findings:")
     lines += [_finding(entry.number, entry.finding) for entry in numbered_findings(reading)] or [NO_FINDING]
     for title, presence in (("Indeterminate", Presence.INDETERMINATE), ("Called absent", Presence.ABSENT)):
@@ -62,18 +63,7 @@ def _reading_lines(reading: Reading) -> list[str]:
     return lines
 
 
-def _sentence(sentence: Sentence, numbers: dict[str, int]) -> str:
-    known = sorted({numbers[uid] for uid in sentence.finding_uids if uid in numbers})
-    links = "".join(f" [{number}]" for number in known)
-    without = sentence.polarity is Polarity.POSITIVE and not known and not sentence.boxes
-    mark = " [no finding or box supports this sentence]" if without and not is_withheld(sentence) else ""
-    return f"- {sentence_line(sentence)}{links}{mark}"
-
-
 def _finding(number: int, finding: Finding) -> str:
-    places = "; ".join(
-        f"box x {b.box_px.x0:.0f}-{b.box_px.x1:.0f} y {b.box_px.y0:.0f}-{b.box_px.y1:.0f}"
-        for b in finding.boxes
-    )
+    places = "; ".join(box_words(box.box_px) for box in finding.boxes)
     warned = "".join(f" [{check_words(check)}]" for check in concerns(finding.checks))
     return f"[{number}] {finding_line(finding)}, {places or 'no box'}{warned}"

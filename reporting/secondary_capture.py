@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from highdicom.sc import SCImage
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from reporting.equipment import (
     copy_request_attributes,
     finish,
     made_at,
+    made_words,
     result_uid,
     series_description,
 )
@@ -25,7 +28,7 @@ from reporting.overlay import not_read_text, reading_text
 from reporting.picture import LONGEST_SIDE_PX, annotated_picture
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.source import SourceImage, writable_element
-from reporting.stand_in import restore_uids, stand_in
+from reporting.stand_in import StandIn, restore_uids, stand_in
 
 _PURPOSE = CodedTerm("121322", "DCM", "Source image for image processing operation")
 _SHORT_TEXT_LONGEST = 1024
@@ -45,7 +48,7 @@ def build_sc(
     displayed = _displayed(source)
     number = 1 + [r.image.sop_instance_uid for r in draft.readings].index(reading.image.sop_instance_uid)
     place = f"image {number} of {len(draft.readings)}"
-    text = reading_text(draft, reading, _made(draft, source, profile), place, profile.banner)
+    text = reading_text(draft, reading, made_words(draft, source.header, profile), place, profile.banner)
     picture = annotated_picture(displayed, numbered_findings(reading), text)
     return _capture(draft, picture, reading.image, source, number, profile)
 
@@ -62,7 +65,7 @@ def build_not_read_sc(
     """
     displayed = _displayed(source)
     place = f"image {number} of {len(draft.other_images)}"
-    text = not_read_text(draft, _made(draft, source, profile), place, profile.banner)
+    text = not_read_text(draft, made_words(draft, source.header, profile), place, profile.banner)
     return _capture(draft, annotated_picture(displayed, (), text), image, source, number, profile)
 
 
@@ -70,13 +73,6 @@ def _displayed(source: SourceImage) -> DisplayedImage:
     if source.displayed is None:
         raise Permanent("displayed-image-missing", "a picture needs the displayed pixels of its image")
     return source.displayed
-
-
-def _made(draft: Draft, source: SourceImage, profile: SiteProfile) -> str:
-    made = made_at(draft, source.header, profile)
-    offset = made.strftime("%z")
-    zone = "UTC" if offset == "+0000" else f"UTC{offset[:3]}:{offset[3:]}"
-    return f"{made:%Y-%m-%d %H:%M:%S} {zone}"
 
 
 def _capture(
@@ -89,42 +85,69 @@ def _capture(
 ) -> Dataset:
     header = source.header
     one = stand_in(header, draft.study_instance_uid, rows=image.rows, columns=image.columns)
+    capture = rgb_capture(
+        draft,
+        picture,
+        [one],
+        header,
+        profile,
+        sop_instance_uid=result_uid(draft, "sc", image.sop_instance_uid),
+        # The summary page is the first of the series, whether or not a site takes it.
+        instance_number=1 + number,
+        description="overlay picture",
+        derivation=_derivation(draft, source),
+    )
+    orientation = writable_element(header, "PatientOrientation")
+    if orientation is not None:
+        capture.add(orientation)
+    return capture
+
+
+def rgb_capture(
+    draft: Draft,
+    picture: NDArray[np.uint8],
+    sources: Sequence[StandIn],
+    header: Dataset,
+    profile: SiteProfile,
+    *,
+    sop_instance_uid: str,
+    instance_number: int,
+    description: str,
+    derivation: str,
+) -> Dataset:
+    """A derived RGB picture with text in its pixels, in the series of the Draft's pictures.
+
+    No window, rescale or spacing of the source: the pixels are RGB, and nobody is to measure on them.
+
+    Parameters
+    ----------
+    picture
+        uint8 (rows, columns, 3).
+    sources
+        Stand-ins of the images it was made from, one at least.
+    """
+    made = made_at(draft, header, profile)
     capture: Dataset = SCImage(
         pixel_array=np.ascontiguousarray(picture),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        study_instance_uid=one.evidence.StudyInstanceUID,
+        study_instance_uid=sources[0].evidence.StudyInstanceUID,
         series_instance_uid=result_uid(draft, "sc-series"),
         series_number=profile.sc_series_number,
-        sop_instance_uid=result_uid(draft, "sc", image.sop_instance_uid),
-        instance_number=number,
+        sop_instance_uid=sop_instance_uid,
+        instance_number=instance_number,
         manufacturer=profile.manufacturer,
         patient_orientation=("L", "F"),
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
-    _describe(capture, draft, source, profile)
-    capture.SourceImageSequence = DicomSequence([_reference(one.evidence)])
-    restore_uids(capture, one.true_uids)
-    copy_request_attributes(capture, header)
-    finish(capture, draft, header, profile)
-    return capture
-
-
-def _describe(capture: Dataset, draft: Draft, source: SourceImage, profile: SiteProfile) -> None:
-    """A derived picture with text in its pixels.
-
-    No window, rescale or spacing of the source: the pixels are RGB, and nobody is to measure on them.
-    """
-    header = source.header
-    made = made_at(draft, header, profile)
     capture.Modality = profile.sc_modality
     capture.ConversionType = "WSD"
     capture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     capture.BurnedInAnnotation = "YES"
     capture.RecognizableVisualFeatures = "NO"
-    capture.SeriesDescription = series_description("overlay picture", draft, header)
-    capture.DerivationDescription = _derivation(draft, source)
+    capture.SeriesDescription = series_description(description, draft, header, profile)
+    capture.DerivationDescription = writable(derivation, header)[:_SHORT_TEXT_LONGEST]
     capture.DateOfSecondaryCapture = made.strftime("%Y%m%d")
     capture.TimeOfSecondaryCapture = made.strftime("%H%M%S")
     capture.ContentDate, capture.ContentTime = capture.DateOfSecondaryCapture, capture.TimeOfSecondaryCapture
@@ -132,9 +155,11 @@ def _describe(capture: Dataset, draft: Draft, source: SourceImage, profile: Site
     capture.BodyPartExamined = "CHEST"
     # highdicom asks for an orientation; the image's own is the only one there is, and empty where it has none.
     capture.PatientOrientation = ""
-    orientation = writable_element(header, "PatientOrientation")
-    if orientation is not None:
-        capture.add(orientation)
+    capture.SourceImageSequence = DicomSequence([_reference(one.evidence) for one in sources])
+    restore_uids(capture, {clean: true for one in sources for clean, true in one.true_uids.items()})
+    copy_request_attributes(capture, header)
+    finish(capture, draft, header, profile)
+    return capture
 
 
 def _derivation(draft: Draft, source: SourceImage) -> str:
@@ -142,11 +167,10 @@ def _derivation(draft: Draft, source: SourceImage) -> str:
     smaller = max(displayed.rows, displayed.columns) > LONGEST_SIDE_PX
     steps = ", ".join(displayed.steps) or "identity"
     size = f"; reduced to {LONGEST_SIDE_PX} pixels on the longer side" if smaller else ""
-    words = (
+    return (
         f"Radiograph as displayed ({steps}){size}; outlines and text added by RadDraft {draft.product_version}, "
         f"{draft.model.name} {draft.model.version}; not verified"
     )
-    return writable(words, source.header)[:_SHORT_TEXT_LONGEST]
 
 
 def _reference(evidence: Dataset) -> Dataset:

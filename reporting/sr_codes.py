@@ -16,6 +16,15 @@ INFERRED_FROM = RelationshipTypeValues.INFERRED_FROM
 QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
 COMMENT = CodedConcept("121106", "DCM", "Comment")
 FINDING = CodedConcept("121071", "DCM", "Finding")
+# CID 7000, 7001 and 7002: title, headings and elements of a diagnostic imaging report.
+REPORT_TITLE = CodedConcept("18748-4", "LN", "Diagnostic Imaging Report")
+FINDINGS_HEADING = CodedConcept("121070", "DCM", "Findings")
+IMPRESSIONS_HEADING = CodedConcept("121072", "DCM", "Impressions")
+IMPRESSION = CodedConcept("121073", "DCM", "Impression")
+DESCRIPTIONS_HEADING = CodedConcept("121064", "DCM", "Current Procedure Descriptions")
+PROCEDURE_DESCRIPTION = CodedConcept("121065", "DCM", "Procedure Description")
+# CID 7003.
+ILLUSTRATION = CodedConcept("121080", "DCM", "Best illustration of finding")
 SUMMARY = CodedConcept("111017", "DCM", "CAD Processing and Findings Summary")
 CERTAINTY = CodedConcept("111012", "DCM", "Certainty of Finding")
 OPERATING_POINT_DESCRIPTION = CodedConcept("111081", "DCM", "CAD Operating Point Description")

@@ -87,10 +87,12 @@ def _stand_in(draft: Draft, image: ImageRef, sources: Mapping[str, SourceImage])
     return stand_in(source.header, draft.study_instance_uid, rows=image.rows, columns=image.columns)
 
 
-def image_item(evidence: Dataset, relationship: RelationshipTypeValues) -> ImageContentItem:
+def image_item(
+    evidence: Dataset, relationship: RelationshipTypeValues, purpose: CodedConcept = SOURCE
+) -> ImageContentItem:
     """IMAGE content item that references a source."""
     return ImageContentItem(
-        name=SOURCE,
+        name=purpose,
         referenced_sop_class_uid=evidence.SOPClassUID,
         referenced_sop_instance_uid=evidence.SOPInstanceUID,
         relationship_type=relationship,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from highdicom.sr import (
     CodeContentItem,
     Comprehensive3DSR,
     ContainerContentItem,
     ContentSequence,
-    DeviceObserverIdentifyingAttributes,
     LanguageOfContentItemAndDescendants,
-    ObservationContext,
-    ObserverContext,
 )
 from highdicom.sr.templates import DEFAULT_LANGUAGE
 from pydicom import Dataset
@@ -21,13 +18,14 @@ from pydicom.sr.codedict import codes
 
 from clinical import Draft, DraftOutcome
 from clinical.terms import LOCAL_SCHEME
-from reporting.charset import long_string
-from reporting.equipment import finish, result_uid, serial_number, series_description
+from reporting.equipment import finish, result_uid, series_description
 from reporting.evaluations import failed_images, qualitative_evaluations
 from reporting.measurement_groups import measurement_groups
+from reporting.references import ResultReference, predecessors
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.source import SourceImage
 from reporting.sr_codes import CONTAINS, HAS_CONCEPT_MOD
+from reporting.sr_observer import device_observer
 from reporting.sr_sources import (
     ReportSources,
     image_library,
@@ -41,7 +39,10 @@ _TEMPLATE = "1500"
 
 
 def build_sr(
-    draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile = DEFAULT_PROFILE
+    draft: Draft,
+    sources: Mapping[str, SourceImage],
+    profile: SiteProfile = DEFAULT_PROFILE,
+    earlier: Sequence[ResultReference] = (),
 ) -> Dataset:
     """The Draft's structured report: UNVERIFIED and PRELIMINARY, with a device as its observer.
 
@@ -49,6 +50,8 @@ def build_sr(
     ----------
     sources
         Source images by SOP Instance UID; every read image must be there, and at least one.
+    earlier
+        Results of the version before; its report is named as this one's predecessor.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def build_sr(
         is_complete=whole,
         is_final=False,
         is_verified=False,
-        series_description=series_description("findings", draft, found.first),
+        series_description=series_description("findings", draft, found.first, profile),
     )
     restore_uids(report, found.true_uids)
     if not whole:
@@ -78,6 +81,9 @@ def build_sr(
     if requests is not None:
         report.ReferencedRequestSequence = requests
     report.CodingSchemeIdentificationSequence = DicomSequence([_local_scheme()])
+    followed = predecessors(earlier, "sr")
+    if followed is not None:
+        report.PredecessorDocumentsSequence = followed
     return report
 
 
@@ -90,7 +96,7 @@ def _content(draft: Draft, sources: ReportSources, profile: SiteProfile) -> Data
     root = ContainerContentItem(name=codes.DCM.ImagingMeasurementReport, template_id=_TEMPLATE)
     content = ContentSequence()
     content.extend(LanguageOfContentItemAndDescendants(DEFAULT_LANGUAGE))
-    content.extend(_observer(draft, sources.first, profile))
+    content.extend(device_observer(draft, sources.first, profile))
     content.append(
         CodeContentItem(
             name=codes.DCM.ProcedureReported,
@@ -109,20 +115,6 @@ def _content(draft: Draft, sources: ReportSources, profile: SiteProfile) -> Data
     content.append(qualitative_evaluations(draft, sources, profile.banner))
     root.ContentSequence = content
     return root
-
-
-def _observer(draft: Draft, header: Dataset, profile: SiteProfile) -> ObservationContext:
-    """TID 1001: the observer is a device (TID 1004), whose UID changes whenever the model does."""
-    model = draft.model
-    device = DeviceObserverIdentifyingAttributes(
-        uid=model.device_uid,
-        name=long_string(model.name, header) or "-",
-        manufacturer_name=profile.manufacturer,
-        model_name=long_string(f"{model.name} {model.version}", header),
-        serial_number=serial_number(draft) or None,
-    )
-    observer = ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
-    return ObservationContext(observer_device_context=observer)
 
 
 def _local_scheme() -> Dataset:

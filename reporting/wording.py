@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from clinical import CheckResult, CheckStatus, Draft, DraftOutcome, Finding, Presence, Score, Sentence
+from clinical import (
+    Box,
+    CheckResult,
+    CheckStatus,
+    Draft,
+    DraftOutcome,
+    Finding,
+    Polarity,
+    Presence,
+    Reading,
+    Score,
+    Sentence,
+)
+from reporting.numbering import numbered_findings
 
-DRAFT_TITLE = "AI DRAFT - NOT REVIEWED BY A RADIOLOGIST"
 SCORES_NOTE = "Scores are the model's own and uncalibrated: no probabilities of disease."
 NO_FINDING = "No finding called present."
 _CONCERNS = (CheckStatus.WARN, CheckStatus.FAIL)
@@ -79,6 +91,39 @@ def sentence_line(sentence: Sentence) -> str:
         return f"[a sentence is withheld by a failed check: {names}]"
     warnings = [check.evidence for check in sentence.checks if check.status is CheckStatus.WARN]
     return f"{sentence.text} [check: {'; '.join(warnings)}]" if warnings else sentence.text
+
+
+def marked_sentence(sentence: Sentence, reading: Reading) -> str:
+    """A sentence as `sentence_line` shows it, followed by its `evidence_mark` in brackets."""
+    mark = evidence_mark(sentence, reading)
+    return f"{sentence_line(sentence)} [{mark}]" if mark else sentence_line(sentence)
+
+
+def evidence_mark(sentence: Sentence, reading: Reading) -> str:
+    """What stands behind a sentence; empty for a neutral or withheld one.
+
+    Of a positive one the numbers its findings have on the pictures, or the box the model gave for it, or that nothing
+    supports it; of a negative one the score of what it denies, or that none stands behind it.
+    """
+    if is_withheld(sentence):
+        return ""
+    numbers = {entry.finding.uid: entry.number for entry in numbered_findings(reading)}
+    known = sorted({numbers[uid] for uid in sentence.finding_uids if uid in numbers})
+    if known:
+        return ", ".join(str(number) for number in known)
+    if sentence.polarity is Polarity.POSITIVE:
+        boxes = "; ".join(box_words(box.box_px) for box in sentence.boxes)
+        return f"{boxes}, no finding" if boxes else "no finding or box supports this sentence"
+    if sentence.polarity is Polarity.NEGATIVE:
+        denied = [finding for finding in reading.findings if finding.uid in sentence.finding_uids]
+        scored = [f"{f.label.name} {f.score.raw:.2f}" for f in denied if f.score is not None]
+        return f"score {', '.join(scored)}" if scored else "no score stands behind this denial"
+    return ""
+
+
+def box_words(box: Box) -> str:
+    """A box in pixels of the stored image, as "box x 30-111 y 180-251"."""
+    return f"box x {box.x0:.0f}-{box.x1:.0f} y {box.y0:.0f}-{box.y1:.0f}"
 
 
 def concerns(checks: tuple[CheckResult, ...]) -> list[CheckResult]:
