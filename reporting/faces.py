@@ -84,7 +84,8 @@ def build_faces(
         referenced; ``displayed-image-missing`` if a read image comes without its displayed pixels.
     """
     sources = sources_in_policy(sources, profile.charset)
-    faces = _reports(draft, sources, profile, sr_classes, earlier) if "sr" in kinds else []
+    reports = _reports(draft, sources, profile, sr_classes, earlier) if "sr" in kinds else []
+    faces = [artefact for artefact in reports if artefact.kind == "sr"]
     for reading in draft.readings:
         uid = reading.image.sop_instance_uid
         if "pr" in kinds and is_grayscale(sources[uid]):
@@ -100,7 +101,7 @@ def build_faces(
     if "pdf" in kinds:
         pages = pdf or report_pdf(draft, sources, profile)
         faces.append(_artefact("pdf", build_encapsulated_pdf(draft, sources, pages, profile)))
-    return tuple(faces)
+    return (*faces, *(artefact for artefact in reports if artefact.kind != "sr"))
 
 
 def _reports(

@@ -128,9 +128,7 @@ def _impressions(draft: Draft, header: Dataset, profile: SiteProfile) -> list[Te
     return _texts(IMPRESSION, lines, header)
 
 
-def _findings(
-    reading: Reading, number: int, draft: Draft, sources: ReportSources
-) -> list[TextContentItem]:
+def _findings(reading: Reading, number: int, draft: Draft, sources: ReportSources) -> list[TextContentItem]:
     """Sentences of one image, then what was called present with its score, each inferred from that image."""
     header = sources.first
     lines = [marked_sentence(sentence, reading) for sentence in reading.sentences]

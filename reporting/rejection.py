@@ -28,7 +28,7 @@ class RejectionReason(StrEnum):
     PATIENT_SAFETY = "patient-safety"
 
     @property
-    def title(self) -> CodedConcept:
+    def title_code(self) -> CodedConcept:
         """Coded document title."""
         return _TITLES[self]
 
@@ -79,7 +79,7 @@ def build_rejection(
     evidence = [stand.evidence for stand in stands]
     parts = (destination, reason.value, at_utc.isoformat())
     selection = KeyObjectSelection(
-        document_title=reason.title,
+        document_title=reason.title_code,
         referenced_objects=evidence,
         observer_device_context=device_context(draft, header, profile),
         description=writable(words, header) or "Taken back",

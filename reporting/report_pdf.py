@@ -57,7 +57,11 @@ def report_pdf(
     story: list[Flowable] = [_line(profile.draft_title, _TITLE)]
     if draft.model.statement:
         story.append(_line(draft.model.statement, _WARNED))
-    story += [*_identified(draft, header, profile), Spacer(1, 3 * mm), _line(outcome_sentence(draft), _STRONG)]
+    story += [
+        *_identified(draft, header, profile),
+        Spacer(1, 3 * mm),
+        _line(outcome_sentence(draft), _STRONG),
+    ]
     for number, reading in enumerate(draft.readings, start=1):
         story += _of_reading(draft, reading, number, sources, profile)
     story += [_line(line, _BODY) for line in _of_study(draft)]

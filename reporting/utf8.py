@@ -49,7 +49,7 @@ def header_in_utf8(header: Dataset) -> Dataset:
 
 
 def _restate(other: Dataset, header: Dataset, keyword: str, encodings: list[str]) -> None:
-    stored = header.get_item(keyword)
+    stored: DataElement | RawDataElement | None = header.get_item(keyword)
     element = element_of(header, keyword)
     if element is None or element.VR not in _TEXT:
         return

@@ -13,11 +13,12 @@ from sqlalchemy import Engine
 from clinical import Permanent, Quarantine, RadDraftError, Transient
 from dicom_node import Spool
 from service.book import outbox
+from service.book.artefacts import artefact_of_kind
 from service.book.circuits import CircuitRule
 from service.book.leases import LeaseKeeper
 from service.book.states import DeliveryState
 from service.clock import now_utc
-from service.destinations import Destination, NotStored, Sent
+from service.destinations import NOT_NEGOTIATED, Destination, NotStored, Sent
 
 _log = structlog.get_logger(__name__)
 
@@ -93,7 +94,7 @@ class DeliveryDesk:
         if destination is None:
             return Permanent("no-such-destination", "the configuration no longer has this destination")
         try:
-            return destination.send(lease, self._content(lease))
+            return self._send(destination, lease)
         except RadDraftError as error:
             return error
         except Exception as error:
@@ -101,19 +102,52 @@ class DeliveryDesk:
             _log.error("delivery_defect", delivery_row=lease.delivery_id, error_type=type(error).__name__)
             return Transient("defect", f"sending stopped with {type(error).__name__}; see the log")
 
-    def _content(self, lease: outbox.DeliveryLease) -> bytes:
-        if not self.results.verify(lease.spool_key, lease.file_sha256):
+    def _send(self, destination: Destination, lease: outbox.DeliveryLease) -> Sent:
+        """Send what the row names; where the peer does not take its SOP class, the same report in the next one."""
+        try:
+            return destination.send(lease, self._content(lease.spool_key, lease.file_sha256))
+        except Permanent as refusal:
+            if refusal.code != NOT_NEGOTIATED:
+                raise
+            sent = self._send_below(destination, lease)
+            if sent is None:
+                raise
+            return sent
+
+    def _send_below(self, destination: Destination, lease: outbox.DeliveryLease) -> Sent | None:
+        for kind in destination.below(lease.kind):
+            rung = artefact_of_kind(self.engine, lease.draft_id, kind)
+            if rung is None:
+                continue
+            try:
+                sent = destination.send(lease, self._content(rung.spool_key, rung.file_sha256))
+            except Permanent as refusal:
+                if refusal.code != NOT_NEGOTIATED:
+                    raise
+                continue
+            note = f"{sent.note}; " if sent.note else ""
+            return Sent(sent.status, f"{note}sent as {kind}, the SOP class the peer takes", rung.id)
+        return None
+
+    def _content(self, spool_key: str, file_sha256: str) -> bytes:
+        if not self.results.verify(spool_key, file_sha256):
             raise Permanent(
                 "artefact-damaged", "the stored result is missing or has other bytes; retry the study"
             )
-        with self.results.open(lease.spool_key) as file:
+        with self.results.open(spool_key) as file:
             return file.read()
 
     def _record(self, lease: outbox.DeliveryLease, result: Sent | RadDraftError) -> None:
         now = now_utc()
         if isinstance(result, Sent):
             outbox.end_delivery(
-                self.engine, lease, DeliveryState.DELIVERED, status=result.status, reason=result.note, now=now
+                self.engine,
+                lease,
+                DeliveryState.DELIVERED,
+                status=result.status,
+                reason=result.note,
+                now=now,
+                artefact_id=result.artefact_id,
             )
             _log.info(
                 "delivered", delivery_row=lease.delivery_id, destination=lease.destination, kind=lease.kind

@@ -14,29 +14,44 @@ from clinical import Draft, Finding, Permanent, Transient
 from dicom_node import Peer, StowClient, send_objects
 from hl7_fhir import FhirClient, Wanted, Way
 from hl7_fhir.v2 import MllpClient, check_answer, parse_message
-from reporting import SiteProfile, SourceImage
+from reporting import ResultReference, SiteProfile, SourceImage
 from service.book.outbox import DeliveryLease
-from service.ehr_faces import Ehr, ehr_face
+from service.ehr_faces import Ehr, ReportForms, ehr_face
 from service.faces import (
     FHIR,
+    LOWER_RUNGS,
+    PDF_PAGES,
+    REJECTION,
+    REPORT,
     Face,
     Unmatched,
     dicom_faces,
     first_header,
+    pdf_face,
     picture_faces,
     text_faces,
 )
 
 # PS3.4 Table B.2-1: A7xx.
 _OUT_OF_RESOURCES = 0xA7
+NOT_NEGOTIATED = "not-negotiated"
+_EVERY_OBJECT = frozenset({"summary", "narrative", "pdf"})
+_WITH_PAGES = frozenset({"pdf", PDF_PAGES})
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How one attempt ended where it was not an exception: success, or success with a note."""
+    """How one attempt ended where it was not an exception: success, or success with a note.
+
+    Attributes
+    ----------
+    artefact_id
+        The stored artefact that was sent, where it was not the one the outbox names.
+    """
 
     status: str
     note: str = ""
+    artefact_id: int | None = None
 
 
 Send = Callable[[DeliveryLease, bytes], Sent]
@@ -62,12 +77,24 @@ class Destination:
         How patients and reports are named there; None where it takes no report of its own.
     send
         Sends one stored artefact; raises `Transient` (tried again) or `Permanent` (refused for good).
+    ladder
+        Kinds of the structured report, from the preferred SOP class down; the first that is accepted stays there.
     """
 
     name: str
     kinds: frozenset[str]
     send: Send
     ehr: Ehr | None = None
+    ladder: tuple[str, ...] = ()
+
+    @property
+    def takes_rejections(self) -> bool:
+        """Whether results that were taken back are rejected there."""
+        return REJECTION in self.kinds
+
+    def below(self, kind: str) -> tuple[str, ...]:
+        """Kinds to try where the peer does not take `kind`."""
+        return self.ladder[self.ladder.index(kind) + 1 :] if kind in self.ladder else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +110,42 @@ def faces_for(
     destinations: Sequence[Destination],
     terms: FaceTerms,
     withdrawn: Sequence[Finding] = (),
+    earlier: Sequence[ResultReference] = (),
 ) -> tuple[list[Face], list[Unmatched]]:
     """Every face of a Draft, the ones made for single destinations included.
 
     `withdrawn` are the findings of the version before; those this one no longer has are taken back in the EHR.
+    `earlier` are its objects; the documents of this one name them as predecessors.
     """
-    dicom = dicom_faces(draft, sources, terms.profile)
-    faces = dicom + picture_faces(draft, sources) + text_faces(draft)
+    kinds = _wanted_kinds(destinations)
+    text = text_faces(draft, terms.profile)
+    (words,) = (face.content.decode("utf-8") for face in text if face.kind == REPORT)
+    pages = [pdf_face(draft, sources, terms.profile)] if kinds & _WITH_PAGES else []
+    pdf = pages[0].content if pages else b""
+    dicom = dicom_faces(draft, sources, terms.profile, kinds=kinds, earlier=earlier, pdf=pdf)
+    faces = dicom + picture_faces(draft, sources) + text + pages
     unmatched = []
     header = first_header(draft, sources)
     for destination in destinations:
         if destination.ehr is None:
             continue
-        made = ehr_face(draft, header, dicom, destination.ehr, withdrawn)
+        made = ehr_face(draft, header, dicom, destination.ehr, ReportForms(words, pdf), withdrawn)
         if isinstance(made, Unmatched):
             unmatched.append(made)
         else:
             faces.append(made)
     return faces, unmatched
+
+
+def _wanted_kinds(destinations: Sequence[Destination]) -> frozenset[str]:
+    """Kinds some destination takes: a folder every object, an archive also the rungs below the preferred one."""
+    kinds: set[str] = set()
+    for destination in destinations:
+        kinds |= destination.kinds or _EVERY_OBJECT
+        kinds |= set(destination.ladder)
+        if destination.ehr is not None:
+            kinds.add(PDF_PAGES)
+    return frozenset(kinds)
 
 
 def wanted_faces(destination: Destination, faces: Sequence[Face]) -> list[Face]:
@@ -109,7 +154,7 @@ def wanted_faces(destination: Destination, faces: Sequence[Face]) -> list[Face]:
         face
         for face in faces
         if face.destination in ("", destination.name)
-        and (not destination.kinds or face.kind in destination.kinds)
+        and (face.kind in destination.kinds if destination.kinds else face.kind not in LOWER_RUNGS)
     ]
 
 
@@ -128,7 +173,7 @@ def dicom_sender(peer: Peer, calling_ae_title: str, tls: Callable[[], ssl.SSLCon
         if result.outcome == "warning":
             return Sent(status, f"stored with a warning: {result.detail}")
         if result.outcome == "not-negotiated":
-            raise Permanent("not-negotiated", "the peer accepts no presentation context for this SOP class")
+            raise Permanent(NOT_NEGOTIATED, "the peer accepts no presentation context for this SOP class")
         if result.outcome == "no-response":
             raise Transient("no-response", result.detail)
         # A peer that refuses today (A7xx out of resources, C-xxx) may take it tomorrow: the outbox keeps trying.

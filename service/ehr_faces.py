@@ -10,7 +10,6 @@ from pydicom import Dataset
 from clinical import Draft, Finding
 from hl7_fhir import FhirProfile, PatientUnmatched, StudyHeader
 from hl7_fhir.v2 import NotEncodable, OruProfile, build_oru, lane_of
-from reporting import report_text
 from service.faces import ORU, Face, Unmatched, fhir_face
 
 
@@ -22,8 +21,21 @@ class Ehr:
     naming: FhirProfile | OruProfile
 
 
+@dataclass(frozen=True, slots=True)
+class ReportForms:
+    """The draft as people read it: plain text, and pages where they were made."""
+
+    text: str
+    pdf: bytes = b""
+
+
 def ehr_face(
-    draft: Draft, header: Dataset, dicom: Sequence[Face], ehr: Ehr, withdrawn: Sequence[Finding] = ()
+    draft: Draft,
+    header: Dataset,
+    dicom: Sequence[Face],
+    ehr: Ehr,
+    forms: ReportForms,
+    withdrawn: Sequence[Finding] = (),
 ) -> Face | Unmatched:
     """The report for one EHR, or why it is held.
 
@@ -31,18 +43,34 @@ def ehr_face(
     ----------
     dicom
         The DICOM results of the Draft, which the report points at.
+    forms
+        The draft in words; an EHR that takes pages gets those as well.
     """
     if isinstance(ehr.naming, FhirProfile):
-        return fhir_face(draft, header, dicom, ehr.naming, ehr.name, withdrawn)
-    return _oru_face(draft, StudyHeader.from_dataset(header), ehr.name, ehr.naming, withdrawn)
+        return fhir_face(
+            draft, header, dicom, ehr.naming, ehr.name, text=forms.text, pdf=forms.pdf, withdrawn=withdrawn
+        )
+    return _oru_face(draft, StudyHeader.from_dataset(header), ehr, ehr.naming, forms, withdrawn)
 
 
 def _oru_face(
-    draft: Draft, header: StudyHeader, name: str, naming: OruProfile, withdrawn: Sequence[Finding]
+    draft: Draft,
+    header: StudyHeader,
+    ehr: Ehr,
+    naming: OruProfile,
+    forms: ReportForms,
+    withdrawn: Sequence[Finding],
 ) -> Face | Unmatched:
-    text = report_text(draft)
     try:
-        message = build_oru(draft, header, naming, receiver=name, report_text=text, withdrawn=withdrawn)
+        message = build_oru(
+            draft,
+            header,
+            naming,
+            receiver=ehr.name,
+            report_text=forms.text,
+            pdf=forms.pdf,
+            withdrawn=withdrawn,
+        )
     except (PatientUnmatched, NotEncodable) as error:
-        return Unmatched(name, error.code, error.message, ORU)
-    return Face(ORU, "oru_r01.hl7", message, destination=name, lane=lane_of(name, header))
+        return Unmatched(ehr.name, error.code, error.message, ORU)
+    return Face(ORU, "oru_r01.hl7", message, destination=ehr.name, lane=lane_of(ehr.name, header))

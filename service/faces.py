@@ -12,16 +12,34 @@ from pydicom import Dataset, dcmread
 from clinical import Draft, Finding, Permanent, Reading, draft_to_json
 from hl7_fhir import ArtefactReference, FhirProfile, PatientUnmatched, StudyHeader, build_bundle
 from imaging import DisplayedImage
-from reporting import Artefact, SiteProfile, SourceImage, build_faces, overlay_png, report_text
+from reporting import (
+    SR_LADDER,
+    Artefact,
+    ResultReference,
+    SiteProfile,
+    SourceImage,
+    SrClass,
+    build_faces,
+    overlay_png,
+    report_pdf,
+    report_text,
+)
+from service.book.states import REJECTION_KIND
 
 # Kinds every destination of type "folder" and `raddraft analyze` get beside the DICOM objects.
 OVERLAY = "overlay"
 DRAFT = "draft"
 REPORT = "report"
+PDF_PAGES = "report-pdf"
 FHIR = "fhir"
 FHIR_RETRACTION = "fhir-retraction"
 ORU = "oru"
 ORU_RETRACTION = "oru-retraction"
+REJECTION = REJECTION_KIND
+# What is always built: the overlay of the console and the references of FHIR reports are about these.
+ALWAYS = frozenset({"sr", "pr", "sc"})
+# The report in SOP classes for archives that refuse the first; no face for anybody else.
+LOWER_RUNGS = frozenset(rung.kind for rung in SR_LADDER[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +73,26 @@ class Unmatched:
     kind: str = FHIR
 
 
-def dicom_faces(draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile) -> list[Face]:
-    """The DICOM objects of a Draft."""
-    built = build_faces(draft, sources, profile)
+def dicom_faces(
+    draft: Draft,
+    sources: Mapping[str, SourceImage],
+    profile: SiteProfile,
+    *,
+    kinds: frozenset[str] = frozenset(),
+    earlier: Sequence[ResultReference] = (),
+    pdf: bytes = b"",
+) -> list[Face]:
+    """The DICOM objects of a Draft: those always built, and those whose kinds are asked for beside them."""
+    classes = {rung for rung in SrClass if rung.kind in kinds | ALWAYS}
+    built = build_faces(
+        draft,
+        sources,
+        profile,
+        kinds=kinds | ALWAYS,
+        sr_classes=frozenset(classes),
+        earlier=earlier,
+        pdf=pdf,
+    )
     return [_dicom_face(artefact, number) for number, artefact in enumerate(built, start=1)]
 
 
@@ -88,12 +123,17 @@ def _displayed(reading: Reading, sources: Mapping[str, SourceImage]) -> Displaye
     return source.displayed if source is not None else None
 
 
-def text_faces(draft: Draft) -> list[Face]:
+def text_faces(draft: Draft, profile: SiteProfile) -> list[Face]:
     """The Draft itself and its plain text."""
     return [
         Face(DRAFT, "draft.json", json.dumps(json.loads(draft_to_json(draft)), indent=2).encode()),
-        Face(REPORT, "report.txt", report_text(draft).encode("utf-8")),
+        Face(REPORT, "report.txt", report_text(draft, profile).encode("utf-8")),
     ]
+
+
+def pdf_face(draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile) -> Face:
+    """The Draft as pages."""
+    return Face(PDF_PAGES, "report.pdf", report_pdf(draft, sources, profile))
 
 
 def fhir_face(
@@ -102,17 +142,21 @@ def fhir_face(
     dicom: Sequence[Face],
     profile: FhirProfile,
     destination: str,
+    *,
+    text: str,
+    pdf: bytes = b"",
     withdrawn: Sequence[Finding] = (),
 ) -> Face | Unmatched:
     """The FHIR transaction for one destination, or why the patient could not be named there."""
-    references = [_reference(face) for face in dicom]
+    references = [_reference(face) for face in dicom if face.kind in ALWAYS]
     try:
         bundle = build_bundle(
             draft,
             StudyHeader.from_dataset(header),
             profile,
             references,
-            report_text=report_text(draft),
+            report_text=text,
+            pdf=pdf,
             withdrawn=withdrawn,
         )
     except PatientUnmatched as error:

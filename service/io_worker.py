@@ -9,7 +9,7 @@ from dicom_node import Peer
 from hl7_fhir import FhirProfile
 from hl7_fhir.v2 import MllpClient, OruProfile
 from imaging import DecodeLimits
-from reporting import SiteProfile
+from reporting import SrClass
 from service.book.circuits import CircuitRule
 from service.book.leases import LeaseKeeper
 from service.comparing_task import ComparingDesk
@@ -17,6 +17,7 @@ from service.delivery_task import DeliveryDesk, RetryRule
 from service.destinations import (
     Destination,
     FaceTerms,
+    Send,
     dicom_sender,
     fhir_sender,
     folder_sender,
@@ -26,7 +27,8 @@ from service.destinations import (
 from service.ehr_faces import Ehr
 from service.faces import FHIR, ORU
 from service.fhir_access import fhir_client
-from service.house import OWN_MANUFACTURER, House
+from service.house import House
+from service.profile import site_profile
 from service.queues import Hints, quietly
 from service.role_process import lease_owner
 from service.settings import (
@@ -64,10 +66,9 @@ def _destination(
     if isinstance(entry, DicomDestination):
         peer = Peer(entry.ae_title, entry.host, entry.port)
         secured = partial(client_tls, entry.tls) if entry.tls is not None else None
-        send = dicom_sender(peer, settings.node.ae_title, secured)
-        return Destination(entry.name, frozenset(entry.objects), send)
+        return _archive(entry, dicom_sender(peer, settings.node.ae_title, secured))
     if isinstance(entry, StowDestination):
-        return Destination(entry.name, frozenset(entry.objects), stow_sender(stow_client(entry)))
+        return _archive(entry, stow_sender(stow_client(entry)))
     if isinstance(entry, FhirDestination):
         ehr = Ehr(entry.name, _fhir_profile(entry))
         expected = patients.of if patients is not None and entry.matching == "search" else None
@@ -101,6 +102,13 @@ def _oru_profile(entry: Hl7v2Destination) -> OruProfile:
     )
 
 
+def _archive(entry: DicomDestination | StowDestination, send: Send) -> Destination:
+    """An archive: of the structured report, it is offered the preferred SOP class and then those below it."""
+    ladder = tuple(SrClass(name).kind for name in entry.sr_classes) if "sr" in entry.objects else ()
+    kinds = (frozenset(entry.objects) - {"sr"}) | set(ladder[:1])
+    return Destination(entry.name, kinds, send, ladder=ladder)
+
+
 def _fhir_profile(entry: FhirDestination | FolderDestination) -> FhirProfile:
     return FhirProfile(
         draft_status=entry.draft_status,
@@ -122,7 +130,7 @@ def analysis_faces(settings: Settings) -> tuple[FaceTerms, Destination]:
         _fhir_profile(folders[0]) if folders else FhirProfile(default_patient_system=UNMAPPED_PATIENT_SYSTEM)
     )
     nowhere = folder_sender(settings.data_dir)
-    return FaceTerms(SiteProfile(manufacturer=OWN_MANUFACTURER)), Destination(
+    return FaceTerms(site_profile(settings)), Destination(
         "analysis", frozenset(), nowhere, Ehr("analysis", named)
     )
 
@@ -155,7 +163,7 @@ def io_desks(
         spool=house.spool,
         results=house.results,
         destinations=places,
-        terms=FaceTerms(SiteProfile(manufacturer=OWN_MANUFACTURER)),
+        terms=FaceTerms(site_profile(house.settings)),
         limits=limits,
         keeper=keeper,
         owner=lease_owner(),

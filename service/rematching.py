@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from reporting import report_text
 from service.book import walk
 from service.book.artefacts import artefacts_of
 from service.book.matching import HeldDelivery, held_deliveries, release
 from service.book.tables import ArtefactRow
 from service.clock import now_utc
 from service.destinations import Destination
-from service.ehr_faces import ehr_face
-from service.faces import Face, Unmatched
+from service.ehr_faces import ReportForms, ehr_face
+from service.faces import ALWAYS, PDF_PAGES, Face, Unmatched
 from service.house import House
+from service.profile import site_profile
 from service.stored_headers import stored_header
-
-_DICOM = frozenset({"sr", "pr", "sc"})
 
 
 def rematch(house: House, destinations: tuple[Destination, ...], study_instance_uid: str | None) -> int:
@@ -34,17 +34,25 @@ def rematch(house: House, destinations: tuple[Destination, ...], study_instance_
 def _face(house: House, held: HeldDelivery, place: Destination | None) -> Face | None:
     if place is None or place.ehr is None:
         return None
-    withdrawn = walk.earlier_findings(house.book.engine, held.study_id, held.draft.version)
-    header = stored_header(house.book.engine, house.spool, held.study_id, held.draft)
-    made = ehr_face(held.draft, header, _dicom(house, held), place.ehr, withdrawn)
+    stored = _stored(house, held)
+    pages = [face.content for face in stored if face.kind == PDF_PAGES]
+    text = report_text(held.draft, site_profile(house.settings))
+    made = ehr_face(
+        held.draft,
+        stored_header(house.book.engine, house.spool, held.study_id, held.draft),
+        [face for face in stored if face.kind in ALWAYS],
+        place.ehr,
+        ReportForms(text, pages[0] if pages else b""),
+        walk.earlier_findings(house.book.engine, held.study_id, held.draft.version),
+    )
     return None if isinstance(made, Unmatched) else made
 
 
-def _dicom(house: House, held: HeldDelivery) -> list[Face]:
-    """The stored DICOM results, which the report points at."""
+def _stored(house: House, held: HeldDelivery) -> list[Face]:
+    """The stored DICOM results, which the report points at, and the pages it carries."""
     faces = []
     for row in artefacts_of(house.book.engine, held.draft_id):
-        if row.kind in _DICOM:
+        if row.kind in ALWAYS or row.kind == PDF_PAGES:
             with house.results.open(row.spool_key) as file:
                 faces.append(Face(row.kind, row.file_name, file.read(), row.sop_instance_uid))
     return faces

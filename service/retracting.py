@@ -8,20 +8,41 @@ from datetime import datetime
 from clinical import Permanent
 from hl7_fhir import retraction_of
 from hl7_fhir.v2 import withdrawal_of
+from reporting import RejectionReason
+from service.book.held_results import results_to_reject
 from service.book.retraction import PostedReport, enqueue, stop_and_list
 from service.book.tables import ArtefactRow
 from service.clock import now_utc
-from service.faces import FHIR, FHIR_RETRACTION, ORU, ORU_RETRACTION
+from service.faces import FHIR, FHIR_RETRACTION, ORU, ORU_RETRACTION, REJECTION
 from service.house import House
-from service.settings import FhirDestination, Hl7v2Destination
+from service.profile import site_profile
+from service.rejecting import rejections
+from service.settings import DicomDestination, FhirDestination, Hl7v2Destination, StowDestination
 
 _RETRACTIONS = {FHIR: FHIR_RETRACTION, ORU: ORU_RETRACTION}
 
 
-def retract_study(house: House, study_instance_uid: str, reason: str, *, actor: str) -> list[str]:
-    """Retract at every EHR that may have the report; the names of the destinations.
+def retract_study(
+    house: House,
+    study_instance_uid: str,
+    reason: str,
+    *,
+    actor: str,
+    rejection: RejectionReason = RejectionReason.QUALITY,
+) -> list[str]:
+    """Retract at every EHR that may have the report, and reject at every archive that takes rejections.
 
     Asked for again, it changes nothing: a destination gets one retraction for each version of the Draft.
+
+    Parameters
+    ----------
+    rejection
+        What archives are told of the reason, in code.
+
+    Returns
+    -------
+    list of str
+        Names of the destinations.
 
     Raises
     ------
@@ -41,9 +62,19 @@ def retract_study(house: House, study_instance_uid: str, reason: str, *, actor: 
         for report in posted
         if not report.retraction_there
     ]
+    archives = [
+        entry.name
+        for entry in house.settings.destinations
+        if isinstance(entry, DicomDestination | StowDestination) and REJECTION in entry.objects
+    ]
+    study_id = house.book.study_row_id(study_instance_uid)
+    held = results_to_reject(engine, study_id, archives, REJECTION)
+    profile = site_profile(house.settings)
+    taken = rejections(held, house.results, profile, reason=rejection, words=reason, at_utc=now)
+    rows += [(row, "") for row in taken]
     if rows:
-        enqueue(engine, posted[0].study_id, rows, now=now)
-    return [report.destination for report in posted]
+        enqueue(engine, study_id, rows, now=now)
+    return [report.destination for report in posted] + sorted({one.destination for one in held})
 
 
 def _retraction(house: House, report: PostedReport, reason: str, now: datetime) -> ArtefactRow:

@@ -12,15 +12,17 @@ from sqlalchemy import Engine
 from clinical import Draft, RadDraftError, Transient
 from dicom_node import Spool
 from imaging import DecodeLimits, load_displayed, read_header
-from reporting import SourceImage
+from reporting import RejectionReason, SourceImage
 from service.book import walk
-from service.book.artefacts import save_artefacts
+from service.book.artefacts import artefacts_before, save_artefacts
+from service.book.held_results import results_to_reject
 from service.book.leases import LeaseKeeper
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow
 from service.clock import now_utc
 from service.destinations import Destination, FaceTerms, faces_for, wanted_faces
-from service.faces import Face, Unmatched
+from service.faces import REJECTION, Face, Unmatched
+from service.rejecting import rejections, stored_references
 
 _log = structlog.get_logger(__name__)
 
@@ -90,9 +92,13 @@ class TellingDesk:
         draft_id, draft = newest
         withdrawn = walk.earlier_findings(self.engine, lease.study_id, draft.version)
         sources = self._sources(lease, draft)
-        faces, unmatched = faces_for(draft, sources, self.destinations, self.terms, withdrawn)
+        earlier = stored_references(
+            self.results, artefacts_before(self.engine, lease.study_id, draft.version)
+        )
+        faces, unmatched = faces_for(draft, sources, self.destinations, self.terms, withdrawn, earlier)
         stored = self._store(draft_id, faces)
         outbox = self._outbox(lease.study_id, draft_id, faces, stored, unmatched)
+        outbox += self._withdrawals(lease.study_id, draft)
         for delivery_id in walk.end_telling(self.engine, lease, outbox, now=now_utc()):
             self.deliver(delivery_id)
 
@@ -139,6 +145,41 @@ class TellingDesk:
         for row in rows:
             if row.spool_key not in keys:
                 self.results.delete(row.spool_key)
+        return kept
+
+    def _withdrawals(self, study_id: int, draft: Draft) -> list[DeliveryRow]:
+        """What archives that take rejections hold of earlier versions is withdrawn there."""
+        places = [place.name for place in self.destinations if place.takes_rejections]
+        held = results_to_reject(self.engine, study_id, places, REJECTION, before_version=draft.version)
+        rows = rejections(
+            held,
+            self.results,
+            self.terms.profile,
+            reason=RejectionReason.QUALITY,
+            words=f"Replaced by version {draft.version} of the draft",
+            at_utc=draft.completed_at_utc,
+        )
+        now = now_utc()
+        return [
+            DeliveryRow(
+                study_id=study_id,
+                draft_id=row.draft_id,
+                artefact_id=self._kept(row).id,
+                destination=row.destination,
+                kind=row.kind,
+                state=DeliveryState.PENDING,
+                created_at_utc=now,
+                due_at_utc=now,
+                enqueued_at_utc=now,
+            )
+            for row in rows
+        ]
+
+    def _kept(self, row: ArtefactRow) -> ArtefactRow:
+        """The row the book keeps of a rejection: this one, or the one a worker that died had stored."""
+        kept = save_artefacts(self.engine, row.draft_id, [row])[row.file_name, row.destination]
+        if kept.spool_key != row.spool_key:
+            self.results.delete(row.spool_key)
         return kept
 
     def _outbox(

@@ -44,6 +44,23 @@ def artefacts_of(engine: Engine, draft_id: int) -> list[ArtefactRow]:
         return rows
 
 
+def artefacts_before(engine: Engine, study_id: int, version: int) -> list[ArtefactRow]:
+    """Every stored face of the version before `version`; none where there is no such version."""
+    with reading(engine) as session:
+        draft_id = session.scalars(
+            select(DraftRow.id)
+            .where(DraftRow.study_id == study_id, DraftRow.version < version)
+            .order_by(DraftRow.version.desc())
+            .limit(1)
+        ).first()
+    return artefacts_of(engine, draft_id) if draft_id is not None else []
+
+
+def artefact_of_kind(engine: Engine, draft_id: int, kind: str) -> ArtefactRow | None:
+    """The Draft's one face of a kind that speaks of the whole study."""
+    return next((row for row in artefacts_of(engine, draft_id) if row.kind == kind), None)
+
+
 def latest_artefact(
     engine: Engine, study_instance_uid: str, kind: str, image_sop_instance_uid: str = ""
 ) -> ArtefactRow | None:

@@ -172,6 +172,7 @@ def end_delivery(
     reason: str = "",
     due_at_utc: datetime | None = None,
     circuit: CircuitRule | None = None,
+    artefact_id: int | None = None,
 ) -> None:
     """Record how an attempt ended; the study is done when its last delivery is.
 
@@ -179,6 +180,8 @@ def end_delivery(
     ----------
     circuit
         Given where the failure is the destination's own, not this result's: it then counts for its circuit breaker.
+    artefact_id
+        What was sent, where it was not the row's own artefact: the report in another SOP class.
 
     Raises
     ------
@@ -219,6 +222,7 @@ def end_delivery(
         row.last_status, row.reason_code, row.reason = status, code, reason[:255]
         row.lease_owner, row.lease_until_utc, row.enqueued_at_utc = "", None, None
         row.due_at_utc = due_at_utc
+        row.artefact_id = artefact_id or row.artefact_id
         row.delivered_at_utc = now if state is DeliveryState.DELIVERED else None
         session.flush()
         if circuit is not None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from clinical import Permanent, Transient
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import writing
-from service.book.states import DeliveryState, StudyState, checked_study_change
+from service.book.states import REJECTION_KIND, DeliveryState, StudyState, checked_study_change
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 
 _RETRACTABLE = frozenset({StudyState.DONE, StudyState.FAILED, StudyState.DELIVERING, StudyState.IGNORED})
@@ -59,7 +59,7 @@ def stop_and_list(
             .where(
                 DeliveryRow.study_id == study.id,
                 DeliveryRow.state.in_(waiting),
-                DeliveryRow.kind.not_in(list(retractions.values())),
+                DeliveryRow.kind.not_in([*retractions.values(), REJECTION_KIND]),
             )
             .values(
                 state=DeliveryState.SUPERSEDED, reason_code="retracted", reason="the result was taken back"

@@ -55,6 +55,9 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+# Kind of the artefact by which an archive withdraws results: on its way it is superseded by nothing.
+REJECTION_KIND = "ko"
+
 _S = StudyState
 STUDY_CHANGES: dict[StudyState, frozenset[StudyState]] = {
     _S.RECEIVING: frozenset({_S.RECEIVING, _S.QUEUED}),

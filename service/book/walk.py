@@ -13,6 +13,7 @@ from clinical import Draft, Finding, Transient, draft_from_json, draft_to_json
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
 from service.book.states import (
+    REJECTION_KIND,
     DeliveryState,
     InstanceState,
     StudyState,
@@ -280,7 +281,11 @@ def end_telling(engine: Engine, lease: Lease, outbox: Sequence[DeliveryRow], *, 
         open_states = [DeliveryState.PENDING, DeliveryState.UNMATCHED, DeliveryState.HELD]
         session.execute(
             update(DeliveryRow)
-            .where(DeliveryRow.study_id == study.id, DeliveryRow.state.in_(open_states))
+            .where(
+                DeliveryRow.study_id == study.id,
+                DeliveryRow.state.in_(open_states),
+                DeliveryRow.kind != REJECTION_KIND,
+            )
             .values(
                 state=DeliveryState.SUPERSEDED,
                 reason_code="newer-draft",

@@ -145,19 +145,32 @@ def retry(
 
 def retract(
     study_uid: str,
-    reason: Annotated[str, typer.Option(help="For those who read the report; it is sent to the EHR.")],
+    reason: Annotated[str, typer.Option(help="For those who read the report; it is sent along.")],
+    rejection: Annotated[
+        str, typer.Option(help="What archives are told: quality or patient-safety.")
+    ] = "quality",
     config: ConfigOption = None,
 ) -> None:
-    """Take a study's report back at every EHR that got it, and stop what has not left yet.
+    """Take a study's results back at every EHR and archive that got them, and stop what has not left yet.
 
-    The objects in the PACS stay: a person rejects them there.
+    An archive is told by a rejection (IHE IOCM) where its objects have "ko"; elsewhere a person rejects them.
     """
+    from reporting import RejectionReason
     from service.book.audit import user_actor
     from service.house import open_house
     from service.retracting import retract_study
 
-    places = retract_study(open_house(load_settings(config)), study_uid, reason, actor=user_actor())
-    typer.echo(f"taken back at {', '.join(places)}" if places else "no EHR has a report of this study")
+    if rejection not in list(RejectionReason):
+        raise typer.BadParameter("quality or patient-safety", param_hint="--rejection")
+    places = retract_study(
+        open_house(load_settings(config)),
+        study_uid,
+        reason,
+        actor=user_actor(),
+        rejection=RejectionReason(rejection),
+    )
+    nowhere = "no EHR, and no archive that takes rejections, has results of this study"
+    typer.echo(f"taken back at {', '.join(places)}" if places else nowhere)
 
 
 def account(

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from clinical import RadDraftError, policy_of
 from dicom_node import PosixSpool, Spool
 from raddraft import __version__ as VERSION
+from reporting import RejectionReason
 from service.auditing import RefusalLog
 from service.book import Book, StudyCursor, StudyState
 from service.book.audit import Action, Subject, audit_entries, verify_audit
@@ -36,6 +37,9 @@ class RetractionRequest(BaseModel):
     """Why a report is taken back; those who read it in the EHR will see it."""
 
     reason: str = Field(min_length=1, max_length=255)
+    rejection: RejectionReason = Field(
+        RejectionReason.QUALITY, description="what archives that take rejections are told"
+    )
 
 
 def create_app(
@@ -158,10 +162,12 @@ def _retraction(house: House) -> APIRouter:
 
     @router.post("/{study_uid}/retract")
     def retract(request: Request, study_uid: str, asked: RetractionRequest) -> dict[str, list[str]]:
-        """Take a study's report back at every EHR that got it; the objects in the PACS stay."""
+        """Take a study's results back at every EHR, and at every archive that takes rejections."""
         if house.book.study(study_uid) is None:
             raise HTTPException(404, "the account book has no such study")
-        places = retract_study(house, study_uid, asked.reason, actor=actor_of(request))
+        places = retract_study(
+            house, study_uid, asked.reason, actor=actor_of(request), rejection=asked.rejection
+        )
         return {"destinations": places}
 
     return router

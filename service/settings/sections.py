@@ -6,6 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AnyHttpUrl,
@@ -15,6 +16,7 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 
@@ -207,6 +209,59 @@ class DecodeSection(Section):
     max_pixels: int = Field(100_000_000, ge=1_000_000)
 
 
+# Wordings that tell a machine's draft from a person's report: a site may choose them, not leave them out.
+_SaysAi = Annotated[str, StringConstraints(min_length=2, max_length=64, pattern=r"\bAI\b")]
+_SaysAiDraft = Annotated[
+    str, StringConstraints(min_length=8, max_length=64, pattern=r"\bAI\b.*(?i:draft)|(?i:draft).*\bAI\b")
+]
+_SeriesNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class ProfileSection(Section):
+    """How results look: wording, series, character set."""
+
+    banner: _SaysAi = Field(
+        "AI RESULT - NOT VERIFIED",
+        description="first line of pictures, presentation states, reports; says AI",
+    )
+    draft_title: _SaysAiDraft = Field(
+        "AI DRAFT - NOT REVIEWED BY A RADIOLOGIST", description="title of the draft's text; says AI and DRAFT"
+    )
+    series_prefix: Annotated[str, StringConstraints(min_length=2, max_length=24, pattern=r"\bAI\b")] = Field(
+        "RadDraft AI", description="what series descriptions begin with; says AI"
+    )
+    model_name: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
+        "RadDraft", description="manufacturer's model name (0008,1090) of every object"
+    )
+    sr_series_number: _SeriesNumber = 9001
+    pr_series_number: _SeriesNumber = 9002
+    sc_series_number: _SeriesNumber = 9003
+    narrative_series_number: _SeriesNumber = 9010
+    pdf_series_number: _SeriesNumber = 9011
+    ko_series_number: _SeriesNumber = 9020
+    sc_modality: Literal["OT", "DX", "CR"] = Field(
+        "OT", description="modality of pictures, where hanging protocols need another"
+    )
+    narrative_class: Literal["basic-text", "enhanced"] = Field(
+        "basic-text", description="SOP class of the narrative report"
+    )
+    charset: Literal["keep", "utf-8"] = Field(
+        "keep", description="keep: the source's character set, byte for byte; utf-8: all anew in ISO_IR 192"
+    )
+    time_zone: str = Field(
+        "UTC", description="IANA zone of dates and times where the images state no offset of their own"
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"there is no time zone '{name}'") from None
+        return name
+
+
 class DatabaseSection(Section):
     """The account book's database."""
 
@@ -304,14 +359,28 @@ class ClientTlsSection(Section):
     key: Path | None = Field(None, description="its private key; default: in the same file")
 
 
-class DicomDestination(_Destination):
+class _ArchiveDestination(_Destination):
+    """What an archive takes, however it is sent."""
+
+    objects: tuple[Literal["sr", "pr", "sc", "summary", "narrative", "pdf", "ko"], ...] = Field(
+        ("sr", "pr", "sc"),
+        min_length=1,
+        description="what it gets; ko: rejections (IOCM) of results that were taken back or replaced",
+    )
+    sr_classes: tuple[Literal["comprehensive-3d", "comprehensive", "enhanced"], ...] = Field(
+        ("comprehensive-3d", "comprehensive", "enhanced"),
+        min_length=1,
+        description="SOP classes of the structured report in order of preference: the first it accepts is sent",
+    )
+
+
+class DicomDestination(_ArchiveDestination):
     """A PACS that takes results by C-STORE."""
 
     type: Literal["dicom"]
     ae_title: AeTitle
     host: str = Field(min_length=1)
     port: Port = 104
-    objects: tuple[Literal["sr", "pr", "sc"], ...] = Field(("sr", "pr", "sc"), min_length=1)
     tls: ClientTlsSection | None = Field(
         None, description="an empty table speaks TLS by the system's authorities"
     )
@@ -346,14 +415,13 @@ class SmartSection(Section):
     jwks_url: AnyHttpUrl | None = Field(None, description="where the site publishes our public keys")
 
 
-class StowDestination(_Destination):
+class StowDestination(_ArchiveDestination):
     """A PACS that takes results by STOW-RS."""
 
     type: Literal["stow"]
     base_url: Annotated[AnyHttpUrl, _Masked] = Field(
         repr=False, description="base of its DICOMweb service; `/studies` follows it"
     )
-    objects: tuple[Literal["sr", "pr", "sc"], ...] = Field(("sr", "pr", "sc"), min_length=1)
     bearer_token: SecretStr | None = None
     username: str | None = Field(None, description="for basic authentication, with `password`")
     password: SecretStr | None = None

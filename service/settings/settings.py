@@ -28,6 +28,7 @@ from service.settings.sections import (
     LeaseSection,
     ModelSection,
     NodeSection,
+    ProfileSection,
     StudySection,
 )
 
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     model: ModelSection = ModelSection()
     checks: ChecksSection = ChecksSection()
     decode: DecodeSection = DecodeSection()
+    profile: ProfileSection = ProfileSection()
     database: DatabaseSection = DatabaseSection()
     broker: BrokerSection = BrokerSection()
     lease: LeaseSection = LeaseSection()
@@ -195,9 +197,10 @@ def _in_one_line(error: ValidationError) -> ConfigurationError:
 
 
 def configuration_sha256(settings: Settings) -> str:
-    """Digest of what decides the content of results: model, decoding and gates, not addresses and secrets."""
+    """Digest of what decides the content of results: model, decoding, site profile, not addresses and secrets."""
     deciding = {"path", "backend", "served_name", "max_tiles", "downscale_to"}
     model = settings.model.model_dump(mode="json", include=deciding)
     decode = settings.decode.model_dump(mode="json", include={"max_pixels"})
-    text = json.dumps({"model": model, "decode": decode}, sort_keys=True)
+    profile = settings.profile.model_dump(mode="json")
+    text = json.dumps({"model": model, "decode": decode, "profile": profile}, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,0 +1,98 @@
+"""Rejections for archives that take them, and what a new version says it follows: made of the stored objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from pydicom import Dataset, dcmread
+
+from clinical import Permanent
+from dicom_node import Spool
+from reporting import RejectionReason, ResultReference, SiteProfile, as_artefact, build_rejection
+from service.book.held_results import HeldResults
+from service.book.tables import ArtefactRow
+from service.faces import REJECTION
+
+_FILE_NAME = "rejection.dcm"
+
+
+def stored_references(results: Spool, artefacts: Iterable[ArtefactRow]) -> list[ResultReference]:
+    """The DICOM objects among stored artefacts, as other objects name them; of what is gone, nothing is said."""
+    found = []
+    for artefact in artefacts:
+        if artefact.sop_instance_uid and results.verify(artefact.spool_key, artefact.file_sha256):
+            found.append(_reference(artefact.kind, _header(results, artefact)))
+    return found
+
+
+def rejections(
+    held: Sequence[HeldResults],
+    results: Spool,
+    profile: SiteProfile,
+    *,
+    reason: RejectionReason,
+    words: str,
+    at_utc: datetime,
+) -> list[ArtefactRow]:
+    """One stored rejection for each Draft and destination, not yet in the book.
+
+    Raises
+    ------
+    Permanent
+        ``artefact-damaged`` where what was sent cannot be read any more.
+    """
+    return [_rejection(one, results, profile, reason, words, at_utc) for one in held]
+
+
+def _rejection(
+    held: HeldResults,
+    results: Spool,
+    profile: SiteProfile,
+    reason: RejectionReason,
+    words: str,
+    at_utc: datetime,
+) -> ArtefactRow:
+    for artefact in held.artefacts:
+        if not results.verify(artefact.spool_key, artefact.file_sha256):
+            raise Permanent("artefact-damaged", "a result as it was sent is missing or has other bytes")
+    document = as_artefact(
+        REJECTION,
+        build_rejection(
+            held.draft,
+            stored_references(results, held.artefacts),
+            _header(results, held.artefacts[0]),
+            destination=held.destination,
+            reason=reason,
+            words=words,
+            at_utc=at_utc,
+            profile=profile,
+        ),
+    )
+    entry = results.put(document.content)
+    return ArtefactRow(
+        draft_id=held.draft_id,
+        kind=REJECTION,
+        image_sop_instance_uid="",
+        destination=held.destination,
+        file_name=_FILE_NAME,
+        sop_instance_uid=document.sop_instance_uid,
+        spool_key=entry.key,
+        file_sha256=entry.file_sha256,
+        size_bytes=entry.size_bytes,
+    )
+
+
+def _header(results: Spool, artefact: ArtefactRow) -> Dataset:
+    with results.open(artefact.spool_key) as file:
+        return dcmread(file, stop_before_pixels=True)
+
+
+def _reference(kind: str, header: Dataset) -> ResultReference:
+    return ResultReference(
+        kind=kind,
+        study_instance_uid=str(header.StudyInstanceUID),
+        series_instance_uid=str(header.SeriesInstanceUID),
+        sop_class_uid=str(header.SOPClassUID),
+        sop_instance_uid=str(header.SOPInstanceUID),
+    )
