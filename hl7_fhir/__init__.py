@@ -1,6 +1,7 @@
 """Draft to EHR: the FHIR transaction, the gate it passes, and the client that writes it."""
 
 from hl7_fhir.access import Access, BearerToken, OpenAccess
+from hl7_fhir.audit_event import AuditFact, Kind, audit_event
 from hl7_fhir.bundle import ArtefactReference, build_bundle, report_identifier
 from hl7_fhir.capability import Way
 from hl7_fhir.client import FhirClient, PostResult
@@ -12,21 +13,25 @@ from hl7_fhir.patients import Demographics
 from hl7_fhir.profile import FhirProfile, PatientUnmatched
 from hl7_fhir.retraction import retraction_of
 from hl7_fhir.scopes import WANTED as WANTED_SCOPES
+from hl7_fhir.scopes import WANTED_TO_AUDIT as AUDIT_SCOPES
 from hl7_fhir.scopes import WANTED_TO_MATCH as MATCHING_SCOPES
 from hl7_fhir.smart import SmartBackend, SmartClient
 
 __all__ = [
+    "AUDIT_SCOPES",
     "HELD_CODES",
     "MATCHING_SCOPES",
     "WAITING_CODES",
     "WANTED_SCOPES",
     "Access",
     "ArtefactReference",
+    "AuditFact",
     "BearerToken",
     "Demographics",
     "FhirClient",
     "FhirProfile",
     "KeyRing",
+    "Kind",
     "OpenAccess",
     "PatientUnmatched",
     "PostResult",
@@ -35,6 +40,7 @@ __all__ = [
     "StudyHeader",
     "Wanted",
     "Way",
+    "audit_event",
     "build_bundle",
     "check_bundle",
     "load_key_ring",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -16,9 +17,9 @@ from hl7_fhir.access import Access, OpenAccess
 from hl7_fhir.capability import Capabilities, Way, choose_way
 from hl7_fhir.document import write_document
 from hl7_fhir.exchange import Exchange, body_of
-from hl7_fhir.gate import check_bundle
+from hl7_fhir.gate import check_bundle, check_resource
 from hl7_fhir.matching import Wanted, is_taken_back, matched, matched_if_possible
-from hl7_fhir.single_writes import write_singly
+from hl7_fhir.single_writes import create, write_singly
 from hl7_fhir.transaction import write_transaction
 
 _CAPABILITIES_KEPT_S = 3600.0
@@ -109,6 +110,22 @@ class FhirClient:
                 return PostResult(status, entries, way)
             write = write_singly if way is Way.SINGLE else write_document
             return PostResult(200, write(exchange, content, capabilities), way)
+
+    def create_tagged(self, resource: Mapping[str, Any]) -> None:
+        """Create a resource of its own, unless there is one with its first tag already.
+
+        Raises
+        ------
+        Transient, Permanent
+            As `post` does.
+        """
+        content = dict(resource)
+        check_resource(content)
+        tag = content["meta"]["tag"][0]
+        query = f"_tag={quote(tag['system'] + '|' + tag['code'], safe='')}"
+        with httpx.Client(timeout=self._timeout_s, verify=self._tls or True) as http:
+            exchange = Exchange(http, self._base_url, self._access)
+            create(exchange, content, query)
 
     def _read_capabilities(self, exchange: Exchange) -> Capabilities:
         with self._lock:

@@ -15,6 +15,8 @@ WANTED = (
 )
 # What finding patient and order needs besides.
 WANTED_TO_MATCH = ("system/Patient.rs", "system/ServiceRequest.rs")
+# What telling audit events needs.
+WANTED_TO_AUDIT = ("system/AuditEvent.cs",)
 _SCOPE = re.compile(r"system/(\*|[A-Za-z]+)\.(\*|read|write|[cruds]+)(?:\?.*)?")
 _VERSION_1 = {"*": "cruds", "read": "rs", "write": "cud"}
 

@@ -20,6 +20,18 @@ class Ehr:
     name: str
     naming: FhirProfile | OruProfile
 
+    def patient_system(self, header: StudyHeader) -> str:
+        """Whose number the study's Patient ID is: a system (FHIR) or an assigning authority (HL7 v2).
+
+        Raises
+        ------
+        PatientUnmatched
+            If the settings do not say.
+        """
+        if isinstance(self.naming, FhirProfile):
+            return self.naming.patient_system(header)
+        return "&".join(self.naming.assigning_authority(header))
+
 
 @dataclass(frozen=True, slots=True)
 class ReportForms:

@@ -18,8 +18,13 @@ from service.settings import FhirDestination, SmartSection
 from service.tls import client_tls
 
 
-def fhir_client(entry: FhirDestination) -> FhirClient:
+def fhir_client(entry: FhirDestination, scopes: tuple[str, ...] = ()) -> FhirClient:
     """The client of one FHIR destination.
+
+    Parameters
+    ----------
+    scopes
+        What its token must allow instead of writing reports.
 
     Raises
     ------
@@ -28,28 +33,29 @@ def fhir_client(entry: FhirDestination) -> FhirClient:
     """
     return FhirClient(
         str(entry.base_url),
-        access=_access(entry),
+        access=_access(entry, scopes),
         matching=entry.matching == "search",
         way=None if entry.write == "auto" else Way(entry.write),
         tls=client_tls(entry.tls) if entry.tls else None,
     )
 
 
-def smart_client(entry: FhirDestination, smart: SmartSection) -> SmartClient:
-    """How we are registered at one EHR."""
+def smart_client(entry: FhirDestination, smart: SmartSection, scopes: tuple[str, ...] = ()) -> SmartClient:
+    """How we are registered at one EHR, and what is asked for: `scopes`, else what writing reports needs."""
+    reports = WANTED_SCOPES + (MATCHING_SCOPES if entry.matching == "search" else ())
     return SmartClient(
         client_id=smart.client_id,
         keys=load_key_ring(smart.keys),
         base_url=str(entry.base_url),
         token_url=str(smart.token_url or ""),
-        scopes=smart.scopes or WANTED_SCOPES + (MATCHING_SCOPES if entry.matching == "search" else ()),
+        scopes=scopes or smart.scopes or reports,
         jwks_url=str(smart.jwks_url or ""),
     )
 
 
-def _access(entry: FhirDestination) -> Access:
+def _access(entry: FhirDestination, scopes: tuple[str, ...]) -> Access:
     if entry.smart is not None:
-        return SmartBackend(smart_client(entry, entry.smart))
+        return SmartBackend(smart_client(entry, entry.smart, scopes))
     if entry.bearer_token is not None:
         return BearerToken(entry.bearer_token.get_secret_value())
     return OpenAccess()

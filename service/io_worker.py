@@ -58,6 +58,15 @@ def destinations(settings: Settings, patients: ExpectedPatients | None = None) -
     return tuple(_destination(entry, settings, patients) for entry in settings.destinations)
 
 
+def ehrs(settings: Settings) -> tuple[Ehr, ...]:
+    """How patients and reports are named at each destination that takes a report of its own; nothing is opened."""
+    return tuple(
+        Ehr(entry.name, _oru_profile(entry) if isinstance(entry, Hl7v2Destination) else _fhir_profile(entry))
+        for entry in settings.destinations
+        if isinstance(entry, FhirDestination | Hl7v2Destination | FolderDestination)
+    )
+
+
 def _destination(
     entry: DicomDestination | StowDestination | FhirDestination | Hl7v2Destination | FolderDestination,
     settings: Settings,

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from service.house import celery_app, open_house, require_shared_broker
+from threading import Thread
+
+from hl7_fhir import AUDIT_SCOPES
+from service.audit_feed import AuditFeed, FactFinder, file_sink, server_sink
+from service.fhir_access import fhir_client
+from service.house import House, celery_app, open_house, require_shared_broker
+from service.io_worker import ehrs
 from service.queues import Hints
 from service.role_process import SignsOfLife, die_with_supervisor, stop_on_signals
 from service.scheduler import Sweeper
-from service.settings import Settings
+from service.settings import FhirDestination, Settings
 
 
 def run_scheduler(settings: Settings) -> None:
-    """The sweeper, until SIGTERM."""
+    """The sweeper and the tellers of the audit log, until SIGTERM."""
     die_with_supervisor()
     require_shared_broker(settings, "scheduler")
     stop = stop_on_signals()
     house = open_house(settings)
     signs = SignsOfLife(house.book.engine, "scheduler", lambda: (True, "sweeping"))
     signs.start()
+    tellers = [
+        Thread(target=feed.run, args=(stop,), name="audit-feed", daemon=True) for feed in audit_feeds(house)
+    ]
+    for teller in tellers:
+        teller.start()
     sweeper = Sweeper(house.book.engine, Hints(celery_app(settings)), hint_age_s=settings.lease.hint_age_s)
     sweeper.run(stop, interval_s=settings.lease.sweep_interval_s)
+    for teller in tellers:
+        teller.join()
     signs.stop()
+
+
+def audit_feeds(house: House) -> list[AuditFeed]:
+    """The file's reader of the audit log, and the server's where the settings name one; each keeps its own place."""
+    settings = house.settings
+    reports = ehrs(settings)
+    named = next((ehr for ehr in reports if ehr.name == settings.audit.destination), None)
+    finder = FactFinder(house, named or next(iter(reports), None))
+    path = settings.audit.events_file or settings.data_dir / "audit" / "audit_events.ndjson"
+    feeds = [AuditFeed(house.book.engine, "file", finder, file_sink(path))]
+    for entry in settings.destinations:
+        if isinstance(entry, FhirDestination) and entry.name == settings.audit.destination:
+            sink = server_sink(fhir_client(entry, AUDIT_SCOPES))
+            feeds.append(AuditFeed(house.book.engine, "server", finder, sink))
+    return feeds

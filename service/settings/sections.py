@@ -301,6 +301,17 @@ class DeliverySection(Section):
     circuit_longest_pause_s: float = Field(300.0, gt=0, description="the pause doubles up to this")
 
 
+class AuditSection(Section):
+    """The audit log as FHIR AuditEvents."""
+
+    events_file: Path | None = Field(
+        None, description="NDJSON file that gets every event; default: audit/audit_events.ndjson in data_dir"
+    )
+    destination: str | None = Field(
+        None, description="name of a destination of type fhir that gets every event too"
+    )
+
+
 class TokenSection(Section):
     """A bearer token of the HTTP API, by its digest."""
 

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from clinical import Permanent
 from service.settings.sections import (
+    AuditSection,
     BrokerSection,
     ChecksSection,
     DatabaseSection,
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     broker: BrokerSection = BrokerSection()
     lease: LeaseSection = LeaseSection()
     delivery: DeliverySection = DeliverySection()
+    audit: AuditSection = AuditSection()
     http: HttpSection = HttpSection()
     destinations: tuple[DestinationSection, ...] = ()
 
@@ -92,6 +94,13 @@ class Settings(BaseSettings):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two destinations are named '{name}'")
+        return self
+
+    @model_validator(mode="after")
+    def _audit_goes_to_a_fhir_server(self) -> Settings:
+        servers = {entry.name for entry in self.destinations if entry.type == "fhir"}
+        if self.audit.destination is not None and self.audit.destination not in servers:
+            raise ValueError("audit.destination names no destination of type fhir")
         return self
 
     @classmethod
