@@ -39,6 +39,8 @@ class Decoder:
         Size of one attention head; the graph does not say it.
     rows, reserve, capacity
         See `inference.cache.CachePool`.
+    most_bytes
+        What all rows may take; fewer are made where it is less than they need, None sets no limit.
     fewest
         Rows of a decode step at least; empty ones are added. Quantised matrix products of one row round otherwise than
         those of several, and an answer must not depend on who else is served.
@@ -47,6 +49,11 @@ class Decoder:
     ----------
     pool
         The rows of the cache.
+
+    Raises
+    ------
+    Permanent
+        ``cache-too-small`` where `most_bytes` has no room for one row beside the reserve.
     """
 
     def __init__(
@@ -58,6 +65,7 @@ class Decoder:
         rows: int,
         reserve: int,
         capacity: int,
+        most_bytes: int | None = None,
         fewest: int = 1,
     ) -> None:
         self._session = sessions.decoder
@@ -71,7 +79,7 @@ class Decoder:
         self._embeds_element = element_of(inputs[_EMBEDS].type)
         self._logits_element = element_of(self._session.get_outputs()[0].type)
         self._row_shape = (int(first.shape[1]), capacity, head_size)
-        rows += fewest - 1
+        rows = self._affordable(rows, reserve, most_bytes, fewest) + fewest - 1
         memory_class = CudaMemory if self._device == "cuda" else HostMemory
         shape = (rows, *self._row_shape)
         self._memory: DeviceMemory = memory_class(len(self._past_names), shape, self._cache_element)
@@ -84,9 +92,25 @@ class Decoder:
     @property
     def cache_bytes(self) -> int:
         """Bytes the cache may come to hold."""
+        return self._memory.rows * self._row_bytes
+
+    @property
+    def _row_bytes(self) -> int:
         heads, capacity, size = self._row_shape
-        row = heads * capacity * size * self._cache_element.storage.itemsize
-        return len(self._past_names) * self._memory.rows * row
+        return len(self._past_names) * heads * capacity * size * self._cache_element.storage.itemsize
+
+    def _affordable(self, rows: int, reserve: int, most_bytes: int | None, fewest: int) -> int:
+        if most_bytes is None:
+            return rows
+        found = min(rows, most_bytes // self._row_bytes - (fewest - 1))
+        if found < 1 + reserve:
+            needed = (fewest + reserve) * self._row_bytes
+            raise Permanent(
+                "cache-too-small",
+                f"the model's cache needs at least {needed} bytes; allow them, or fewer image tokens",
+                tag="model.cache_bytes",
+            )
+        return found
 
     def embed(self, tokens: Sequence[int]) -> FloatArray:
         """Embeddings (len(tokens), width)."""

@@ -281,6 +281,7 @@ class ModelOptions(TypedDict, total=False):
     slots: int
     stat_slots: int
     cache_tokens: int | None
+    cache_bytes: int | None
     max_tiles: int | None
     downscale_to: int | None
     device_options: DeviceOptions | None
@@ -302,6 +303,8 @@ def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> 
         More of both that only STAT work takes.
     cache_tokens
         Longest prompt and answer the cache has room for; None takes what the package's largest image needs.
+    cache_bytes
+        Most memory of the cache: fewer answers are written at once where it is less than `slots` need.
     max_tiles, downscale_to
         See `inference.frames.TokenEconomy`.
     checks
@@ -318,7 +321,7 @@ def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> 
     vlm = Vlm(
         package,
         sessions,
-        size=CacheSize(slots, stat_slots, options.get("cache_tokens")),
+        size=CacheSize(slots, stat_slots, options.get("cache_tokens"), options.get("cache_bytes")),
         economy=TokenEconomy(options.get("max_tiles"), options.get("downscale_to")),
     )
     identity = identity_of(package.manifest, package.weights_sha256, sessions.engine)

@@ -58,11 +58,14 @@ class CacheSize:
         More rows that only questions with priority take.
     tokens
         Longest prompt and answer of a row; None takes what the package's largest image needs.
+    most_bytes
+        What all of it may take: fewer rows are made where it is less than they need.
     """
 
     rows: int = 4
     reserve: int = 1
     tokens: int | None = None
+    most_bytes: int | None = None
 
 
 class Vlm:
@@ -112,6 +115,7 @@ class Vlm:
             rows=size.rows + size.reserve,
             reserve=size.reserve,
             capacity=min(size.tokens or needed, int(text["max_position_embeddings"])),
+            most_bytes=size.most_bytes,
             fewest=1 if package.manifest.precision in _UNQUANTISED else 2,
         )
         self._shelf = PrefixShelf(self._decoder.pool)

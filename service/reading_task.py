@@ -96,7 +96,15 @@ class ReadingDesk:
             )
             return failed_draft(uid, version, files, reason, seated.model, seated.terms)
         try:
-            return read_study(uid, version, files, seated.model, seated.terms, priority=self._priority(lease))
+            return read_study(
+                uid,
+                version,
+                files,
+                seated.model,
+                seated.terms,
+                priority=self._priority(lease),
+                keep_displayed=False,
+            )
         except Transient as error:
             if lease.attempt < self.max_attempts:
                 raise

@@ -63,11 +63,13 @@ def site_model(settings: Settings) -> Model:
         providers=model.providers,
         threads=model.threads,
         slots=max(model.studies_in_flight, _FEWEST_SLOTS),
+        cache_bytes=model.cache_bytes,
         max_tiles=model.max_tiles,
         downscale_to=model.downscale_to,
         checks=check_terms(settings),
         device_options=DeviceOptions(
             allow_cpu_fallback=model.allow_cpu_fallback,
+            memory_limit_bytes=model.device_memory_bytes,
             engine_cache=settings.data_dir / "tensorrt" if "tensorrt" in model.providers else None,
         ),
     )

@@ -108,9 +108,16 @@ def read_study(
     terms: ReadingTerms,
     *,
     priority: Priority = Priority.ROUTINE,
+    keep_displayed: bool = True,
     progress: Callable[[str], None] = lambda _: None,
 ) -> StudyReading:
     """Read every image of a study and put the results into one Draft.
+
+    Parameters
+    ----------
+    keep_displayed
+        Whether displayed pixels are kept for faces that are made at once. Where others make them, one decoded image of
+        the study is in memory at a time.
 
     Raises
     ------
@@ -121,7 +128,8 @@ def read_study(
     results = []
     for number, file in enumerate(files, start=1):
         progress(f"image {number} of {len(files)}")
-        results.append(_read_image(study_instance_uid, file, model, terms, priority))
+        result = _read_image(study_instance_uid, file, model, terms, priority)
+        results.append(result if keep_displayed else replace(result, displayed=None))
     draft = _draft(study_instance_uid, version, results, model, terms, started)
     return StudyReading(draft, tuple(results))
 

@@ -150,6 +150,16 @@ class ModelSection(Section):
     downscale_to: int | None = Field(
         None, ge=32, description="longest side in pixels an image is scaled down to before it is cut"
     )
+    cache_bytes: int | None = Field(
+        None,
+        ge=1 << 20,
+        description="most memory for keys and values; default: what `studies_in_flight` needs",
+    )
+    device_memory_bytes: int | None = Field(
+        None,
+        ge=1 << 28,
+        description="most GPU memory that ONNX Runtime takes for weights and work; default: no limit",
+    )
     threads: int | None = Field(
         None, ge=1, le=256, description="threads of one engine step; default: physical cores"
     )
