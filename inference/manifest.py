@@ -60,6 +60,14 @@ class Manifest(BaseModel):
         Words before the first label of a classification answer.
     tasks
         By name (see `TASKS`). A task that is not here is off.
+    device
+        What the package was made for, ``"cpu"`` or ``"cuda"``.
+    opset
+        Version of the ONNX operators of the decoder.
+    checkpoint_sha256
+        Digest of the checkpoint it was exported from.
+    golden_sha256
+        Of the checkpoint's answers that are kept beside the files (`inference.golden`); empty where none are.
     files
         SHA-256 of every file of the package.
     """
@@ -79,6 +87,10 @@ class Manifest(BaseModel):
     statement: str = ""
     licence: str = ""
     source: str = ""
+    device: str = ""
+    opset: int | None = None
+    checkpoint_sha256: str = ""
+    golden_sha256: str = ""
     files: dict[str, str]
 
     def task(self, name: str) -> TaskState:
@@ -162,5 +174,9 @@ def describe_package(path: str | Path) -> dict[str, object]:
         "bytes": sum((package.folder / name).stat().st_size for name in manifest.files),
         "licence": manifest.licence,
         "source": manifest.source,
+        "device": manifest.device,
+        "opset": manifest.opset,
+        "exporter": manifest.exporter,
+        "checkpoint_sha256": manifest.checkpoint_sha256,
         "folder": str(package.folder),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -49,6 +50,12 @@ def as_plain(value: Any) -> Any:
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
     typer.echo(json.dumps(as_plain(value), indent=2, ensure_ascii=False))
+
+
+def say_step(step: str) -> None:
+    """Say on a terminal's standard error what a long command is doing."""
+    if sys.stderr.isatty():
+        typer.echo(f"  {step}", err=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:

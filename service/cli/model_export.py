@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.common import JsonOption, print_json
+from service.cli.common import JsonOption, print_json, say_step
+
+if TYPE_CHECKING:
+    from inference.golden import Golden
 
 
 class Precision(StrEnum):
     """Precision of the decoder's weights."""
 
     FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
     INT8 = "int8"
     INT4 = "int4"
+
+
+class Device(StrEnum):
+    """What the package is made for."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 def export(
@@ -24,20 +37,38 @@ def export(
         Path, typer.Argument(help="Checkpoint folder of LlavaOnevisionForConditionalGeneration.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Package folder; replaced whole when all is written.")],
-    precision: Annotated[
-        Precision, typer.Option(help="Of the decoder's weights; the vision tower stays fp32.")
-    ] = Precision.FP32,
+    precision: Annotated[Precision, typer.Option(help="Of the decoder's weights.")] = Precision.FP32,
+    device: Annotated[
+        Device, typer.Option(help="For the CPU the vision tower stays fp32; bf16 is for CUDA only.")
+    ] = Device.CPU,
+    description: Annotated[
+        Path | None, typer.Option(help="JSON file: name, version, labels, statement, licence, ...")
+    ] = None,
 ) -> None:
     """Export a checkpoint as an ONNX package (needs the extra `training`)."""
     from training.export import export_onnx
 
-    if not (checkpoint / "config.json").is_file():
-        raise typer.BadParameter(f"{checkpoint} holds no config.json: it is no checkpoint folder")
     try:
-        export_onnx(checkpoint, out, precision=precision.value)
-    except ValueError as error:
+        export_onnx(
+            checkpoint,
+            out,
+            description=_described(description),
+            precision=precision.value,
+            device=device.value,
+            progress=say_step,
+        )
+    except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(f"written: {out} ({precision.value}); `raddraft model check {out} --checkpoint {checkpoint}`")
+
+
+def _described(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return found
 
 
 def check(
@@ -45,25 +76,51 @@ def check(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Compare its answers with this checkpoint's (extra `training`).")
     ] = None,
-    phantoms: Annotated[int, typer.Option(min=1, help="Images asked about.")] = 10,
+    phantoms: Annotated[int, typer.Option(min=1, help="Images the checkpoint is asked about.")] = 10,
+    keep: Annotated[
+        bool, typer.Option(help="Keep the checkpoint's answers in the package, for checks without it.")
+    ] = False,
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Execution provider, most wanted first: tensorrt, cuda, cpu.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a package's files and, with its checkpoint, its answers; exit status 1 where they differ."""
-    from inference import describe_package
+    """Verify a package's files and its answers; exit status 1 where they are not what they should be.
 
-    described = describe_package(package)
-    if checkpoint is None:
-        found: dict[str, object] = {"package": package, "files": "whole"}
-        print_json(found) if as_json else typer.echo(f"{package}: every file is what the manifest says")
-        return
-    from training.export.parity import compare_on_phantoms
+    Its answers are compared with those of its checkpoint, or with those kept in the package. Greedy tokens must be
+    equal in fp32; other precisions have tolerances.
+    """
+    from inference import describe_package, load_model
+    from inference.golden import compare, load_golden
 
-    parity = compare_on_phantoms(checkpoint, package, phantoms)
-    exact = described["precision"] == Precision.FP32
-    if as_json:
-        print_json({"package": package, "files": "whole", "exact": exact, **parity.as_json()})
-    else:
-        typer.echo(f"{package}: every file is what the manifest says; {parity.sentence}")
-    # Weights of fewer bits may word an answer differently: the share is printed, a person decides.
-    if exact and not parity.holds:
+    if keep and checkpoint is None:
+        raise typer.BadParameter("--keep keeps a checkpoint's answers: name it with --checkpoint")
+    describe_package(package)
+    found: dict[str, object] = {"package": package, "files": "whole"}
+    sentence = "no answers are kept in it; name its --checkpoint to compare them"
+    golden = load_golden(package) if checkpoint is None else _golden(checkpoint, package, phantoms)
+    holds = True
+    if golden is not None:
+        model = load_model(package, providers=tuple(provider or ("cpu",)))
+        try:
+            parity = compare(golden, model)
+        finally:
+            model.close()
+        holds, sentence = parity.holds, parity.sentence
+        found |= {**parity.as_json(), "engine": model.identity.engine}
+        if keep and holds:
+            golden.save(Path(package))
+    print_json(found) if as_json else typer.echo(
+        f"{package}: every file is what the manifest says; {sentence}"
+    )
+    if not holds:
         raise typer.Exit(1)
+
+
+def _golden(checkpoint: Path, package: str, phantoms: int) -> Golden:
+    from training.export.parity import golden_of
+
+    try:
+        return golden_of(checkpoint, package, phantoms, progress=say_step)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error

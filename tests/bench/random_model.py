@@ -7,13 +7,10 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
@@ -67,22 +64,11 @@ class RandomModel:
             self._write_checkpoint()
 
     def package(self, precision: str = "fp32") -> Path:
-        """Model package for the product; only the decoder has the precision."""
+        """Model package for the product, for the CPU."""
         package = self._folder / f"package-{precision}"
         if (package / "manifest.json").exists():
             return package
-        if precision == "fp32":
-            return export_onnx(self.checkpoint, package)
-        shutil.copytree(self.package(), package, ignore=shutil.ignore_patterns("decoder*", "manifest.json"))
-        with TemporaryDirectory(dir=self._folder) as scratch:
-            self._build(Path(scratch), precision, "exclude_embeds=true", "prune_lm_head=true")
-            _inline_weights(Path(scratch) / "model.onnx", package / "decoder.onnx")
-        manifest = json.loads((self.package() / "manifest.json").read_text())
-        files = {path.name: _sha256(path) for path in sorted(package.iterdir())}
-        (package / "manifest.json").write_text(
-            json.dumps({**manifest, "precision": precision, "files": files})
-        )
-        return package
+        return export_onnx(self.checkpoint, package, precision=precision)
 
     def generator(self, precision: str = "fp32") -> Path:
         """Folder for onnxruntime-genai's own generator."""
@@ -126,17 +112,6 @@ class RandomModel:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(self.checkpoint / name, self.language / name)
         causal.save_pretrained(self.language)
-
-
-def _inline_weights(source: Path, target: Path) -> None:
-    import onnx
-
-    onnx.save_model(onnx.load(source, load_external_data=True), target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:

@@ -1,14 +1,9 @@
-"""Does a package answer as its checkpoint does? Compared with transformers' own `generate`.
-
-``python -m training.export.parity CHECKPOINT PACKAGE [--phantoms N]`` compares greedy tokens and their probabilities,
-prints what differs and exits 1 where anything does.
-"""
+"""A checkpoint's own answers, by transformers' own processor, packing and `generate`: what a package is held to."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,11 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoImageProcessor, LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
-from inference import Model, load_model, prompts
+from clinical import Permanent
+from inference import open_package, prompts
+from inference.golden import Golden, GoldenAnswer
+from training.export.checkpoint import Checkpoint
 
-TOLERANCE = 1e-3
+_CANDIDATES = 8
 _FIRST_SEED = 7_000_000
-_QUESTIONS = (
+QUESTIONS = (
     prompts.REPORT,
     prompts.CLASSIFICATION,
     prompts.grounding("left lung"),
@@ -40,22 +38,34 @@ class Told:
         Without the end of turn.
     log_probabilities
         Of each token.
+    candidates
+        The likeliest tokens of each step and their log-probabilities, the end of turn's step included.
     """
 
     tokens: tuple[int, ...]
     log_probabilities: tuple[float, ...]
+    candidates: tuple[tuple[tuple[int, float], ...], ...] = ()
 
 
 class Reference:
-    """A checkpoint folder answering through transformers: its processor, its packing, its `generate`."""
+    """A checkpoint folder answering through transformers: its processor, its packing, its `generate`.
+
+    In fp32, whatever the checkpoint is stored in: the truth that every precision is measured against.
+
+    Attributes
+    ----------
+    ends
+        Tokens that end an answer.
+    """
 
     def __init__(self, checkpoint: Path) -> None:
-        self._model = LlavaOnevisionForConditionalGeneration.from_pretrained(checkpoint)
+        self._model = LlavaOnevisionForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
         self._model.train(False)
         self._processor = AutoImageProcessor.from_pretrained(checkpoint)
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(checkpoint)
         self._image_token = int(self._tokenizer.convert_tokens_to_ids(prompts.IMAGE_TOKEN))
         self._end = int(self._tokenizer.convert_tokens_to_ids(prompts.END_OF_TURN))
+        self.ends = (self._end,)
 
     @torch.no_grad()
     def answer(self, gray: NDArray[np.uint8], question: str, *, longest: int) -> Told:
@@ -74,9 +84,14 @@ class Reference:
             output_logits=True,
         )
         tokens = out.sequences[0, len(ids) :].tolist()
-        scores = torch.stack(out.logits)[:, 0].log_softmax(-1).max(-1).values.tolist()
+        likeliest = torch.stack(out.logits)[:, 0].log_softmax(-1).topk(_CANDIDATES)
+        steps = [
+            tuple(zip(step, chances, strict=True))
+            for step, chances in zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+        ]
         count = tokens.index(self._end) if self._end in tokens else len(tokens)
-        return Told(tuple(tokens[:count]), tuple(scores[:count]))
+        scores = [step[0][1] for step in steps]
+        return Told(tuple(tokens[:count]), tuple(scores[:count]), tuple(steps[: count + 1]))
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
@@ -92,89 +107,45 @@ class Reference:
         return sum(len(part) for part in getattr(found, "pooler_output", found))
 
 
-@dataclass(frozen=True, slots=True)
-class Parity:
-    """What a comparison found.
-
-    Attributes
-    ----------
-    largest_difference
-        Between the log-probabilities of equal tokens.
-    """
-
-    answers: int
-    tokens: int
-    unequal_answers: int
-    largest_difference: float
-
-    @property
-    def holds(self) -> bool:
-        """Equal tokens everywhere, probabilities within `TOLERANCE`."""
-        return self.unequal_answers == 0 and self.largest_difference <= TOLERANCE
-
-    @property
-    def sentence(self) -> str:
-        """What was found, in one line."""
-        return (
-            f"{self.answers} answers, {self.tokens} tokens: {self.unequal_answers} answers differ, "
-            f"largest difference of log-probabilities {self.largest_difference:.1e} (at most {TOLERANCE:.0e})"
-        )
-
-    def as_json(self) -> dict[str, float]:
-        """What was found, as numbers."""
-        return asdict(self)
-
-
-def compare(
+def golden_answers(
     reference: Reference,
-    model: Model,
     images: Iterable[NDArray[np.uint8]],
-    questions: Sequence[str] = _QUESTIONS,
+    questions: Sequence[str] = QUESTIONS,
     *,
     longest: int = 160,
-) -> Parity:
-    """Ask both the same questions about the same images."""
-    answers = tokens = unequal = 0
-    largest = 0.0
-    for gray in images:
-        said = model.answers(gray, [(question, ()) for question in questions])
-        for question, ours in zip(questions, said, strict=True):
-            theirs = reference.answer(gray, question, longest=longest)
-            equal = ours.tokens[:longest] == theirs.tokens
-            answers, tokens, unequal = answers + 1, tokens + len(theirs.tokens), unequal + (not equal)
-            if equal and theirs.tokens:
-                gap = np.subtract(ours.log_probabilities[:longest], theirs.log_probabilities)
-                largest = max(largest, float(np.abs(gap).max()))
-    return Parity(answers, tokens, unequal, largest)
+    progress: Callable[[str], None] = lambda step: None,
+) -> Golden:
+    """Let the checkpoint answer every question about every image."""
+    kept = tuple(images)
+    answers: list[GoldenAnswer] = []
+    for index, gray in enumerate(kept):
+        for question in questions:
+            progress(f"the checkpoint answers {len(answers) + 1} of {len(kept) * len(questions)}")
+            told = reference.answer(gray, question, longest=longest)
+            answers.append(
+                GoldenAnswer(index, question, told.tokens, told.log_probabilities, told.candidates)
+            )
+    return Golden(kept, tuple(answers), longest, reference.ends)
 
 
-def compare_on_phantoms(checkpoint: Path, package: str, count: int, *, threads: int = 1) -> Parity:
-    """Compare a package with its checkpoint on `count` phantoms that neither was trained on."""
+def golden_of(
+    checkpoint: Path, package: str, phantoms: int, *, progress: Callable[[str], None] = lambda step: None
+) -> Golden:
+    """A checkpoint's answers about phantoms that neither it nor anybody was trained on.
+
+    Raises
+    ------
+    Permanent
+        ``other-checkpoint`` if the package was made of another one.
+    """
     from training.phantoms import displayed, draw
 
-    torch.set_num_threads(threads)
-    model = load_model(package, threads=threads)
-    try:
-        images = (displayed(draw(seed, 160)[0]) for seed in range(_FIRST_SEED, _FIRST_SEED + count))
-        return compare(Reference(checkpoint), model, images)
-    finally:
-        model.close()
-
-
-def main() -> None:
-    """Compare a package with its checkpoint on phantoms."""
-    parser = argparse.ArgumentParser(description="compare an ONNX package with its checkpoint on phantoms")
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("package", help='folder, or "embedded"')
-    parser.add_argument("--phantoms", type=int, default=50)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    found = compare_on_phantoms(
-        arguments.checkpoint, arguments.package, arguments.phantoms, threads=arguments.threads
-    )
-    print(found.sentence)
-    raise SystemExit(0 if found.holds else 1)
-
-
-if __name__ == "__main__":
-    main()
+    known = open_package(package).manifest.checkpoint_sha256
+    if known and known != Checkpoint(checkpoint).sha256:
+        raise Permanent(
+            "other-checkpoint", f"{package} was exported from another checkpoint than {checkpoint}"
+        )
+    progress("loading the checkpoint")
+    reference = Reference(checkpoint)
+    images = (displayed(draw(seed, 160)[0]) for seed in range(_FIRST_SEED, _FIRST_SEED + phantoms))
+    return golden_answers(reference, images, progress=progress)

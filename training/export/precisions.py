@@ -1,0 +1,68 @@
+"""What a precision means for each graph on each device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Precision(StrEnum):
+    """Of the decoder's weights."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+class Device(StrEnum):
+    """The package is made for."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the graphs are written.
+
+    Attributes
+    ----------
+    precision, device
+        As asked for.
+    builder_device
+        What the model builder is told. Its fp16 and bf16 graphs for the CPU lack GroupQueryAttention and shared
+        buffers; those for CUDA have both, and nothing in them is bound to the device.
+    vision
+        Precision of the vision tower and projector; pixels and features are fp32 in every graph.
+    """
+
+    precision: Precision
+    device: Device
+    builder_device: Device
+    vision: Precision
+
+
+def layout(precision: str, device: str) -> Layout:
+    """Layout of a package.
+
+    Raises
+    ------
+    ValueError
+        For what does not exist, or cannot run on its device.
+    """
+    if precision not in list(Precision):
+        raise ValueError(f"no precision {precision}; there are {', '.join(Precision)}")
+    if device not in list(Device):
+        raise ValueError(f"no device {device}; there are {', '.join(Device)}")
+    wanted, place = Precision(precision), Device(device)
+    half = wanted in (Precision.FP16, Precision.BF16)
+    if wanted is Precision.BF16 and place is Device.CPU:
+        raise ValueError(
+            "ONNX Runtime multiplies no bf16 matrices on the CPU: export fp16 or fp32, or with --device cuda"
+        )
+    # A medical image loses more by fewer bits than the text that is made of it, and a CPU gains no time by them.
+    whole = place is Device.CPU or wanted is Precision.FP32
+    shortened = wanted if half else Precision.FP16
+    return Layout(wanted, place, Device.CUDA if half else place, Precision.FP32 if whole else shortened)
