@@ -1,4 +1,4 @@
-"""`train phantoms`, `train finetune`, `train package`; instruction data and evaluation are beside it."""
+"""`train phantoms` and `train package`; the other commands of `train` are beside it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from service.cli import evaluation, instructions, writing
+from service.cli import evaluation, finetuning, instructions, writing
 from service.cli.common import print_table
 
 app = typer.Typer(no_args_is_help=True)
 instructions.register(app)
+finetuning.register(app)
 evaluation.register(app)
 writing.register(app)
 
@@ -47,32 +48,6 @@ def phantoms(
             progress=lambda done: progress.update(task, completed=done),
         )
     typer.echo(f"{n} phantoms in {out}")
-
-
-@app.command()
-def finetune(
-    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of `train instructions`.")],
-    out: _Out,
-    recipe: Annotated[
-        Path | None,
-        typer.Option("--config", exists=True, help="Recipe (TOML); default: the embedded model's."),
-    ] = None,
-    start: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Earlier --out folder: go on from there."),
-    ] = None,
-    held_out: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Phantoms to score stage A on.")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.05, help="Wall time for both stages.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each stage instead of minutes.")] = None,
-) -> None:
-    """Train a model on instruction data; writes a checkpoint folder that transformers loads (needs torch)."""
-    from training.finetune import train_model
-
-    typer.echo(
-        f"checkpoint in {train_model(data, out, recipe, start=start, held_out=held_out, minutes=minutes, steps=steps)}"
-    )
 
 
 @app.command()

@@ -1,0 +1,101 @@
+"""`train finetune`: the embedded model from the beginning, or any LLaVA-OneVision checkpoint folder further."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `raddraft train`."""
+    app.command()(finetune)
+    app.command("llama-factory")(llama_factory)
+
+
+_Data = Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of `train instructions`.")]
+_ImageRoot = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, file_okay=False, help="Folder that image paths are relative to; default: --data."
+    ),
+]
+
+
+def finetune(
+    data: _Data,
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Folder to write to.")],
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--config", exists=True, dir_okay=False, help="Recipe (TOML); the default is shipped."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Checkpoint folder to train further, RadVLM's or another's."
+        ),
+    ] = None,
+    image_root: _ImageRoot = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Embedded model: earlier --out folder to go on from."
+        ),
+    ] = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Embedded model: phantoms to score stage A on."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.05, help="Embedded model: wall time for both stages.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Embedded model: steps of each stage instead of minutes.")
+    ] = None,
+) -> None:
+    """Train on instruction data; writes a checkpoint folder that transformers loads (needs torch)."""
+    if checkpoint is not None:
+        _tune(checkpoint, data, image_root or data, out, recipe)
+        return
+    from training.finetune import train_model
+
+    trained = train_model(data, out, recipe, start=start, held_out=held_out, minutes=minutes, steps=steps)
+    typer.echo(f"checkpoint in {trained}")
+
+
+def _tune(checkpoint: Path, data: Path, image_root: Path, out: Path, recipe: Path | None) -> None:
+    from training.instructions import read_rows
+    from training.tuning import TuningPlan, read_plan
+    from training.tuning.loop import tune
+
+    try:
+        plan = read_plan(recipe) if recipe else TuningPlan()
+    except (TypeError, ValueError) as error:
+        raise typer.BadParameter(f"{recipe}: {error}") from None
+    with Progress(transient=True) as progress:
+        line = progress.add_task("steps", total=None)
+        trained = tune(
+            checkpoint, list(read_rows(data)), image_root, out, plan,
+            progress=lambda done, total: progress.update(line, completed=done, total=total),
+        )  # fmt: skip
+    typer.echo(f"checkpoint in {trained}")
+
+
+def llama_factory(
+    checkpoint: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Checkpoint folder.")],
+    data: _Data,
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Folder to write to.")],
+    recipe: Annotated[
+        Path | None, typer.Option("--config", exists=True, dir_okay=False, help="Plan (TOML).")
+    ] = None,
+    image_root: _ImageRoot = None,
+) -> None:
+    """Write the same run as configuration for LLaMA-Factory."""
+    from training.tuning import TuningPlan, read_plan
+    from training.tuning.llama_factory import write_llama_factory
+
+    plan = read_plan(recipe) if recipe else TuningPlan()
+    for written in write_llama_factory(checkpoint, data, image_root or data, out, plan):
+        typer.echo(str(written))

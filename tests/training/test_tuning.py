@@ -1,0 +1,183 @@
+"""Fine-tuning of a checkpoint folder: what learns, what carries loss, and the same losses after a kill."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+pytest.importorskip("accelerate")
+
+from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast  # noqa: E402
+
+from training.architecture import build_model  # noqa: E402
+from training.instruction_stage import save_checkpoint  # noqa: E402
+from training.instructions import Row, Task  # noqa: E402
+from training.recipe import ModelSize, Recipe  # noqa: E402
+from training.tokenizer import train_tokenizer  # noqa: E402
+from training.tokens import SPECIALS  # noqa: E402
+from training.tuning import LossMode, TuningPlan, Vision, read_plan  # noqa: E402
+from training.tuning.chat_tokens import chat_tokens  # noqa: E402
+from training.tuning.llama_factory import write_llama_factory  # noqa: E402
+from training.tuning.loop import tune  # noqa: E402
+from training.tuning.weights import rate_factor  # noqa: E402
+
+RECIPES = Path(__file__).parents[2] / "training" / "recipes"
+SIZE = ModelSize(
+    image_size_px=32, patch_size_px=8, vision_layers=1, vision_width=32, vision_heads=2, vision_mlp=64,
+    language_layers=1, language_width=32, language_heads=2, language_kv_heads=1, language_mlp=64,
+)  # fmt: skip
+PLAN = TuningPlan(
+    learning_rate=3e-3,
+    vision_learning_rate=1e-3,
+    batch_images=2,
+    accumulate=2,
+    bf16=False,
+    save_every_steps=3,
+)
+ANSWERS = ("There is a nodule.", "The lungs are clear.")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with random weights and eight images of two kinds."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("tuning")
+    tokenizer = train_tokenizer(["user\n", "assistant\n", "What is there?", *ANSWERS] * 20, SIZE.vocabulary)
+    tokenizer.save_pretrained(root / "tokenizer")
+    fast = PreTrainedTokenizerFast.from_pretrained(root / "tokenizer")
+    model = build_model(SIZE, {token: fast.get_vocab()[token] for token in SPECIALS})
+    save_checkpoint(model, fast, Recipe(model=SIZE), root / "checkpoint")
+    for number in range(8):
+        grey = np.full((40, 30 + 4 * number), 40 + 160 * (number % 2), np.uint8)
+        Image.fromarray(grey).save(root / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def rows() -> list[Row]:
+    return [
+        Row(str(number), f"{number % 8}.png", Task.REPORT, (("What is there?", ANSWERS[number % 2]),))
+        for number in range(40)
+    ]
+
+
+def losses(out: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (out / "tuning.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("mode", LossMode)
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_tuning_lowers_the_loss_and_writes_a_folder_that_loads(
+    folder: Path, rows: list[Row], tmp_path: Path, mode: LossMode, lora_rank: int
+) -> None:
+    vision = Vision.LORA if lora_rank else Vision.FULL
+    plan = replace(PLAN, learning_rate=2e-2, epochs=3, loss_mode=mode, lora_rank=lora_rank, vision=vision)
+    out = tune(folder / "checkpoint", rows, folder, tmp_path, plan)
+    told = losses(tmp_path)
+    assert len(told) == 30 and np.mean(told[-3:]) < (0.97 if lora_rank else 0.5) * told[0]
+    model = LlavaOnevisionForConditionalGeneration.from_pretrained(out)
+    source = LlavaOnevisionForConditionalGeneration.from_pretrained(folder / "checkpoint")
+    assert model.state_dict().keys() == source.state_dict().keys()
+    assert {file.name for file in out.iterdir()} == {file.name for file in (folder / "checkpoint").iterdir()}
+
+
+def test_frozen_vision_tower_keeps_its_weights(folder: Path, rows: list[Row], tmp_path: Path) -> None:
+    out = tune(folder / "checkpoint", rows[:8], folder, tmp_path, replace(PLAN, vision=Vision.FROZEN))
+    before = LlavaOnevisionForConditionalGeneration.from_pretrained(folder / "checkpoint").state_dict()
+    after = LlavaOnevisionForConditionalGeneration.from_pretrained(out).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and not any("vision_tower" in name for name in changed)
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_killed_run_goes_on_with_the_losses_of_an_uninterrupted_one(
+    folder: Path, rows: list[Row], tmp_path: Path, lora_rank: int
+) -> None:
+    plan = replace(PLAN, lora_rank=lora_rank, epochs=1)
+    whole = tune(folder / "checkpoint", rows, folder, tmp_path / "whole", plan)
+    tune(folder / "checkpoint", rows, folder, tmp_path / "killed", plan, stop_after=4)
+    with (tmp_path / "killed/tuning.jsonl").open("a") as log:
+        log.write('{"step": 5, "loss": 99}\n{"step": 6, "lo')
+    resumed = tune(folder / "checkpoint", rows, folder, tmp_path / "killed", plan)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    first = LlavaOnevisionForConditionalGeneration.from_pretrained(whole).state_dict()
+    second = LlavaOnevisionForConditionalGeneration.from_pretrained(resumed).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+CONVERSATION = Row("1", "x.png", Task.CONVERSATION, (("Q?", "A."), ("R?", "B.")))
+
+
+def letters(text: str) -> list[int]:
+    """Ids by which a test can read a sequence: specials in the hundreds, every other character its code."""
+    ids: list[int] = []
+    specials = {"<|im_start|>": 201, "<|im_end|>": 202, "<image>": 203}
+    while text:
+        special = next((name for name in specials if text.startswith(name)), None)
+        ids.append(specials[special] if special else ord(text[0]))
+        text = text[len(special) if special else 1 :]
+    return ids
+
+
+def spelled(ids: tuple[int, ...]) -> str:
+    named = {201: "<s>", 202: "<e>", 203: "<i>", -100: "_"}
+    return "".join(named.get(index, chr(index) if index >= 0 else "?") for index in ids)
+
+
+def test_answers_alone_carry_loss_in_the_form_the_model_is_asked_in() -> None:
+    tokens = chat_tokens(CONVERSATION, letters, LossMode.ASSISTANT_ONLY)
+    assert spelled(tokens.ids) == (
+        "<s>user\n<i>\nQ?<e>\n<s>assistant\nA.<e>\n<s>user\nR?<e>\n<s>assistant\nB.<e>"
+    )
+    assert spelled(tokens.targets).replace("_", "") == "A.<e>B.<e>"
+
+
+def test_compat_has_a_system_turn_and_loss_on_every_marker_and_line_feed() -> None:
+    tokens = chat_tokens(CONVERSATION, letters, LossMode.RADVLM_COMPAT)
+    assert spelled(tokens.ids) == (
+        "<s>system\nYou are a helpful assistant.<e>\n<s>user\n<i>\nQ?<e>\n<s>assistant\nA.<e>\n"
+        "<s>user\nR?<e>\n<s>assistant\nB.<e>\n"
+    )
+    assert spelled(tokens.targets).replace("_", "") == (
+        "<s>\n<e>\n<s>\n\n<e>\n<s>assistant\nA.<e>\n<s>\n<e>\n<s>assistant\nB.<e>\n"
+    )
+
+
+def test_image_tokens_take_the_images_place_without_loss() -> None:
+    tokens = chat_tokens(CONVERSATION, letters, LossMode.ASSISTANT_ONLY)
+    filled = tokens.with_image(203, 4)
+    assert filled.ids.count(203) == 4 and len(filled.ids) == len(tokens.ids) + 3 == len(filled.targets)
+    assert all(
+        target == -100 for index, target in zip(filled.ids, filled.targets, strict=True) if index == 203
+    )
+
+
+def test_rate_rises_linearly_and_falls_to_zero() -> None:
+    factors = [rate_factor(step, 100, 0.1) for step in range(101)]
+    assert factors[0] == pytest.approx(0.1) and factors[9] == factors[10] == pytest.approx(1.0)
+    assert factors[100] == pytest.approx(0.0)
+    assert all(later <= earlier for earlier, later in pairwise(factors[10:]))
+
+
+@pytest.mark.parametrize("name", ["radvlm.toml", "radvlm_lora.toml"])
+def test_shipped_plans_read(name: str) -> None:
+    plan = read_plan(RECIPES / name)
+    assert plan.epochs == 1 and plan.bf16
+
+
+def test_llama_factory_is_told_the_same_run(folder: Path, tmp_path: Path) -> None:
+    plan = replace(read_plan(RECIPES / "radvlm_lora.toml"), learning_rate=5e-5)
+    info, training = write_llama_factory(folder / "checkpoint", tmp_path, folder, tmp_path / "lf", plan)
+    dataset = json.loads(info.read_text())["radvlm"]
+    assert dataset["formatting"] == "sharegpt" and dataset["tags"]["user_tag"] == "human"
+    text = training.read_text()
+    assert "finetuning_type: lora" in text and "lora_rank: 64" in text and "5.0e-05" in text
