@@ -70,7 +70,7 @@ def tune(
         accelerator.clip_grad_norm_(model.parameters(), plan.clip_norm)
         optimiser.step()
         optimiser.zero_grad()
-        rate = schedule.get_last_lr()[0]
+        rate = float(schedule.get_last_lr()[0])
         schedule.step()
         _log(accelerator, out, step, losses, rate)
         if progress:

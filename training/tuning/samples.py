@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,8 @@ class SampleReader:
         self._processor = Processor.from_package(checkpoint)
         self._image_root, self._mode = image_root, mode
         self._image_id = int(config.image_token_id)
-        self._side = config.vision_config.image_size // config.vision_config.patch_size
+        vision: Any = config.vision_config
+        self._side = vision.image_size // vision.patch_size
         self._max_tiles = int(str(config.vision_aspect_ratio).removeprefix("anyres_max_"))
         self.pad_id = int(self._tokenizer.pad_token_id or 0)
 
