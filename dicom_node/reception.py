@@ -5,13 +5,14 @@ Independent of the protocol the object came by.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from clinical import Permanent, Quarantine, Transient
 from dicom_node.candidates import ignored_reason
-from dicom_node.file_format import encoded_file_meta
+from dicom_node.file_format import encoded_file_meta, split_file
 from dicom_node.header_walk import Encoded
 from dicom_node.identification import Identification, read_identification, valid_uid
 from dicom_node.negotiation import is_patient_object
@@ -142,6 +143,25 @@ class Reception:
             writer.discard()
             return self._take_again(received)
         return self._take(writer, received)
+
+    def describe(self, key: str) -> ReceivedObject:
+        """What lies in the spool under `key`, as it would have been accounted for; nothing is written.
+
+        Raises
+        ------
+        Quarantine
+            If it is no object of ours.
+        """
+        with self._spool.open(key) as file:
+            content = file.read()
+        transfer_syntax_uid, dataset = split_file(content)
+        header = read_identification(dataset, transfer_syntax_uid)
+        announced = AnnouncedObject(header.sop_class_uid, header.sop_instance_uid, transfer_syntax_uid)
+        digest = hashlib.sha256(content).hexdigest()
+        described = self._described(
+            announced, _checked_identification(announced, dataset), digest, Caller("", "", "")
+        )
+        return replace(described, spool_key=key, file_sha256=digest, size_bytes=len(content))
 
     def _take(self, writer: SpoolWriter, received: ReceivedObject) -> ReceivedObject:
         entry = writer.complete()

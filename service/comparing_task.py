@@ -12,6 +12,8 @@ from clinical import RadDraftError, Transient
 from dicom_node import Spool
 from imaging import DecodeLimits, read_header, stored_pixels_sha256
 from service.book import walk
+from service.book.receipts import QuietRule
+from service.book.replacing import replace_instance
 from service.book.states import InstanceState
 from service.clock import now_utc
 
@@ -34,6 +36,7 @@ class ComparingDesk:
     engine: Engine
     spool: Spool
     limits: DecodeLimits
+    rule: QuietRule
 
     def compare(self, instance_id: int) -> None:
         """Class one acknowledged instance against the first with its SOP Instance UID."""
@@ -43,10 +46,16 @@ class ComparingDesk:
         older, newer = pair
         try:
             state, code, reason = self._class(older.spool_key, newer.spool_key)
+            if state is InstanceState.WAITING:
+                replace_instance(self.engine, older.id, newer.id, self.rule, now=now_utc())
+                _log.info("instance_replaced", instance_row=instance_id, older_row=older.id)
+                return
         except Transient:
             return  # the sweeper asks again
         except RadDraftError as error:
             state, code = InstanceState.QUARANTINED, "not-comparable"
+            if error.code == "changed-study":
+                code = error.code
             reason = f"came again with other bytes and cannot be compared ({error.code})"
         verdict = walk.InstanceVerdict(instance_id, state, code, reason)
         walk.class_instance(self.engine, verdict, now=now_utc())
@@ -64,11 +73,7 @@ class ComparingDesk:
             )
         if _content(read_header(older)) == _content(read_header(newer)):
             return InstanceState.DUPLICATE, "same-content", "the same header and pixels in another encoding"
-        return (
-            InstanceState.QUARANTINED,
-            "changed-header",
-            "came again with the same pixels and a changed header; the first one stands",
-        )
+        return InstanceState.WAITING, "changed-header", "came again with the same pixels and a changed header"
 
 
 def _content(header: Dataset) -> Dataset:

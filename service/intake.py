@@ -8,6 +8,7 @@ from dicom_node import ReceivedObject, Reception
 from dicom_node.candidates import ignored_sentence
 from service.book.receipts import Arrival, QuietRule, commit_arrival, is_held
 from service.house import OWN_MANUFACTURER, House
+from service.settings import Settings
 
 
 class BookLedger:
@@ -36,8 +37,12 @@ class BookLedger:
 
 def book_ledger(house: House) -> BookLedger:
     """The ledger of an installation."""
-    study = house.settings.study
-    return BookLedger(house.book.engine, QuietRule(study.quiet_period_s, study.max_wait_s))
+    return BookLedger(house.book.engine, quiet_rule(house.settings))
+
+
+def quiet_rule(settings: Settings) -> QuietRule:
+    """When a study of an installation counts as complete."""
+    return QuietRule(settings.study.quiet_period_s, settings.study.max_wait_s)
 
 
 def reception_of(house: House) -> Reception:

@@ -28,6 +28,7 @@ from service.ehr_faces import Ehr
 from service.faces import FHIR, ORU
 from service.fhir_access import fhir_client
 from service.house import House
+from service.intake import quiet_rule
 from service.profile import site_profile
 from service.queues import Hints, quietly
 from service.role_process import lease_owner
@@ -189,4 +190,8 @@ def io_desks(
         keeper=keeper,
         owner=lease_owner(),
     )
-    return telling, delivering, ComparingDesk(house.book.engine, house.spool, limits)
+    return (
+        telling,
+        delivering,
+        ComparingDesk(house.book.engine, house.spool, limits, quiet_rule(house.settings)),
+    )

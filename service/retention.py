@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Event, Thread
 
 import structlog
 from sqlalchemy import Engine
 
+from clinical import RadDraftError
 from dicom_node import Spool
 from service.book.purge import RetentionRule, look_at, purge_study, purged_among, studies_to_purge
+from service.clock import now_utc
+from service.house import House
 
 _log = structlog.get_logger(__name__)
 _STUDIES_AT_ONCE = 500
@@ -85,3 +89,38 @@ class Retention:
     def _finish(self, spool: Spool, *, results: bool) -> None:
         for key in purged_among(self.engine, list(spool.keys()), results=results):
             spool.delete(key)
+
+
+def site_retention(house: House, actor: str) -> Retention:
+    """Retention of an installation, by its settings."""
+    settings = house.settings.retention
+    rule = RetentionRule(settings.received_days, settings.results_days)
+    return Retention(house.book.engine, house.spool, house.results, rule, actor)
+
+
+class RetentionClock:
+    """A thread that purges every `interval_s`, the first time soon after the start."""
+
+    def __init__(self, retention: Retention, interval_s: float) -> None:
+        self._retention = retention
+        self._interval_s = interval_s
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="retention", daemon=True)
+
+    def start(self) -> None:
+        """Begin, where there is a rule to purge by."""
+        if self._retention.rule != RetentionRule():
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Let the purge under way be the last; a study it has not come to keeps everything."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._retention.purge(now_utc())
+            except RadDraftError as error:
+                _log.warning("purge_interrupted", code=error.code)
+            if self._stop.wait(self._interval_s):
+                return

@@ -15,6 +15,7 @@ from service.book.states import StudyState
 from service.book.tallies import add_up
 from service.clock import now_utc
 from service.queues import Hints
+from service.triage import TriageDesk
 
 _log = structlog.get_logger(__name__)
 
@@ -30,17 +31,22 @@ class Sweeper:
     ----------
     hint_age_s
         A message older than this counts as lost. One too many is harmless: the lease decides who works.
+    triage
+        Looks at studies by the site's rules before they are queued.
     """
 
     engine: Engine
     hints: Hints
     hint_age_s: float
+    triage: TriageDesk | None = None
     _asked: dict[int, datetime] = field(default_factory=dict, init=False, repr=False)
 
     def sweep(self) -> int:
         """Look once; return how many hints were given."""
         now = now_utc()
         given = 0
+        if self.triage is not None:
+            self.triage.look(now)
         for study_id in walk.close_quiet_studies(self.engine, now):
             self.hints.study(study_id, StudyState.QUEUED)
             given += 1

@@ -19,6 +19,7 @@ from service.book.held_results import results_to_reject
 from service.book.leases import LeaseKeeper
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow
+from service.book.triage import destinations_of
 from service.clock import now_utc
 from service.destinations import Destination, FaceTerms, faces_for, wanted_faces
 from service.faces import REJECTION, Face, Unmatched
@@ -92,15 +93,21 @@ class TellingDesk:
         draft_id, draft = newest
         withdrawn = walk.earlier_findings(self.engine, lease.study_id, draft.version)
         sources = self._sources(lease, draft)
+        places = self._places(lease.study_id)
         earlier = stored_references(
             self.results, artefacts_before(self.engine, lease.study_id, draft.version)
         )
-        faces, unmatched = faces_for(draft, sources, self.destinations, self.terms, withdrawn, earlier)
+        faces, unmatched = faces_for(draft, sources, places, self.terms, withdrawn, earlier)
         stored = self._store(draft_id, faces)
-        outbox = self._outbox(lease.study_id, draft_id, faces, stored, unmatched)
+        outbox = self._outbox(lease.study_id, draft_id, places, faces, stored, unmatched)
         outbox += self._withdrawals(lease.study_id, draft)
         for delivery_id in walk.end_telling(self.engine, lease, outbox, now=now_utc()):
             self.deliver(delivery_id)
+
+    def _places(self, study_id: int) -> tuple[Destination, ...]:
+        """The destinations the site's rules name for this study."""
+        named = destinations_of(self.engine, study_id)
+        return tuple(place for place in self.destinations if named is None or place.name in named)
 
     def _sources(self, lease: walk.Lease, draft: Draft) -> dict[str, SourceImage]:
         """Headers of every image of the Draft, and displayed pixels where they can be shown."""
@@ -186,6 +193,7 @@ class TellingDesk:
         self,
         study_id: int,
         draft_id: int,
+        places: Sequence[Destination],
         faces: Sequence[Face],
         stored: dict[tuple[str, str], ArtefactRow],
         unmatched: Sequence[Unmatched],
@@ -205,7 +213,7 @@ class TellingDesk:
                 enqueued_at_utc=now,
                 lane=face.lane,
             )
-            for destination in self.destinations
+            for destination in places
             for face in wanted_faces(destination, faces)
         ]
         held = [

@@ -71,6 +71,7 @@ def latest_artefact(
             .join(DraftRow, DraftRow.id == ArtefactRow.draft_id)
             .join(StudyRow, StudyRow.id == DraftRow.study_id)
             .where(StudyRow.study_instance_uid == study_instance_uid, ArtefactRow.kind == kind)
+            .where(ArtefactRow.purged_at_utc.is_(None))
             .order_by(DraftRow.version.desc(), ArtefactRow.id)
         )
         if image_sop_instance_uid:

@@ -137,6 +137,7 @@ def uncatalogued(engine: Engine, mark: Watermark, limit: int) -> list[Uncatalogu
                 ArtefactRow.id > mark.artefact_id - _OVERLAP,
                 CatalogueRow.id.is_(None),
                 ArtefactRow.sop_instance_uid != "",
+                ArtefactRow.purged_at_utc.is_(None),
                 # What was built for one destination alone is another form of what is there for all.
                 ArtefactRow.destination == "",
             )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Engine, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Engine, and_, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
 from service.book.states import DELIVERY_OPEN, STUDY_ENDS, InstanceState
-from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, InstanceRow, StudyRow
+from service.book.tables import ArtefactRow, CatalogueRow, DeliveryRow, DraftRow, InstanceRow, StudyRow
 
 # A quarantined object waits for a person, however long that takes.
 _PURGED_STATES = (
@@ -113,6 +113,14 @@ def purge_study(
             instance.purged_at_utc = now
         for artefact in artefacts:
             artefact.purged_at_utc = now
+        session.execute(
+            delete(CatalogueRow).where(
+                or_(
+                    CatalogueRow.instance_id.in_([row.id for row in instances]),
+                    CatalogueRow.artefact_id.in_([row.id for row in artefacts]),
+                )
+            )
+        )
         for draft in drafts:
             draft.purged_at_utc, draft.draft_json = now, ""
         detail = f"{len(instances)} objects, {len(artefacts)} results, {len(drafts)} drafts"

@@ -31,6 +31,8 @@ class Arrival:
         Why it is not ours to read; empty for a candidate.
     priority
         0 for routine work; above it, the study is read before all of a lower one.
+    adopted
+        Whether it is a file found in the spool, for which nobody was answered.
     """
 
     sop_instance_uid: str
@@ -50,6 +52,7 @@ class Arrival:
     ignored_code: str = ""
     ignored_reason: str = ""
     priority: int = 0
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def _commit_once(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
             study = _study_of(session, arrival)
             same = _new_instance(session, study, arrival, sent_before=bool(held))
             if same.state == InstanceState.WAITING:
-                _reopen(study, arrival, rule)
+                reopen(study, rule, now=arrival.received_at_utc, priority=arrival.priority)
         elif same.purged_at_utc is not None:
             # Retention took the file; the sender has just given it back, so its row keeps the new one.
             same.spool_key, same.file_sha256, same.purged_at_utc = (
@@ -120,24 +123,22 @@ def _commit_once(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
         session.add(
             ReceiptRow(
                 instance_id=same.id,
-                calling_ae_title=arrival.calling_ae_title[:64],
+                calling_ae_title=arrival.calling_ae_title,
                 called_ae_title=arrival.called_ae_title,
                 calling_host=arrival.calling_host,
                 received_at_utc=arrival.received_at_utc,
+                kind="adopted" if arrival.adopted else "received",
             )
         )
-        note(
-            session,
-            AuditEvent(Action.RECEIVE, _actor(arrival), Subject.INSTANCE, same.id, detail=same.state),
-            arrival.received_at_utc,
-        )
+        note(session, _event(arrival, same), arrival.received_at_utc)
         return same.spool_key
 
 
-def _actor(arrival: Arrival) -> str:
-    if arrival.called_ae_title == OVER_HTTP:
-        return f"{arrival.calling_ae_title}@{arrival.calling_host}"
-    return ae_actor(arrival.calling_ae_title, arrival.calling_host)
+def _event(arrival: Arrival, row: InstanceRow) -> AuditEvent:
+    if arrival.adopted:
+        return AuditEvent(Action.ADOPT, "role:start", Subject.INSTANCE, row.id, detail=row.state)
+    caller = ae_actor(arrival.calling_ae_title, arrival.calling_host)
+    return AuditEvent(Action.RECEIVE, caller, Subject.INSTANCE, row.id, detail=row.state)
 
 
 def _study_of(session: Session, arrival: Arrival) -> StudyRow:
@@ -197,11 +198,10 @@ def _new_instance(session: Session, study: StudyRow, arrival: Arrival, *, sent_b
     return row
 
 
-def _reopen(study: StudyRow, arrival: Arrival, rule: QuietRule) -> None:
+def reopen(study: StudyRow, rule: QuietRule, *, now: datetime, priority: int = 0) -> None:
     """A candidate arrived: the study waits for quiet (again); a reading under way is followed by another."""
-    now = arrival.received_at_utc
     study.arrivals += 1
-    study.priority = max(study.priority, arrival.priority)
+    study.priority = max(study.priority, priority)
     if study.state not in (StudyState.RECEIVING, StudyState.READING, StudyState.TELLING):
         study.state = checked_study_change(StudyState(study.state), StudyState.RECEIVING)
         study.first_received_at_utc = now

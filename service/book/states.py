@@ -60,7 +60,7 @@ REJECTION_KIND = "ko"
 
 _S = StudyState
 STUDY_CHANGES: dict[StudyState, frozenset[StudyState]] = {
-    _S.RECEIVING: frozenset({_S.RECEIVING, _S.QUEUED}),
+    _S.RECEIVING: frozenset({_S.RECEIVING, _S.QUEUED, _S.IGNORED}),
     _S.QUEUED: frozenset({_S.READING, _S.RECEIVING}),
     _S.READING: frozenset({_S.READING, _S.DRAFTED, _S.QUEUED, _S.FAILED, _S.IGNORED}),
     _S.DRAFTED: frozenset({_S.TELLING, _S.RECEIVING}),
@@ -96,7 +96,7 @@ INSTANCE_CHANGES: dict[InstanceState, frozenset[InstanceState]] = {
     _I.ANALYSED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE}),
     _I.NOT_ASSESSED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE}),
     _I.FAILED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE}),
-    _I.IGNORED: frozenset(),
+    _I.IGNORED: frozenset({_I.DUPLICATE}),
     _I.DUPLICATE: frozenset(),
     _I.QUARANTINED: frozenset({_I.WAITING}),
 }

@@ -96,6 +96,7 @@ class StudyRow(Base):
     arrivals: Mapped[int] = mapped_column(default=0)
     arrivals_taken: Mapped[int] = mapped_column(default=0)
     arrivals_looked_at: Mapped[int] = mapped_column(default=0)
+    destinations_json: Mapped[str] = mapped_column(Text, default="")
     expected_images: Mapped[int | None]
     expected_asked_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
     draft_version: Mapped[int] = mapped_column(default=0)

@@ -25,6 +25,8 @@ from service.book.tables import DeliveryRow, DraftRow, InstanceRow, StudyRow
 # What a study is leased for, and where a lease that ran out puts it back to.
 _I = InstanceState
 _READ_STATES = (_I.WAITING, _I.READING, _I.ANALYSED, _I.NOT_ASSESSED, _I.FAILED)
+# Of several objects with one SOP Instance UID, those that are not the one that is read.
+_DO_NOT_STAND = (_I.RECEIVED, _I.DUPLICATE, _I.QUARANTINED)
 _LEASED_FROM = {StudyState.READING: StudyState.QUEUED, StudyState.TELLING: StudyState.DRAFTED}
 
 
@@ -359,7 +361,7 @@ def instances_to_compare(engine: Engine, limit: int = 1000) -> list[int]:
 
 
 def pair_to_compare(engine: Engine, instance_id: int) -> tuple[InstanceRow, InstanceRow] | None:
-    """The older instance that was accepted first and the newer one to be classed."""
+    """The older instance that stands and the newer one to be classed."""
     with reading(engine) as session:
         newer = session.get(InstanceRow, instance_id)
         if newer is None or newer.state != InstanceState.RECEIVED:
@@ -367,7 +369,8 @@ def pair_to_compare(engine: Engine, instance_id: int) -> tuple[InstanceRow, Inst
         older = session.scalars(
             select(InstanceRow)
             .where(InstanceRow.sop_instance_uid == newer.sop_instance_uid, InstanceRow.id < newer.id)
-            .order_by(InstanceRow.id)
+            .where(InstanceRow.state.not_in(_DO_NOT_STAND))
+            .order_by(InstanceRow.id.desc())
         ).first()
         if older is None:
             return None

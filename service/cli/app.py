@@ -20,6 +20,7 @@ from service.cli import (
     reading,
     reconcile,
     roles,
+    rules,
 )
 from service.logs import set_up_logging
 from service.settings import ConfigurationError
@@ -45,6 +46,7 @@ def build_app() -> typer.Typer:
     app.add_typer(configuration.app, name="config", help="The configuration: check it, print it.")
     app.add_typer(audit.app, name="audit", help="Who did what: list it, verify that nothing was changed.")
     app.add_typer(reconcile.app, name="reconcile", help="Reports that wait for their patient.")
+    app.add_typer(rules.app, name="rules", help="Routing rules: try new ones on what has come.")
     # The one arrow into training: its commands import it (and torch) only when they run.
     app.add_typer(
         import_module("service.cli.train").app, name="train", help="Phantoms, training, evaluation."

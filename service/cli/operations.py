@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command()(retry)
     app.command()(retract)
     app.command()(account)
+    app.command()(purge)
 
 
 def studies(
@@ -214,3 +215,26 @@ def _print_stuck(stuck: Sequence[Stuck]) -> None:
                 for each in stuck
             ],
         )
+
+
+def purge(
+    dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete the files of ended studies whose time by [retention] is over; their rows stay and say so."""
+    from service.book.audit import user_actor
+    from service.clock import now_utc
+    from service.house import open_house
+    from service.retention import site_retention
+
+    retention = site_retention(open_house(load_settings(config)), user_actor())
+    report = retention.preview(now_utc()) if dry_run else retention.purge(now_utc())
+    if as_json:
+        print_json(report)
+        return
+    verb = "would be purged" if dry_run else "purged"
+    typer.echo(
+        f"{verb}: {report.studies} studies, {report.received_files} received files, "
+        f"{report.result_files} results, {report.drafts} drafts, {report.size_bytes / 1e6:.1f} MB"
+    )

@@ -10,9 +10,11 @@ from service.fhir_access import fhir_client
 from service.house import House, celery_app, open_house, require_shared_broker
 from service.io_worker import ehrs
 from service.queues import Hints
+from service.retention import RetentionClock, site_retention
 from service.role_process import SignsOfLife, die_with_supervisor, stop_on_signals
 from service.scheduler import Sweeper
 from service.settings import FhirDestination, Settings
+from service.triage import TriageDesk
 
 
 def run_scheduler(settings: Settings) -> None:
@@ -28,8 +30,16 @@ def run_scheduler(settings: Settings) -> None:
     ]
     for teller in tellers:
         teller.start()
-    sweeper = Sweeper(house.book.engine, Hints(celery_app(settings)), hint_age_s=settings.lease.hint_age_s)
+    retention = RetentionClock(site_retention(house, "role:scheduler"), settings.retention.interval_s)
+    retention.start()
+    sweeper = Sweeper(
+        house.book.engine,
+        Hints(celery_app(settings)),
+        hint_age_s=settings.lease.hint_age_s,
+        triage=TriageDesk(house.book.engine, house.spool, settings.rules),
+    )
     sweeper.run(stop, interval_s=settings.lease.sweep_interval_s)
+    retention.stop()
     for teller in tellers:
         teller.join()
     signs.stop()

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 
 import structlog
 
@@ -17,7 +18,8 @@ from service.book.leases import free_leases
 from service.broker import embedded_broker_command
 from service.clock import now_utc
 from service.house import House, open_house, require_embedded_broker
-from service.orphans import set_orphans_aside
+from service.intake import quiet_rule, reception_of
+from service.orphans import adopt_orphans
 from service.queues import GPU_QUEUE, IO_QUEUE
 from service.role_process import (
     HTTP_SOCKET_VARIABLE,
@@ -43,8 +45,14 @@ def run_serve(settings: Settings) -> None:
     # Workers of an earlier supervisor on this data_dir died with it (the lock is ours now): their leases are void.
     freed = free_leases(house.book.engine, f"{socket.gethostname()[:64]}/", now=now_utc())
     note_configuration(house.book.engine, settings, user_actor(), now=now_utc())
-    aside = set_orphans_aside(house.book.engine, house.spool, settings.data_dir / "orphans")
-    _log.info("serve_starts", freed_leases=freed, orphan_files_set_aside=aside)
+    orphans = adopt_orphans(
+        house.book.engine,
+        house.spool,
+        reception_of(house),
+        quiet_rule(settings),
+        settings.data_dir / "orphans",
+    )
+    _log.info("serve_starts", freed_leases=freed, **{f"orphans_{k}": v for k, v in asdict(orphans).items()})
     stop = stop_on_signals()
     roles = _serve_roles(settings, house, node_socket, http_socket)
     supervisor = Supervisor(roles)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import (
     AnyHttpUrl,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -292,6 +293,54 @@ class LeaseSection(Section):
     lease_s: float = Field(30.0, ge=1, description="a worker silent for this long has lost its study")
     hint_age_s: float = Field(15.0, ge=1, description="a message unanswered for this long counts as lost")
     sweep_interval_s: float = Field(0.5, gt=0, le=60)
+
+
+Patterns = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
+
+class RuleConditions(Section):
+    """What an image must be for a rule to decide on it: every condition given must hold.
+
+    Texts are compared without regard to case; ``*`` and ``?`` stand for any text and any character; of several texts
+    one must fit.
+    """
+
+    calling_ae_title: Patterns = ()
+    modality: Patterns = ()
+    body_part: Patterns = ()
+    study_description: Patterns = ()
+    series_description: Patterns = ()
+    institution: Patterns = ()
+    department: Patterns = ()
+    station: Patterns = ()
+    manufacturer: Patterns = ()
+    view_position: Patterns = ()
+    age_min_years: float | None = Field(None, ge=0, description="at least so old")
+    age_max_years: float | None = Field(None, ge=0, description="younger than this")
+
+
+class RuleSection(Section):
+    """A routing rule; the first whose conditions hold decides on an image."""
+
+    name: Name
+    when: RuleConditions = RuleConditions()
+    read: bool = Field(True, description="false: such images are kept and not read")
+    stat: bool = Field(False, description="read before all routine work")
+    destinations: tuple[Name, ...] | None = Field(
+        None, description="where results go; default: to every destination"
+    )
+
+
+class RetentionSection(Section):
+    """How long files are kept after their study's last movement. Rows, receipts and the audit log stay for ever."""
+
+    received_days: float | None = Field(None, gt=0, description="received objects; default: for ever")
+    results_days: float | None = Field(
+        None, gt=0, description="built results and the text of drafts; default: for ever"
+    )
+    interval_s: float = Field(3600.0, gt=0, description="how often the scheduler looks for what had its time")
 
 
 class DeliverySection(Section):

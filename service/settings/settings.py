@@ -30,6 +30,8 @@ from service.settings.sections import (
     ModelSection,
     NodeSection,
     ProfileSection,
+    RetentionSection,
+    RuleSection,
     StudySection,
 )
 
@@ -85,6 +87,8 @@ class Settings(BaseSettings):
     lease: LeaseSection = LeaseSection()
     delivery: DeliverySection = DeliverySection()
     audit: AuditSection = AuditSection()
+    retention: RetentionSection = RetentionSection()
+    rules: tuple[RuleSection, ...] = ()
     http: HttpSection = HttpSection()
     destinations: tuple[DestinationSection, ...] = ()
 
@@ -101,6 +105,15 @@ class Settings(BaseSettings):
         servers = {entry.name for entry in self.destinations if entry.type == "fhir"}
         if self.audit.destination is not None and self.audit.destination not in servers:
             raise ValueError("audit.destination names no destination of type fhir")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_name_destinations(self) -> Settings:
+        known = {destination.name for destination in self.destinations}
+        for rule in self.rules:
+            unknown = [name for name in rule.destinations or () if name not in known]
+            if unknown:
+                raise ValueError(f"the rule '{rule.name}' names no destination of ours: {unknown[0]}")
         return self
 
     @classmethod

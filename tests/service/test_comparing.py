@@ -17,12 +17,13 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
+from sqlalchemy import text
 
 from dicom_node import PosixSpool
 from imaging import DecodeLimits
 from service.book import Book, walk
 from service.comparing_task import ComparingDesk
-from tests.service.arrivals import arrive
+from tests.service.arrivals import QUIET, arrive
 
 _IMAGE = "1.2.826.0.1.88888"
 
@@ -39,7 +40,7 @@ class Desk:
         for content in (first, second):
             arrive(self.book.engine, self.spool, content, sop_instance_uid=_IMAGE)
         (instance_id,) = walk.instances_to_compare(self.book.engine)
-        ComparingDesk(self.book.engine, self.spool, DecodeLimits(timeout_s=60)).compare(instance_id)
+        ComparingDesk(self.book.engine, self.spool, DecodeLimits(timeout_s=60), QUIET).compare(instance_id)
         detail = self.book.study("1.9")
         assert detail is not None
         older, newer = detail.instances
@@ -90,8 +91,68 @@ def test_a_date_the_archive_wrote_does_not_make_another_image(desk: Desk) -> Non
     "change",
     [{"PatientName": "Roe^Richard"}, {"PatientID": "77"}, {"ViewPosition": "PA"}, {"ImageLaterality": "L"}],
 )
-def test_a_changed_header_is_quarantined(desk: Desk, change: dict[str, str]) -> None:
-    assert desk.verdict(radiograph(), radiograph(brighter=0, **change)) == ("quarantined", "changed-header")
+def test_a_changed_header_takes_the_place_of_the_first_and_the_study_is_read_again(
+    desk: Desk, change: dict[str, str]
+) -> None:
+    arrive(desk.book.engine, desk.spool, radiograph(), sop_instance_uid=_IMAGE)
+    _end(desk.book)
+    corrected = radiograph(**change)
+    arrive(desk.book.engine, desk.spool, corrected, sop_instance_uid=_IMAGE)
+    (instance_id,) = walk.instances_to_compare(desk.book.engine)
+    ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET).compare(instance_id)
+    detail = desk.book.study("1.9")
+    assert detail is not None
+    assert [(i.state, i.reason_code) for i in detail.instances] == [
+        ("duplicate", "replaced"),
+        ("waiting", ""),
+    ]
+    assert detail.summary.state == "receiving"
+    (read,) = walk.candidates(desk.book.engine, detail.summary.study_row_id)
+    assert desk.spool.path(read.spool_key).read_bytes() == corrected
+    assert desk.book.account(desk.spool, deep=True).balanced
+
+
+def _end(book: Book) -> None:
+    """The study is done, as far as the book is concerned."""
+    with book.engine.begin() as connection:
+        connection.execute(text("UPDATE studies SET state = 'done'"))
+        connection.execute(text("UPDATE instances SET state = 'analysed'"))
+
+
+def test_a_second_correction_takes_the_place_of_the_first_correction(desk: Desk) -> None:
+    for name in ("Doe^Jane", "Roe^Jane", "Poe^Jane"):
+        arrive(desk.book.engine, desk.spool, radiograph(PatientName=name), sop_instance_uid=_IMAGE)
+        for instance_id in walk.instances_to_compare(desk.book.engine):
+            comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET)
+            comparing.compare(instance_id)
+    detail = desk.book.study("1.9")
+    assert detail is not None
+    assert [i.state for i in detail.instances] == ["duplicate", "duplicate", "waiting"]
+
+
+def test_a_header_changed_while_the_study_is_read_waits_until_it_is_told(desk: Desk) -> None:
+    arrive(desk.book.engine, desk.spool, radiograph(), sop_instance_uid=_IMAGE)
+    arrive(desk.book.engine, desk.spool, radiograph(PatientID="77"), sop_instance_uid=_IMAGE)
+    (instance_id,) = walk.instances_to_compare(desk.book.engine)
+    comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET)
+    with desk.book.engine.begin() as connection:
+        connection.execute(text("UPDATE studies SET state = 'reading'"))
+    comparing.compare(instance_id)
+    assert walk.instances_to_compare(desk.book.engine) == [instance_id]
+    _end(desk.book)
+    comparing.compare(instance_id)
+    assert walk.instances_to_compare(desk.book.engine) == []
+
+
+def test_a_correction_that_names_another_study_is_quarantined(desk: Desk) -> None:
+    arrive(desk.book.engine, desk.spool, radiograph(), sop_instance_uid=_IMAGE)
+    moved = radiograph(StudyInstanceUID="1.10")
+    arrive(desk.book.engine, desk.spool, moved, sop_instance_uid=_IMAGE, study_instance_uid="1.10")
+    (instance_id,) = walk.instances_to_compare(desk.book.engine)
+    ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET).compare(instance_id)
+    detail = desk.book.study("1.10")
+    assert detail is not None
+    assert [(i.state, i.reason_code) for i in detail.instances] == [("quarantined", "changed-study")]
 
 
 def test_changed_pixels_are_quarantined(desk: Desk) -> None:
@@ -104,7 +165,7 @@ def test_what_cannot_be_decoded_cannot_be_compared_and_is_quarantined(desk: Desk
 
 def test_an_object_compared_already_is_left_alone(desk: Desk) -> None:
     assert desk.verdict(radiograph(), radiograph(brighter=1))[0] == "quarantined"
-    comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60))
+    comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET)
     detail = desk.book.study("1.9")
     assert detail is not None
     for instance in detail.instances:
@@ -119,7 +180,7 @@ def test_a_file_that_is_gone_is_asked_for_again(desk: Desk) -> None:
     content = desk.spool.path(key).read_bytes()
     desk.spool.delete(key)
     (instance_id,) = walk.instances_to_compare(desk.book.engine)
-    comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60))
+    comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET)
     comparing.compare(instance_id)
     assert walk.instances_to_compare(desk.book.engine) == [instance_id]
     desk.spool.path(key).write_bytes(content)

@@ -1,0 +1,162 @@
+"""Files go when their time is over and not before; files without a row are taken in; the book balances throughout."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from dicom_node import PosixSpool, Reception
+from service.book import Book
+from service.book.audit import Action, audit_entries
+from service.book.purge import RetentionRule, purge_study
+from service.house import OWN_MANUFACTURER
+from service.intake import BookLedger
+from service.orphans import Orphans, adopt_orphans
+from service.retention import Retention
+from tests.service.arrivals import QUIET, RECEIVED_AT_UTC, arrive
+from tests.service.test_comparing import radiograph
+
+_LATER = RECEIVED_AT_UTC + timedelta(days=40)
+
+
+def retention(book: Book, spool: PosixSpool, tmp_path: Path, rule: RetentionRule) -> Retention:
+    return Retention(book.engine, spool, PosixSpool(tmp_path / "results"), rule, "user:tester")
+
+
+def set_states(book: Book, study: str, instance: str, updated: datetime = RECEIVED_AT_UTC) -> None:
+    with book.engine.begin() as connection:
+        connection.execute(text("UPDATE studies SET state = :s"), {"s": study})
+        connection.execute(text("UPDATE instances SET state = :s"), {"s": instance})
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> PosixSpool:
+    return PosixSpool(tmp_path / "spool")
+
+
+def test_a_purge_takes_ended_studies_and_their_rows_say_so(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    key = arrive(book.engine, spool, b"content")
+    set_states(book, "done", "analysed")
+    purging = retention(book, spool, tmp_path, RetentionRule(received_days=30))
+    assert purging.preview(_LATER).received_files == 1
+    assert spool.holds(key)
+    assert purging.preview(RECEIVED_AT_UTC + timedelta(days=29)).studies == 0
+    assert purging.purge(_LATER).received_files == 1
+    assert not spool.holds(key)
+    account = book.account(spool, deep=True)
+    assert (account.balanced, account.objects, account.states["analysed"]) == (True, 1, 1)
+    assert [e.detail for e in audit_entries(book.engine, action=Action.PURGE)] == [
+        "1 objects, 0 results, 0 drafts"
+    ]
+    assert purging.purge(_LATER).studies == 0
+
+
+@pytest.mark.parametrize(
+    ("study", "instance"),
+    [("receiving", "waiting"), ("reading", "waiting"), ("delivering", "analysed"), ("done", "quarantined")],
+)
+def test_what_has_not_ended_or_waits_for_a_person_is_kept(
+    book: Book, spool: PosixSpool, tmp_path: Path, study: str, instance: str
+) -> None:
+    key = arrive(book.engine, spool, b"content")
+    set_states(book, study, instance)
+    assert retention(book, spool, tmp_path, RetentionRule(received_days=30)).purge(_LATER).studies == 0
+    assert spool.holds(key)
+
+
+def test_without_a_rule_nothing_is_ever_purged(book: Book, spool: PosixSpool, tmp_path: Path) -> None:
+    arrive(book.engine, spool, b"content")
+    set_states(book, "done", "analysed")
+    purging = retention(book, spool, tmp_path, RetentionRule())
+    assert purging.purge(_LATER + timedelta(days=10_000)).studies == 0
+
+
+def test_a_purge_cut_off_before_its_files_balances_and_is_finished_by_the_next(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    key = arrive(book.engine, spool, b"content")
+    set_states(book, "done", "analysed")
+    rule = RetentionRule(received_days=30)
+    purge_study(book.engine, 1, rule, actor="user:tester", now=_LATER)
+    assert spool.holds(key)
+    assert book.account(spool).balanced
+    retention(book, spool, tmp_path, rule).purge(_LATER)
+    assert not spool.holds(key)
+
+
+def test_a_purged_object_that_is_sent_again_is_held_again(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    arrive(book.engine, spool, b"content")
+    set_states(book, "done", "analysed")
+    retention(book, spool, tmp_path, RetentionRule(received_days=30)).purge(_LATER)
+    key = arrive(book.engine, spool, b"content")
+    assert spool.holds(key)
+    account = book.account(spool, deep=True)
+    assert (account.balanced, account.objects, account.acknowledged) == (True, 1, 2)
+
+
+def adopt(book: Book, spool: PosixSpool, tmp_path: Path, older_than_s: float = 0.0) -> Orphans:
+    ledger = BookLedger(book.engine, QUIET)
+    reception = Reception(spool, ledger, own_manufacturer=OWN_MANUFACTURER, object_bytes_max=1 << 30)
+    return adopt_orphans(
+        book.engine, spool, reception, QUIET, tmp_path / "orphans", older_than_s=older_than_s
+    )
+
+
+def test_a_file_without_a_row_is_adopted_and_never_counts_as_acknowledged(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    spool.put(radiograph())
+    assert not book.account(spool).balanced
+    assert adopt(book, spool, tmp_path) == Orphans(adopted=1)
+    account = book.account(spool, deep=True)
+    assert (account.balanced, account.acknowledged, account.adopted) == (True, 0, 1)
+    assert account.states["waiting"] == 1
+    assert [e.action for e in audit_entries(book.engine)] == ["adopt"]
+
+
+def test_the_sender_of_an_adopted_object_comes_again_and_is_answered_without_work(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    entry = spool.put(radiograph())
+    adopt(book, spool, tmp_path)
+    ledger = BookLedger(book.engine, QUIET)
+    reception = Reception(spool, ledger, own_manufacturer=OWN_MANUFACTURER, object_bytes_max=1 << 30)
+    assert ledger.commit(reception.describe(entry.key)) == entry.key
+    account = book.account(spool, deep=True)
+    assert (account.balanced, account.acknowledged, account.adopted, account.objects) == (True, 1, 1, 1)
+
+
+def test_a_copy_of_what_is_held_is_removed_and_a_lost_file_restored_from_it(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    first = spool.put(radiograph())
+    adopt(book, spool, tmp_path)
+    copy = spool.put(radiograph())
+    assert adopt(book, spool, tmp_path) == Orphans(copies=1)
+    assert not spool.holds(copy.key)
+    spool.delete(first.key)
+    assert not book.account(spool).balanced
+    spool.put(radiograph())
+    assert adopt(book, spool, tmp_path) == Orphans(restored=1)
+    assert book.account(spool, deep=True).balanced
+
+
+def test_what_is_no_object_is_set_aside_and_not_lost(book: Book, spool: PosixSpool, tmp_path: Path) -> None:
+    spool.put(b"not DICOM at all")
+    assert adopt(book, spool, tmp_path) == Orphans(set_aside=1)
+    assert [path.read_bytes() for path in (tmp_path / "orphans").iterdir()] == [b"not DICOM at all"]
+    assert book.account(spool).balanced
+
+
+def test_a_file_that_a_running_listener_may_be_about_to_commit_is_left_alone(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    spool.put(radiograph())
+    assert adopt(book, spool, tmp_path, older_than_s=600) == Orphans()
