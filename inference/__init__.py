@@ -1,6 +1,12 @@
 """Grayscale to model to Reading: package, processor, ONNX engine, prompts, answer parser, safety checks."""
 
-from inference.checks import CheckTerms, orientation_check
+from inference.checks import (
+    CheckedSentence,
+    CheckTerms,
+    Known,
+    checked_stream,
+    orientation_check,
+)
 from inference.conversation import Answer, Conversation
 from inference.frames import TokenEconomy
 from inference.manifest import Manifest, ModelPackage, TaskState, describe_package, open_package
@@ -15,15 +21,21 @@ __all__ = [
     "Answer",
     "ChatTransport",
     "CheckTerms",
+    "CheckedSentence",
     "Conversation",
     "DeviceOptions",
+    "Known",
     "Manifest",
     "Model",
     "ModelPackage",
     "Priority",
     "Sampling",
+    "SentenceStream",
     "TaskState",
     "TokenEconomy",
+    "check_answer",
+    "check_sentence",
+    "checked_stream",
     "describe_checkpoint",
     "describe_package",
     "device_memory",

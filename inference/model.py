@@ -17,7 +17,8 @@ from PIL import Image
 
 from clinical import ImageRef, ModelIdentity, Permanent, Reading, derived_uid
 from imaging import DisplayedImage, load_displayed
-from inference.answers import has_broken_box, read_grounding
+from inference import prompts
+from inference.answers import has_broken_box, read_classification, read_grounding
 from inference.backend import Backend
 from inference.checks import CheckTerms
 from inference.conversation import Answer, Conversation, ConversationLimits
@@ -26,7 +27,7 @@ from inference.engine import Engine
 from inference.frames import TokenEconomy
 from inference.generation import CONVERSATION_TOKENS, Generation
 from inference.manifest import EMBEDDED, Manifest, open_package
-from inference.plan import CONVERSATION, ReadingPlan, prompts_sha256
+from inference.plan import CLASSIFICATION, CONVERSATION, ReadingPlan, prompts_sha256
 from inference.requests import Priority, Steps, Together
 from inference.sampling import GREEDY, Sampling
 from inference.sessions import DeviceOptions, open_sessions
@@ -198,6 +199,19 @@ class Model:
         limits = ConversationLimits(most_turns, min(most_tokens, CONVERSATION_TOKENS))
         gray = self._asked_about(image)
         return Conversation(partial(self.ask_stream, gray), self._vlm.text_length, limits)
+
+    def called_present(self, image: ImageLike, *, deadline_s: float | None = None) -> frozenset[str]:
+        """Labels the classification answer names: what a box may be shown for."""
+        manifest = self.manifest
+        if not manifest.task(CLASSIFICATION).enabled:
+            return frozenset()
+        (answer,) = self.answers(image, [(prompts.CLASSIFICATION, ())], deadline_s=deadline_s)
+        named = read_classification(answer.text, manifest.labels, manifest.classification_prefix)
+        return frozenset(named.labels)
+
+    def text_length(self, question: str, history: Sequence[tuple[str, str]] = ()) -> int:
+        """Tokens of a question and what was said before it, the image's left out."""
+        return self._vlm.text_length(question, history)
 
     def _asked_about(self, image: ImageLike) -> NDArray[np.uint8]:
         state = self.manifest.task(CONVERSATION)

@@ -7,7 +7,9 @@ from inference import CheckTerms, DeviceOptions, Model, TokenEconomy, load_model
 from raddraft import __version__
 from service.book.leases import LeaseKeeper
 from service.book.states import StudyState
-from service.house import House
+from service.chat_channel import open_chat_channel
+from service.chat_desk import ChatDesk
+from service.house import House, broker_url
 from service.model_seat import ModelSeat, Seated
 from service.model_server import HttpChatTransport
 from service.queues import Hints, quietly
@@ -116,6 +118,18 @@ def shadow_reader(house: House, settings: Settings, seat: ModelSeat) -> ShadowRe
             terms=seated.terms,
             busy=lambda: any(model.engine.busy for model in seat.models),
         )
+    )
+
+
+def chat_desk(house: House, seat: ModelSeat) -> ChatDesk:
+    """Everything questions are answered with."""
+    return ChatDesk(
+        engine=house.book.engine,
+        spool=house.spool,
+        seat=seat,
+        limits=decode_limits(house.settings),
+        channel=open_chat_channel(broker_url(house.settings)),
+        most_tokens=house.settings.chat.max_tokens,
     )
 
 

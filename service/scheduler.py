@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import structlog
 from sqlalchemy import Engine
 
 from clinical import RadDraftError
-from service.book import outbox, walk
+from service.book import conversations, outbox, walk
 from service.book.states import StudyState
 from service.book.tallies import add_up
 from service.clock import now_utc
@@ -20,6 +20,7 @@ from service.triage import TriageDesk
 _log = structlog.get_logger(__name__)
 
 
+_PURGE_EVERY = timedelta(hours=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -33,13 +34,17 @@ class Sweeper:
         A message older than this counts as lost. One too many is harmless: the lease decides who works.
     triage
         Looks at studies by the site's rules before they are queued.
+    keep_conversations
+        Age from which the texts of conversations are deleted; None keeps them.
     """
 
     engine: Engine
     hints: Hints
     hint_age_s: float
     triage: TriageDesk | None = None
+    keep_conversations: timedelta | None = None
     _asked: dict[int, datetime] = field(default_factory=dict, init=False, repr=False)
+    _purged: list[datetime] = field(default_factory=list, init=False, repr=False)
 
     def sweep(self) -> int:
         """Look once; return how many hints were given."""
@@ -57,7 +62,17 @@ class Sweeper:
             self.hints.delivery(delivery_id)
             given += 1
         add_up(self.engine)
+        self._purge(now)
         return given + self._comparisons(now)
+
+    def _purge(self, now: datetime) -> None:
+        """Delete what is too old to be kept, now and then."""
+        if self.keep_conversations is None or (self._purged and now - self._purged[-1] < _PURGE_EVERY):
+            return
+        self._purged[:] = [now]
+        count = conversations.purge_conversations(self.engine, now - self.keep_conversations, now=now)
+        if count:
+            _log.info("conversations_purged", count=count)
 
     def _comparisons(self, now: datetime) -> int:
         """Ask for the comparisons that are due, each again only when its message must be lost."""

@@ -5,6 +5,7 @@ not look. What each costs stands in docs/checks.md.
 """
 
 from inference.checks.agreement import classification_check, contradiction_check, omission_check
+from inference.checks.answer import CheckedSentence, Known, check_sentence, checked_stream
 from inference.checks.certainty import score_check, sentence_confidence_check
 from inference.checks.critical import critical_findings
 from inference.checks.laterality import heart_side_check, laterality_check, mirror_check
@@ -16,6 +17,10 @@ from inference.checks.wording import comparison_check, measurement_check
 
 __all__ = [
     "CheckTerms",
+    "CheckedSentence",
+    "Known",
+    "check_sentence",
+    "checked_stream",
     "classification_check",
     "comparison_check",
     "contradiction_check",

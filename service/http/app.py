@@ -21,9 +21,11 @@ from reporting import RejectionReason
 from service.auditing import RefusalLog
 from service.book import Book, StudyCursor, StudyState
 from service.book.audit import Action, Subject, audit_entries, verify_audit
+from service.chat_channel import open_chat_channel
 from service.clock import now_utc
-from service.house import House
+from service.house import House, broker_url
 from service.http.access import Role, actor_of, needs
+from service.http.chat import chat_router
 from service.http.delivery import destinations_router, outbox_router
 from service.http.dicomweb import dicomweb_router
 from service.http.metrics import metrics_text
@@ -59,6 +61,14 @@ def create_app(
     house = House(settings, book, spool, results)
     app.include_router(_health(readiness))
     app.include_router(_studies(book, results), prefix="/api/v1", dependencies=viewer)
+    app.include_router(
+        _retraction(House(settings, book, spool, results)), prefix="/api/v1", dependencies=operator
+    )
+    app.include_router(
+        chat_router(settings, book, open_chat_channel(broker_url(settings))),
+        prefix="/api/v1",
+        dependencies=[Depends(needs(Role[settings.chat.role.upper()], settings.http))],
+    )
     app.include_router(_retraction(house), prefix="/api/v1", dependencies=operator)
     app.include_router(dicomweb_router(house))
     app.include_router(reconcile_router(book), prefix="/api/v1", dependencies=operator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from threading import Thread
 
 from hl7_fhir import AUDIT_SCOPES
@@ -37,6 +38,7 @@ def run_scheduler(settings: Settings) -> None:
         Hints(celery_app(settings)),
         hint_age_s=settings.lease.hint_age_s,
         triage=TriageDesk(house.book.engine, house.spool, settings.rules),
+        keep_conversations=timedelta(days=settings.chat.keep_days),
     )
     sweeper.run(stop, interval_s=settings.lease.sweep_interval_s)
     retention.stop()

@@ -70,9 +70,10 @@ def _read_studies(
 ) -> Callable[[], dict[str, Any]]:
     """Load and try the model, take the queue's task, watch the engine; return what tells its figures."""
     from service.book.model_orders import ordered_model
+    from service.chat_desk import ChatListener
     from service.model_changing import ModelChanger, effective_settings
     from service.model_seat import ModelSeat
-    from service.reading_worker import reading_desk, seated_model, shadow_reader
+    from service.reading_worker import chat_desk, reading_desk, seated_model, shadow_reader
     from service.watchdog import EngineWatchdog
     from service.worker_figures import worker_figures
 
@@ -104,5 +105,9 @@ def _read_studies(
         else:
             shadow.start()
             closing.callback(shadow.stop)
+    if settings.chat.enabled:
+        listener = ChatListener(chat_desk(house, seat))
+        listener.start()
+        closing.callback(listener.stop)
     register_reading(app, reading_desk(house, seat, Hints(app), keeper))
     return lambda: worker_figures(seat, changer.refused)

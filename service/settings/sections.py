@@ -212,6 +212,25 @@ class ChecksSection(Section):
     )
 
 
+class ChatSection(Section):
+    """Conversations about an image over the HTTP API."""
+
+    enabled: bool = True
+    role: Literal["viewer", "operator", "admin"] = Field("viewer", description="who may ask")
+    max_turns: int = Field(20, ge=1, le=200, description="questions of one conversation")
+    max_tokens: int = Field(
+        1536, ge=16, le=1536, description="tokens of a question and what was said before it"
+    )
+    max_question_chars: int = Field(2000, ge=1, le=4000)
+    max_waiting: int = Field(
+        8, ge=1, le=1000, description="questions that may wait at once; more are refused"
+    )
+    answer_timeout_s: float = Field(120.0, gt=0, description="longest time from a question to its answer")
+    keep_days: float = Field(
+        365.0, gt=0, description="then the texts are deleted; who asked when, and which model, stays"
+    )
+
+
 class DecodeSection(Section):
     """Limits of the process that decodes untrusted pixels."""
 

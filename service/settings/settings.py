@@ -20,6 +20,7 @@ from clinical import Permanent
 from service.settings.sections import (
     AuditSection,
     BrokerSection,
+    ChatSection,
     ChecksSection,
     DatabaseSection,
     DecodeSection,
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     study: StudySection = StudySection()
     model: ModelSection = ModelSection()
     checks: ChecksSection = ChecksSection()
+    chat: ChatSection = ChatSection()
     decode: DecodeSection = DecodeSection()
     profile: ProfileSection = ProfileSection()
     database: DatabaseSection = DatabaseSection()
