@@ -26,6 +26,7 @@ _PRESENT = "present."
 _MASK = "attention_mask"
 _EMBEDS = "inputs_embeds"
 _LOGITS = "logits"
+_TRIED_TOKENS = 8
 
 
 class Decoder:
@@ -41,9 +42,10 @@ class Decoder:
         See `inference.cache.CachePool`.
     most_bytes
         What all rows may take; fewer are made where it is less than they need, None sets no limit.
-    fewest
-        Rows of a decode step at least; empty ones are added. Quantised matrix products of one row round otherwise than
-        those of several, and an answer must not depend on who else is served.
+    quantised
+        Whether its matrix products are quantised. On some machines those of one row then round otherwise than those of
+        several, and an answer must not depend on who else is served: there a decode step has two rows at least, and
+        an empty one is added. Which it is here is tried when the decoder is made.
 
     Attributes
     ----------
@@ -66,7 +68,7 @@ class Decoder:
         reserve: int,
         capacity: int,
         most_bytes: int | None = None,
-        fewest: int = 1,
+        quantised: bool = False,
     ) -> None:
         self._session = sessions.decoder
         self._device = sessions.device
@@ -79,15 +81,18 @@ class Decoder:
         self._embeds_element = element_of(inputs[_EMBEDS].type)
         self._logits_element = element_of(self._session.get_outputs()[0].type)
         self._row_shape = (int(first.shape[1]), capacity, head_size)
+        fewest = 2 if quantised else 1
         rows = self._affordable(rows, reserve, most_bytes, fewest) + fewest - 1
         memory_class = CudaMemory if self._device == "cuda" else HostMemory
         shape = (rows, *self._row_shape)
         self._memory: DeviceMemory = memory_class(len(self._past_names), shape, self._cache_element)
         self.pool = CachePool(self._memory, reserve=reserve)
-        self._fewest = fewest
-        self._padding = [row for row in (self.pool.take(first=True) for _ in range(fewest - 1)) if row]
         self._logits = np.zeros((rows, 1, len(embeddings)), dtype=self._logits_element.storage)
         self._bindings: dict[tuple[int, int], Any] = {}
+        self._fewest = fewest if quantised and not self._rounds_alike() else 1
+        self._padding = [
+            row for row in (self.pool.take(first=True) for _ in range(self._fewest - 1)) if row is not None
+        ]
 
     @property
     def cache_bytes(self) -> int:
@@ -98,6 +103,21 @@ class Decoder:
     def _row_bytes(self) -> int:
         heads, capacity, size = self._row_shape
         return len(self._past_names) * heads * capacity * size * self._cache_element.storage.itemsize
+
+    def _rounds_alike(self) -> bool:
+        """Whether a row's scores are the same bits alone and beside another; the number of rows chooses the kernel."""
+        rows = [row for row in (self.pool.take(first=True) for _ in range(2)) if row is not None]
+        embeds = self.embed(range(min(_TRIED_TOKENS, len(self._embeddings) - 1)))
+        for row in rows:
+            self.prefill(row, embeds)
+        token = self.embed([len(embeds)])[None]
+        together = self._run(self.pool.side_by_side(rows), np.repeat(token, len(rows), axis=0))[0]
+        first = next(row for row in rows if row.place == 0)
+        first.length = len(embeds)
+        alone = self._run([first], token)[0]
+        for row in rows:
+            self.pool.release(row)
+        return bool(np.array_equal(alone.log_probabilities(), together.log_probabilities()))
 
     def _affordable(self, rows: int, reserve: int, most_bytes: int | None, fewest: int) -> int:
         if most_bytes is None:

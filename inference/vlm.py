@@ -116,7 +116,7 @@ class Vlm:
             reserve=size.reserve,
             capacity=min(size.tokens or needed, int(text["max_position_embeddings"])),
             most_bytes=size.most_bytes,
-            fewest=1 if package.manifest.precision in _UNQUANTISED else 2,
+            quantised=package.manifest.precision not in _UNQUANTISED,
         )
         self._shelf = PrefixShelf(self._decoder.pool)
 

@@ -17,6 +17,7 @@ import pytest
 from clinical import Transient
 from inference import Model, load_model, open_package, prompts
 from inference.cache import CachePool, CacheRow
+from inference.decoder import Decoder
 from inference.device_memory import HostMemory
 from inference.elements import element_of
 from inference.engine import Engine
@@ -331,3 +332,30 @@ def test_rows_added_for_quantised_models_change_nothing(single: Model, tmp_path:
     model.close()
     alone = single.answers(image, _QUESTIONS)
     assert found == [alone, alone[:1]]
+
+
+@pytest.mark.parametrize("rounds_otherwise", [False, True])
+def test_a_lone_row_gets_company_only_where_it_would_round_otherwise(
+    rounds_otherwise: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package_path = Path(shutil.copytree(open_package("embedded").folder, tmp_path / "package"))
+    manifest = json.loads((package_path / "manifest.json").read_text())
+    (package_path / "manifest.json").write_text(json.dumps({**manifest, "precision": "int4"}))
+    package = open_package(package_path)
+    rows: list[int] = []
+    run = Decoder._run
+
+    def running(self: Decoder, chosen: Any, embeds: Any) -> Any:
+        rows.append(len(chosen))
+        if rounds_otherwise and len(chosen) == 1 and embeds.shape[1] == 1:
+            embeds = embeds * np.float32(1.0001)
+        return run(self, chosen, embeds)
+
+    monkeypatch.setattr(Decoder, "_run", running)
+    vlm = Vlm(package, open_sessions(package.folder, providers=("cpu",), threads=1))
+    row = vlm._decoder.pool.take()
+    assert row is not None
+    vlm._decoder.prefill(row, vlm._decoder.embed([1, 2, 3]))
+    rows.clear()
+    vlm.decode([Decode(row, 5)])
+    assert rows == [2 if rounds_otherwise else 1]
