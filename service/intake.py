@@ -6,7 +6,8 @@ from sqlalchemy import Engine
 
 from dicom_node import ReceivedObject, Reception
 from dicom_node.candidates import ignored_sentence
-from service.book.receipts import Arrival, QuietRule, commit_arrival, is_held
+from service.book.receipts import Arrival, QuietRule, is_held
+from service.group_commit import GroupCommit
 from service.house import OWN_MANUFACTURER, House
 from service.settings import Settings
 
@@ -24,7 +25,7 @@ class BookLedger:
 
     def __init__(self, engine: Engine, rule: QuietRule) -> None:
         self._engine = engine
-        self._rule = rule
+        self._group = GroupCommit(engine, rule)
 
     def is_held(self, sop_instance_uid: str, dataset_sha256: str) -> bool:
         """Whether this very object is held with its file."""
@@ -32,7 +33,7 @@ class BookLedger:
 
     def commit(self, received: ReceivedObject) -> str:
         """Commit receipt and instance row in one transaction; return the spool key the book keeps."""
-        return commit_arrival(self._engine, arrival_of(received), self._rule)
+        return self._group.commit(arrival_of(received))
 
 
 def book_ledger(house: House) -> BookLedger:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -67,15 +69,29 @@ class QuietRule:
         return min(last + timedelta(seconds=self.quiet_period_s), first + timedelta(seconds=self.max_wait_s))
 
 
+# Made once: putting a statement together costs more than SQLite needs to run it.
+_INSTANCES = InstanceRow.metadata.tables[InstanceRow.__tablename__]
+_HELD = select(
+    _INSTANCES.c.id,
+    _INSTANCES.c.dataset_sha256,
+    _INSTANCES.c.spool_key,
+    _INSTANCES.c.state,
+    _INSTANCES.c.purged_at_utc,
+).where(_INSTANCES.c.sop_instance_uid == bindparam("sop_instance_uid"))
+_IS_HELD = select(_INSTANCES.c.id).where(
+    _INSTANCES.c.sop_instance_uid == bindparam("sop_instance_uid"),
+    _INSTANCES.c.dataset_sha256 == bindparam("dataset_sha256"),
+    _INSTANCES.c.purged_at_utc.is_(None),
+)
+_NEW_INSTANCE = insert(_INSTANCES)
+_NEW_RECEIPT = insert(ReceiptRow.metadata.tables[ReceiptRow.__tablename__])
+
+
 def is_held(engine: Engine, sop_instance_uid: str, dataset_sha256: str) -> bool:
     """Whether the book already holds this very object with its file."""
     with reading(engine) as session:
-        query = select(InstanceRow.id).where(
-            InstanceRow.sop_instance_uid == sop_instance_uid,
-            InstanceRow.dataset_sha256 == dataset_sha256,
-            InstanceRow.purged_at_utc.is_(None),
-        )
-        return session.execute(query).first() is not None
+        sought = {"sop_instance_uid": sop_instance_uid, "dataset_sha256": dataset_sha256}
+        return session.connection().execute(_IS_HELD, sought).first() is not None
 
 
 def commit_arrival(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
@@ -90,55 +106,71 @@ def commit_arrival(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
         If the database cannot be written; then nothing was committed.
     """
     try:
-        return _commit_once(engine, arrival, rule)
+        return commit_arrivals(engine, [arrival], rule)[0]
     except IntegrityError:
-        return _commit_once(engine, arrival, rule)
+        return commit_arrivals(engine, [arrival], rule)[0]
 
 
-def _commit_once(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
+def commit_arrivals(engine: Engine, arrivals: Sequence[Arrival], rule: QuietRule) -> list[str]:
+    """Commit several receipts in one transaction, all or none; see `commit_arrival`.
+
+    Raises
+    ------
+    Transient
+        If the database cannot be written.
+    IntegrityError
+        If another process has just inserted one of the same objects.
+    """
     with writing(engine) as session:
-        one_at_a_time(session, arrival.sop_instance_uid)
-        held = session.scalars(
-            select(InstanceRow).where(InstanceRow.sop_instance_uid == arrival.sop_instance_uid)
-        ).all()
-        same = next((row for row in held if row.dataset_sha256 == arrival.dataset_sha256), None)
-        if same is None:
-            study = _study_of(session, arrival)
-            same = _new_instance(session, study, arrival, sent_before=bool(held))
-            if same.state == InstanceState.WAITING:
-                reopen(study, rule, now=arrival.received_at_utc, priority=arrival.priority)
-        elif same.purged_at_utc is not None:
+        # In one order everywhere, so that two processes never wait for each other.
+        for uid in sorted({arrival.sop_instance_uid for arrival in arrivals}):
+            one_at_a_time(session, uid)
+        in_order = sorted(range(len(arrivals)), key=lambda n: arrivals[n].study_instance_uid)
+        keys = {n: _take(session, arrivals[n], rule) for n in in_order}
+        return [keys[n] for n in range(len(arrivals))]
+
+
+def _take(session: Session, arrival: Arrival, rule: QuietRule) -> str:
+    connection = session.connection()
+    held = connection.execute(_HELD, {"sop_instance_uid": arrival.sop_instance_uid}).all()
+    same = next((row for row in held if row.dataset_sha256 == arrival.dataset_sha256), None)
+    if same is None:
+        study = _study_of(session, arrival)
+        values = _new_instance(study, arrival, sent_before=bool(held))
+        inserted = connection.execute(_NEW_INSTANCE, values).inserted_primary_key
+        instance_id = int(inserted[0]) if inserted is not None else 0
+        key, state = arrival.spool_key, str(values["state"])
+        if state == InstanceState.WAITING:
+            reopen(study, rule, now=arrival.received_at_utc, priority=arrival.priority)
+    else:
+        instance_id, key, state = same.id, same.spool_key, same.state
+        changed: dict[str, Any] = {"receipt_count": InstanceRow.receipt_count + 1}
+        if same.purged_at_utc is not None:
             # Retention took the file; the sender has just given it back, so its row keeps the new one.
-            same.spool_key, same.file_sha256, same.purged_at_utc = (
-                arrival.spool_key,
-                arrival.file_sha256,
-                None,
-            )
-        session.flush()
-        session.execute(
-            update(InstanceRow)
-            .where(InstanceRow.id == same.id)
-            .values(receipt_count=InstanceRow.receipt_count + 1)
-        )
-        session.add(
-            ReceiptRow(
-                instance_id=same.id,
-                calling_ae_title=arrival.calling_ae_title,
-                called_ae_title=arrival.called_ae_title,
-                calling_host=arrival.calling_host,
-                received_at_utc=arrival.received_at_utc,
-                kind="adopted" if arrival.adopted else "received",
-            )
-        )
-        note(session, _event(arrival, same), arrival.received_at_utc)
-        return same.spool_key
+            key = arrival.spool_key
+            changed |= {"spool_key": key, "file_sha256": arrival.file_sha256, "purged_at_utc": None}
+        connection.execute(update(InstanceRow).where(InstanceRow.id == instance_id).values(changed))
+    receipt = {
+        "instance_id": instance_id,
+        "calling_ae_title": arrival.calling_ae_title[:64],
+        "called_ae_title": arrival.called_ae_title,
+        "calling_host": arrival.calling_host,
+        "received_at_utc": arrival.received_at_utc,
+        "kind": "adopted" if arrival.adopted else "received",
+    }
+    connection.execute(_NEW_RECEIPT, receipt)
+    note(session, _event(arrival, instance_id, state), arrival.received_at_utc)
+    return key
 
 
-def _event(arrival: Arrival, row: InstanceRow) -> AuditEvent:
+def _event(arrival: Arrival, instance_id: int, state: str) -> AuditEvent:
     if arrival.adopted:
-        return AuditEvent(Action.ADOPT, "role:start", Subject.INSTANCE, row.id, detail=row.state)
-    caller = ae_actor(arrival.calling_ae_title, arrival.calling_host)
-    return AuditEvent(Action.RECEIVE, caller, Subject.INSTANCE, row.id, detail=row.state)
+        return AuditEvent(Action.ADOPT, "role:start", Subject.INSTANCE, instance_id, detail=state)
+    if arrival.called_ae_title == OVER_HTTP:
+        caller = f"{arrival.calling_ae_title}@{arrival.calling_host}"
+    else:
+        caller = ae_actor(arrival.calling_ae_title, arrival.calling_host)
+    return AuditEvent(Action.RECEIVE, caller, Subject.INSTANCE, instance_id, detail=state)
 
 
 def _study_of(session: Session, arrival: Arrival) -> StudyRow:
@@ -164,7 +196,7 @@ def _study_of(session: Session, arrival: Arrival) -> StudyRow:
     return study
 
 
-def _new_instance(session: Session, study: StudyRow, arrival: Arrival, *, sent_before: bool) -> InstanceRow:
+def _new_instance(study: StudyRow, arrival: Arrival, *, sent_before: bool) -> dict[str, Any]:
     if arrival.ignored_code:
         state, code, reason = InstanceState.IGNORED, arrival.ignored_code, arrival.ignored_reason
     elif sent_before:
@@ -176,26 +208,24 @@ def _new_instance(session: Session, study: StudyRow, arrival: Arrival, *, sent_b
         )
     else:
         state, code, reason = InstanceState.WAITING, "", ""
-    row = InstanceRow(
-        study_id=study.id,
-        sop_instance_uid=arrival.sop_instance_uid,
-        sop_class_uid=arrival.sop_class_uid,
-        series_instance_uid=arrival.series_instance_uid,
-        transfer_syntax_uid=arrival.transfer_syntax_uid,
-        modality=arrival.modality,
-        dataset_sha256=arrival.dataset_sha256,
-        file_sha256=arrival.file_sha256,
-        size_bytes=arrival.size_bytes,
-        spool_key=arrival.spool_key,
-        receipt_count=0,
-        state=state,
-        reason_code=code,
-        reason=reason,
-        received_at_utc=arrival.received_at_utc,
-        state_since_utc=arrival.received_at_utc,
-    )
-    session.add(row)
-    return row
+    return {
+        "study_id": study.id,
+        "sop_instance_uid": arrival.sop_instance_uid,
+        "sop_class_uid": arrival.sop_class_uid,
+        "series_instance_uid": arrival.series_instance_uid,
+        "transfer_syntax_uid": arrival.transfer_syntax_uid,
+        "modality": arrival.modality,
+        "dataset_sha256": arrival.dataset_sha256,
+        "file_sha256": arrival.file_sha256,
+        "size_bytes": arrival.size_bytes,
+        "spool_key": arrival.spool_key,
+        "receipt_count": 1,
+        "state": state,
+        "reason_code": code,
+        "reason": reason,
+        "received_at_utc": arrival.received_at_utc,
+        "state_since_utc": arrival.received_at_utc,
+    }
 
 
 def reopen(study: StudyRow, rule: QuietRule, *, now: datetime, priority: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""How fast objects are received durably, beside DCMTK's storescp in the same run.
+"""How fast objects are received durably, beside DCMTK's storescp and Orthanc in the same run.
 
 Run it from the repository's root::
 
@@ -6,12 +6,14 @@ Run it from the repository's root::
 
 Every receiver gets the same files from the same sender (DCMTK's storescu, one process per association, with
 ``TCP_NODELAY=1`` on both sides), the receivers take turns within a round, and medians are printed. RadDraft writes with
-fsync of file and folder and commits to the account book before it answers; storescp does none of that.
+fsync of file and folder and commits to the account book before it answers; Orthanc (where it is installed) stores
+synchronously and commits to its index; storescp does none of that.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 import shutil
@@ -30,7 +32,7 @@ from pathlib import Path
 from pydicom.uid import generate_uid
 
 from dicom_node import Peer, echo
-from tests.bench.cstore_receiver import listening_socket
+from tests.bench.cstore_receiver import ledger_of, listening_socket
 from tests.bench.memory import peak_rss_bytes
 from tests.dicom_node.crafted import as_file, crafted_dataset
 
@@ -73,7 +75,8 @@ def main() -> int:
         for associations in arguments.associations
         if count
     ]
-    receivers = [f"raddraft x{number}" for number in arguments.processes] + ["storescp"]
+    receivers = [f"raddraft x{number}" for number in arguments.processes]
+    receivers += ["orthanc"] * (shutil.which("Orthanc") is not None) + ["storescp"]
     results: dict[tuple[Load, str], Measured] = {}
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="cstore-bench-") as folder:
         for load in loads:
@@ -146,7 +149,11 @@ def _running(receiver: str, folder: Path, ledger: str) -> Iterator[tuple[int, li
             listening.close()
             command = ["storescp", "--fork", "+B", "-pdu", str(_MAX_PDU_BYTES), "-aet", "RADDRAFT"]
             commands = [[*command, "-od", str(folder), str(port)]]
+        elif receiver == "orthanc":
+            listening.close()
+            commands = [["Orthanc", str(_orthanc_configuration(folder, port))]]
         else:
+            ledger_of(ledger, folder)
             module = [
                 sys.executable,
                 "-m",
@@ -165,12 +172,35 @@ def _running(receiver: str, folder: Path, ledger: str) -> Iterator[tuple[int, li
         yield port, started
 
 
+def _orthanc_configuration(folder: Path, port: int) -> Path:
+    configuration = folder / "orthanc.json"
+    settings = {
+        "StorageDirectory": str(folder / "store"),
+        "IndexDirectory": str(folder / "store"),
+        "SyncStorageArea": True,
+        "StorageCompression": False,
+        "HttpServerEnabled": False,
+        "DicomPort": port,
+        "DicomAet": "RADDRAFT",
+        "DicomAlwaysAllowStore": True,
+        "DicomAlwaysAllowEcho": True,
+        "UnknownSopClassAccepted": True,
+    }
+    configuration.write_text(json.dumps(settings))
+    return configuration
+
+
 def _started(
     command: Sequence[str], environment: dict[str, str], listening: socket.socket
 ) -> subprocess.Popen[bytes]:
     inherited = (listening.fileno(),) if listening.fileno() >= 0 else ()
     return subprocess.Popen(
-        command, cwd=_REPOSITORY, env=environment, pass_fds=inherited, stdout=subprocess.DEVNULL
+        command,
+        cwd=_REPOSITORY,
+        env=environment,
+        pass_fds=inherited,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if command[0] == "Orthanc" else None,
     )
 
 
