@@ -21,6 +21,7 @@ from clinical import Permanent
 from dicom_node.acceptor import Acceptor, Terms
 from dicom_node.admission import REJECTIONS, Admission, Refusal, RefusedCall
 from dicom_node.association_request import AssociationRequest
+from dicom_node.commitment_operations import CommitmentDesk, commitment_operations
 from dicom_node.library_words import silence_libraries
 from dicom_node.operations import Operations, storage_operations
 from dicom_node.pdu_stream import PduStream
@@ -111,6 +112,8 @@ class Listener:
         processes may listen on one such socket.
     refused
         Called with each call that was refused.
+    commitment
+        Who answers storage commitment; None to refuse it.
 
     Raises
     ------
@@ -126,6 +129,7 @@ class Listener:
         *,
         listening_socket: socket.socket | None = None,
         refused: Callable[[RefusedCall], None] = lambda call: None,
+        commitment: CommitmentDesk | None = None,
     ) -> None:
         self._settings = settings
         self._socket = listening_socket
@@ -137,9 +141,10 @@ class Listener:
             object_bytes_max=settings.maximum_object_bytes,
             free_bytes_min=settings.minimum_free_bytes,
         )
-        self._operations: Operations = storage_operations(
-            reception, object_seconds_max=settings.object_timeout_s
-        )
+        self._operations: Operations = {
+            **storage_operations(reception, object_seconds_max=settings.object_timeout_s),
+            **(commitment_operations(commitment) if commitment is not None else {}),
+        }
         self._limits = SharedLimits(
             settings.limits_file,
             associations_max=settings.maximum_associations,

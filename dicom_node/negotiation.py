@@ -15,7 +15,11 @@ from pynetdicom.service_class import (
     ServiceClass,
     StorageServiceClass,
 )
-from pynetdicom.sop_class import Verification, uid_to_service_class  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    Verification,
+    uid_to_service_class,
+)
 
 _STORAGE_SERVICES = (StorageServiceClass, NonPatientObjectStorageServiceClass)
 # JPEG (lossy processes), JPEG-LS near-lossless, JPEG 2000, HTJ2K, JPEG XL and every video (PS3.5 Annex A.4).
@@ -44,7 +48,8 @@ def is_patient_object(sop_class_uid: str) -> bool:
 def supported_contexts(requested: Iterable[PresentationContext]) -> list[PresentationContext]:
     """The contexts to support for an association in which these were requested.
 
-    Verification in the uncompressed syntaxes, and each requested storage class in each requested transfer syntax.
+    Verification and storage commitment in the uncompressed syntaxes, and each requested storage class in each
+    requested transfer syntax.
     Where one context offers several, the caller's first one is taken, but one that loses information only after those
     that do not, and one that nobody knows last.
     """
@@ -55,7 +60,10 @@ def supported_contexts(requested: Iterable[PresentationContext]) -> list[Present
             offered = syntaxes.setdefault(context.abstract_syntax, {})
             offered.update(dict.fromkeys(context.transfer_syntax))
     storage = [build_context(uid, sorted(offered, key=_reluctance)) for uid, offered in syntaxes.items()]
-    return [verification, *storage]
+    # Those who ask us to commit are SCUs; archives that answer us call as SCPs (PS3.4 J.3.3, role selection).
+    commitment = build_context(StorageCommitmentPushModel, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+    commitment.scu_role = commitment.scp_role = True
+    return [verification, commitment, *storage]
 
 
 def _reluctance(transfer_syntax_uid: str) -> int:

@@ -148,6 +148,7 @@ class DeliveryDesk:
                 reason=result.note,
                 now=now,
                 artefact_id=result.artefact_id,
+                confirm=self.destinations[lease.destination].confirm,
             )
             _log.info(
                 "delivered", delivery_row=lease.delivery_id, destination=lease.destination, kind=lease.kind

@@ -79,6 +79,8 @@ class Destination:
         Sends one stored artefact; raises `Transient` (tried again) or `Permanent` (refused for good).
     ladder
         Kinds of the structured report, from the preferred SOP class down; the first that is accepted stays there.
+    confirm
+        Whether it is to be asked whether it keeps what it took.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Destination:
     send: Send
     ehr: Ehr | None = None
     ladder: tuple[str, ...] = ()
+    confirm: bool = False
 
     @property
     def takes_rejections(self) -> bool:

@@ -14,12 +14,13 @@ from service.book.circuits import CircuitRule, admit, note_failure, note_success
 from service.book.database import reading, writing
 from service.book.states import (
     DELIVERY_OPEN,
+    CustodyState,
     DeliveryState,
     StudyState,
     checked_delivery_change,
     checked_study_change,
 )
-from service.book.tables import ArtefactRow, DeliveryAttemptRow, DeliveryRow, DraftRow, StudyRow
+from service.book.tables import ArtefactRow, CustodyRow, DeliveryAttemptRow, DeliveryRow, DraftRow, StudyRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ def end_delivery(
     due_at_utc: datetime | None = None,
     circuit: CircuitRule | None = None,
     artefact_id: int | None = None,
+    confirm: bool = False,
 ) -> None:
     """Record how an attempt ended; the study is done when its last delivery is.
 
@@ -182,6 +184,8 @@ def end_delivery(
         Given where the failure is the destination's own, not this result's: it then counts for its circuit breaker.
     artefact_id
         What was sent, where it was not the row's own artefact: the report in another SOP class.
+    confirm
+        Whether the archive that took it is to be asked whether it keeps it (see `service.book.custody`).
 
     Raises
     ------
@@ -224,6 +228,9 @@ def end_delivery(
         row.due_at_utc = due_at_utc
         row.artefact_id = artefact_id or row.artefact_id
         row.delivered_at_utc = now if state is DeliveryState.DELIVERED else None
+        if confirm and state is DeliveryState.DELIVERED:
+            # The question is due, and anew after a second delivery.
+            session.merge(CustodyRow(delivery_id=row.id, state=CustodyState.DUE, due_at_utc=now))
         session.flush()
         if circuit is not None:
             note_failure(session, row.destination, code, circuit, now)

@@ -58,6 +58,18 @@ class DeliveryState(StrEnum):
 # Kind of the artefact by which an archive withdraws results: on its way it is superseded by nothing.
 REJECTION_KIND = "ko"
 
+
+class CustodyState(StrEnum):
+    """Where the question stands whether an archive keeps one delivered object."""
+
+    DUE = "due"
+    ASKED = "asked"
+    COMMITTED = "committed"
+    READ_BACK = "read_back"
+    NOT_TO_BE_KNOWN = "not_to_be_known"
+    LOST = "lost"
+
+
 _S = StudyState
 STUDY_CHANGES: dict[StudyState, frozenset[StudyState]] = {
     _S.RECEIVING: frozenset({_S.RECEIVING, _S.QUEUED, _S.IGNORED}),

@@ -385,3 +385,35 @@ class ChatTurnRow(Base):
     asked_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
     due_by_utc: Mapped[datetime] = mapped_column(UtcDateTime)
     ended_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class CommitmentRow(Base):
+    """Somebody's storage commitment request; answered where `reported_at_utc` is set."""
+
+    __tablename__ = "commitment_requests"
+    __table_args__ = (Index("ix_commitment_requests_due_at_utc", "due_at_utc"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    transaction_uid: Mapped[str] = mapped_column(String(64))
+    calling_ae_title: Mapped[str] = mapped_column(String(64))
+    calling_host: Mapped[str] = mapped_column(String(255))
+    references_json: Mapped[str] = mapped_column(Text)
+    received_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(default=0)
+    reported_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class CustodyRow(Base):
+    """Whether the archive keeps one delivered object (see `service.book.custody`)."""
+
+    __tablename__ = "custody"
+    __table_args__ = (
+        Index("ix_custody_due_at_utc", "due_at_utc"),
+        Index("ix_custody_transaction_uid", "transaction_uid"),
+    )
+    delivery_id: Mapped[int] = mapped_column(ForeignKey("deliveries.id"), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    transaction_uid: Mapped[str] = mapped_column(String(64), default="")
+    due_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[int] = mapped_column(default=0)

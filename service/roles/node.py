@@ -8,6 +8,8 @@ import socket
 import structlog
 
 from dicom_node import AllowedPeer, Listener, ListenerSettings, PeerLimits, TlsFiles
+from service.commitment import BookDesk, CommitmentClerk
+from service.correspondents import archives, requestor
 from service.house import OWN_MANUFACTURER, open_house
 from service.intake import book_ledger
 from service.refused_calls import RefusedCalls
@@ -81,15 +83,27 @@ def _run_one(settings: Settings, listening: socket.socket | None) -> None:
         book_ledger(house),
         listening_socket=listening,
         refused=refused.note,
+        commitment=BookDesk(house, lambda ae_title, host: requestor(settings, ae_title, host) is not None),
     )
     listener.start()
     refused.start()
     name = listener_names(settings)[int(os.environ.get(NODE_NUMBER_VARIABLE, "1")) - 1]
     signs = SignsOfLife(engine, name, lambda: (True, "listening"))
+    clerk = CommitmentClerk(
+        house,
+        settings.node.ae_title,
+        lambda ae_title, host: requestor(settings, ae_title, host),
+        archives(settings),
+    )
+    # One of the processes writes the letters.
+    if name == "node":
+        clerk.start()
     signs.start()
     _log.info("node_listens", port=listener.port, ae_title=settings.node.ae_title)
     stop.wait()
     listener.stop()
+    if name == "node":
+        clerk.stop()
     refused.stop()
     signs.stop()
 

@@ -470,6 +470,10 @@ class DicomDestination(_ArchiveDestination):
     ae_title: AeTitle
     host: str = Field(min_length=1)
     port: Port = 104
+    confirm: bool = Field(
+        True,
+        description="ask it to commit to what it took (storage commitment), or else read back what it holds",
+    )
     tls: ClientTlsSection | None = Field(
         None, description="an empty table speaks TLS by the system's authorities"
     )

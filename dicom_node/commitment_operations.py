@@ -1,0 +1,153 @@
+"""The listener's part in storage commitment: N-ACTION of those who ask us, N-EVENT-REPORT of those we have asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from clinical import Permanent, RadDraftError
+from dicom_node.commitment import (
+    PUSH_MODEL_CLASS_UID,
+    PUSH_MODEL_INSTANCE_UID,
+    REQUEST_COMMITMENT,
+    CommitmentReport,
+    CommitmentRequest,
+    decoded_report,
+    decoded_request,
+    encoded_dataset,
+    report_dataset,
+)
+from dicom_node.messages import CommandField, Field, encoded_command, response_to
+from dicom_node.operations import Answered, Bounds, Message, Operation, OperationEndless, Operations, Request
+from dicom_node.reception import Caller
+
+_log = logging.getLogger(__name__)
+
+_SUCCESS = 0x0000
+# PS3.7 Annex C.
+_PROCESSING_FAILURE = 0x0110
+_NO_SUCH_OBJECT_INSTANCE = 0x0112
+_NO_SUCH_EVENT_TYPE = 0x0113
+_INVALID_ARGUMENT_VALUE = 0x0115
+_NO_SUCH_SOP_CLASS = 0x0118
+_NO_SUCH_ACTION = 0x0123
+_RESOURCE_LIMITATION = 0x0213
+# 100 000 references of two UIDs each.
+_BOUNDS = Bounds(32 << 20, 120.0)
+
+
+class CommitmentDesk(Protocol):
+    """Who keeps the promises. Both methods raise `clinical.RadDraftError` on failure."""
+
+    def asked(self, request: CommitmentRequest, caller: Caller) -> CommitmentReport | None:
+        """Somebody asks; when this returns the request is on record and will be answered.
+
+        The report itself is returned for a caller that can only be answered on its own association.
+        """
+        ...
+
+    def answered(self, report: CommitmentReport, caller: Caller) -> None:
+        """Somebody we have asked answers."""
+        ...
+
+
+def commitment_operations(desk: CommitmentDesk) -> Operations:
+    """N-ACTION and N-EVENT-REPORT of the Push Model."""
+    return {
+        CommandField.N_ACTION_RQ: lambda request: _action(request, desk),
+        CommandField.N_EVENT_REPORT_RQ: lambda request: _event(request, desk),
+    }
+
+
+def _action(request: Request, desk: CommitmentDesk) -> Operation:
+    status = _wrong(request, Field.REQUESTED_SOP_CLASS_UID, Field.REQUESTED_SOP_INSTANCE_UID)
+    if status == _SUCCESS and not request.context.we_are_scp:
+        status = _NO_SUCH_SOP_CLASS
+    if status == _SUCCESS and request.command.number(Field.ACTION_TYPE_ID) != REQUEST_COMMITMENT:
+        status = _NO_SUCH_ACTION
+    if status != _SUCCESS:
+        return Answered(request, status, _BOUNDS)
+    syntax = request.context.transfer_syntax_uid
+
+    def act(content: bytes) -> Sequence[Message]:
+        report = desk.asked(decoded_request(content, syntax), request.caller)
+        return () if report is None else (_report_message(report, syntax),)
+
+    return _Collected(request, act)
+
+
+def _event(request: Request, desk: CommitmentDesk) -> Operation:
+    status = _wrong(request, Field.AFFECTED_SOP_CLASS_UID, Field.AFFECTED_SOP_INSTANCE_UID)
+    if status == _SUCCESS and request.command.number(Field.EVENT_TYPE_ID) not in (1, 2):
+        status = _NO_SUCH_EVENT_TYPE
+    if status != _SUCCESS:
+        return Answered(request, status, _BOUNDS)
+    syntax = request.context.transfer_syntax_uid
+
+    def act(content: bytes) -> Sequence[Message]:
+        desk.answered(decoded_report(content, syntax), request.caller)
+        return ()
+
+    return _Collected(request, act)
+
+
+def _report_message(report: CommitmentReport, transfer_syntax_uid: str) -> Message:
+    """An N-EVENT-REPORT-RQ (PS3.7 section 10.3.1)."""
+    command = encoded_command(
+        {
+            Field.AFFECTED_SOP_CLASS_UID: PUSH_MODEL_CLASS_UID,
+            Field.COMMAND_FIELD: CommandField.N_EVENT_REPORT_RQ,
+            Field.MESSAGE_ID: 1,
+            Field.AFFECTED_SOP_INSTANCE_UID: PUSH_MODEL_INSTANCE_UID,
+            Field.EVENT_TYPE_ID: report.event_type,
+        },
+        has_data_set=True,
+    )
+    return Message(command, encoded_dataset(report_dataset(report), transfer_syntax_uid))
+
+
+def _wrong(request: Request, sop_class: Field, instance: Field) -> int:
+    if request.command.uid(sop_class) != PUSH_MODEL_CLASS_UID:
+        return _NO_SUCH_SOP_CLASS
+    if request.command.uid(instance) != PUSH_MODEL_INSTANCE_UID:
+        return _NO_SUCH_OBJECT_INSTANCE
+    return _SUCCESS
+
+
+class _Collected:
+    """A request whose small data set is collected, and then acted on."""
+
+    def __init__(self, request: Request, act: Callable[[bytes], Sequence[Message]]) -> None:
+        self._request = request
+        self._act = act
+        self._content = bytearray()
+
+    def write(self, piece: memoryview) -> None:
+        """Take the next bytes."""
+        self._content += piece
+        if len(self._content) > _BOUNDS.bytes_max:
+            raise OperationEndless
+
+    def finish(self) -> Sequence[Message]:
+        """Act, and answer."""
+        command = self._request.command
+        status = _SUCCESS
+        more: Sequence[Message] = ()
+        try:
+            more = self._act(bytes(self._content))
+        except RadDraftError as error:
+            _log.warning("commitment message of %r: %s", self._request.caller.ae_title, error.code)
+            status = _INVALID_ARGUMENT_VALUE if isinstance(error, Permanent) else _RESOURCE_LIMITATION
+        except Exception as error:
+            _log.error("commitment message: unexpected %s", type(error).__name__)
+            status = _PROCESSING_FAILURE
+        told = {
+            field: command.number(field)
+            for field in (Field.ACTION_TYPE_ID, Field.EVENT_TYPE_ID)
+            if field in command.elements
+        }
+        return (Message(response_to(command, status, more=told)), *more)
+
+    def abandon(self) -> None:
+        """Nothing was begun."""

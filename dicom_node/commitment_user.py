@@ -1,0 +1,168 @@
+"""Asking a peer to commit to what it stored, answering one that asked us, and reading back what it holds."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import build_role
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    StudyRootQueryRetrieveInformationModelFind,
+)
+
+from clinical import Permanent, Transient
+from dicom_node.commitment import (
+    PUSH_MODEL_CLASS_UID,
+    PUSH_MODEL_INSTANCE_UID,
+    REQUEST_COMMITMENT,
+    CommitmentReport,
+    CommitmentRequest,
+    Reference,
+    report_dataset,
+    request_dataset,
+)
+from dicom_node.library_words import silence_libraries
+from dicom_node.sender import Peer, SendTimeouts, application_entity, associate
+
+_SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+_TIMEOUTS = SendTimeouts()
+_SUCCESS = 0x0000
+# PS3.4 Table C.4-1: a match follows; it follows and some keys were not supported.
+_PENDING = (0xFF00, 0xFF01)
+
+
+def ask_commitment(
+    request: CommitmentRequest,
+    peer: Peer,
+    *,
+    calling_ae_title: str,
+    timeouts: SendTimeouts = _TIMEOUTS,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Ask a peer to commit (N-ACTION); its report comes to our listener.
+
+    Raises
+    ------
+    Permanent
+        ``no-commitment``: the peer does not offer the service.
+    Transient
+        If it cannot be reached or refuses for now.
+    """
+    silence_libraries()
+    contexts = [build_context(StorageCommitmentPushModel, _SYNTAXES)]
+    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
+    try:
+        if not association.accepted_contexts:
+            raise Permanent("no-commitment", "the peer does not offer storage commitment")
+        status, _ = association.send_n_action(
+            request_dataset(request),
+            REQUEST_COMMITMENT,
+            StorageCommitmentPushModel,
+            PUSH_MODEL_INSTANCE_UID,
+        )
+        _require_success(status, "the peer did not take the storage commitment request")
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def report_commitment(
+    report: CommitmentReport,
+    peer: Peer,
+    *,
+    calling_ae_title: str,
+    timeouts: SendTimeouts = _TIMEOUTS,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Answer one who asked us, on an association of our own (N-EVENT-REPORT, PS3.4 J.3.3).
+
+    Raises
+    ------
+    Transient
+        If the peer cannot be reached or does not take the report.
+    """
+    silence_libraries()
+    contexts = [build_context(StorageCommitmentPushModel, _SYNTAXES)]
+    # The requestor of this association is the SCP of the service (PS3.7 section D.3.3.4).
+    roles = [build_role(PUSH_MODEL_CLASS_UID, scu_role=False, scp_role=True)]
+    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls, roles=roles)
+    try:
+        if not association.accepted_contexts:
+            raise Transient("report-refused", "the peer accepts no storage commitment report from us")
+        status, _ = association.send_n_event_report(
+            report_dataset(report),
+            report.event_type,
+            StorageCommitmentPushModel,
+            PUSH_MODEL_INSTANCE_UID,
+        )
+        _require_success(status, "the peer did not take the storage commitment report")
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def read_back(
+    references: Sequence[tuple[Reference, str, str]],
+    peer: Peer,
+    *,
+    calling_ae_title: str,
+    timeouts: SendTimeouts = _TIMEOUTS,
+    tls: ssl.SSLContext | None = None,
+) -> frozenset[str]:
+    """SOP Instance UIDs of those objects a peer says it holds: C-FIND at IMAGE level (PS3.4 section C.6.2).
+
+    Parameters
+    ----------
+    references
+        Objects with their study and series instance UIDs.
+
+    Raises
+    ------
+    Permanent
+        ``no-query``: the peer does not offer the service.
+    Transient
+        If it cannot be reached or the query fails.
+    """
+    silence_libraries()
+    contexts = [build_context(StudyRootQueryRetrieveInformationModelFind, _SYNTAXES)]
+    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
+    try:
+        if not association.accepted_contexts:
+            raise Permanent("no-query", "the peer does not offer queries of the Study Root model")
+        return frozenset(
+            reference.sop_instance_uid
+            for reference, study_uid, series_uid in references
+            if _holds(association, reference.sop_instance_uid, study_uid, series_uid)
+        )
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _holds(association: Any, sop_instance_uid: str, study_uid: str, series_uid: str) -> bool:
+    keys = Dataset()
+    keys.QueryRetrieveLevel = "IMAGE"
+    keys.StudyInstanceUID, keys.SeriesInstanceUID, keys.SOPInstanceUID = (
+        study_uid,
+        series_uid,
+        sop_instance_uid,
+    )
+    found = False
+    for status, match in association.send_c_find(keys, StudyRootQueryRetrieveInformationModelFind):
+        code = status.get("Status") if status else None
+        if code in _PENDING:
+            found = found or (match is not None and match.get("SOPInstanceUID") == sop_instance_uid)
+        else:
+            _require_success(status, "the query failed")
+    return found
+
+
+def _require_success(status: Dataset | None, sentence: str) -> None:
+    code = status.get("Status") if status else None
+    if code != _SUCCESS:
+        raise Transient("peer-refuses", f"{sentence} ({'no answer' if code is None else f'0x{code:04X}'})")
