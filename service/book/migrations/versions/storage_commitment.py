@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "storage_commitment"
-down_revision = "routing"
+down_revision = "conversations"
 branch_labels = None
 depends_on = None
 
