@@ -3,11 +3,12 @@
 #   make test [ARGS="tests/reporting -k presentation"]
 #   make serve [ARGS="--config site.toml"]
 #   make lint
+#   make conformance [ARGS="--out FILE"]
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo test serve lint clean
+.PHONY: demo test serve lint conformance clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +30,10 @@ serve: $(VENV)/.cpu
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# Every reader of another maker over every kind of result; writes docs/conformance-evidence.md.
+conformance: $(VENV)/.dev
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 # The types of training are checked against torch itself, so lint installs the extra `training` as well.
 lint: $(VENV)/.training

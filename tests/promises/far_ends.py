@@ -40,9 +40,15 @@ def dicom_destination(name: str, ae_title: str, port: int) -> str:
 
 @contextmanager
 def orthanc(
-    executable: Path, folder: Path, *, dicom_port: int, lua: str = "", raddraft_port: int | None = None
+    executable: Path,
+    folder: Path,
+    *,
+    dicom_port: int,
+    lua: str = "",
+    raddraft_port: int | None = None,
+    plugins: Path | None = None,
 ) -> Iterator[httpx.Client]:
-    """Orthanc as the PACS, with a client of its REST interface."""
+    """Orthanc as the PACS, with a client of its REST interface; with `plugins`, its DICOMweb too."""
     http_port = free_port()
     (folder / "route.lua").write_text(lua)
     config = {
@@ -57,6 +63,7 @@ def orthanc(
         "RemoteAccessAllowed": False,
         "UnknownSopClassAccepted": True,
         "DicomModalities": {},
+        "Plugins": [str(plugins)] if plugins is not None else [],
     }
     if raddraft_port:
         config["DicomModalities"] = {"raddraft": ["RADDRAFT", "127.0.0.1", raddraft_port]}

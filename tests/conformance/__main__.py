@@ -1,0 +1,61 @@
+"""``make conformance``: every reader over every kind of result; writes docs/conformance-evidence.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from inference import load_model
+from tests.conformance.registry import READERS
+from tests.conformance.studies import phantom_studies, real_studies
+from tests.conformance.table import Verdict, as_markdown
+
+_ROOT = Path(__file__).resolve().parents[2]
+_DOCUMENT = _ROOT / "docs" / "conformance-evidence.md"
+
+
+def _program(name: str) -> Path:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        raise SystemExit(f"conformance: {name} is not installed; .ci/run lists the packages of every reader")
+    return Path(found)
+
+
+def _real_files() -> list[Path]:
+    stated = os.environ.get("RADDRAFT_TEST_DATA")
+    folder = (Path(stated) if stated else _ROOT.parent / "shared" / "data") / "cxr"
+    return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+
+
+def main() -> int:
+    """Write the table; 1 where a reader objects to something."""
+    parser = argparse.ArgumentParser(prog="make conformance", description=__doc__)
+    parser.add_argument("--out", type=Path, default=_DOCUMENT, help="the document to write")
+    asked = parser.parse_args()
+    # Sources are as they come; what pydicom thinks of their values is no reader's verdict, and quotes them.
+    warnings.simplefilter("ignore")
+    with TemporaryDirectory() as folder:
+        model = load_model()
+        try:
+            studies = list(phantom_studies(model, Path(folder)))
+            studies += real_studies(model, _real_files(), Path(folder))
+        finally:
+            model.close()
+        verdicts: list[Verdict] = []
+        for reader in READERS:
+            print(f"{reader.__name__} ...", flush=True)
+            verdicts += reader(_program, studies)
+    columns = list(dict.fromkeys(study.kind for study in studies))
+    asked.out.write_text(as_markdown(verdicts, columns), encoding="utf-8")
+    failed = sum(not verdict.passed for verdict in verdicts)
+    print(f"{len(verdicts)} verdicts, {failed} objections: {asked.out}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""Orthanc as archive, and OHIF as the viewer in front of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+from pydicom import Dataset, dcmread
+
+from dicom_node import Peer, send_objects
+from tests.conformance.programs import package_version
+from tests.conformance.studies import Study
+from tests.conformance.table import Verdict
+from tests.interop.ohif.viewer import VIEWER, Viewer, install, running_viewer
+from tests.promises.far_ends import orthanc
+from tests.promises.installation import free_port
+
+Find = Callable[[str], Path]
+_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+# Outlines are drawn in whole canvas pixels, which are larger than the image's where it is shown reduced.
+_DRAWN_WITHIN = 3.0
+_HELD_WITHIN = 0.01
+# The viewer's measurement of a group: what makes it draw the box.
+_BOXED = ("several findings", "one finding", "replaced", "real radiograph")
+
+
+def archived(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
+    """Every object stored by C-STORE and by STOW-RS, found by QIDO-RS, read back by WADO-RS; then the viewer."""
+    executable, npm, node = find("Orthanc"), find("npm"), find("node")
+    chromium = find("chromium")
+    with TemporaryDirectory() as folder:
+        port = free_port()
+        with orthanc(executable, Path(folder), dicom_port=port, plugins=_PLUGIN) as client:
+            reader = f"Orthanc {client.get('/system').json()['Version']}"
+            web = f"{reader}, DICOMweb plugin {package_version('orthanc-dicomweb')}"
+            for study in studies:
+                yield from _stored(client, Peer("ORTHANC", "127.0.0.1", port), study, reader, web)
+            web_port = int(client.base_url.port or 0)
+            with running_viewer(node, chromium, install(npm), web_port) as viewer:
+                for study in studies:
+                    yield from seen(viewer, study)
+
+
+def _stored(client: httpx.Client, peer: Peer, study: Study, reader: str, web: str) -> Iterator[Verdict]:
+    send_objects(list(study.images), peer, calling_ae_title="RADDRAFT")
+    # Rejections would hide what the viewer is to show; they have an archive's answer of their own below.
+    objects = [(kind, path) for kind, path in study.objects if kind != "ko"]
+    sent = send_objects([path for _, path in objects], peer, calling_ae_title="RADDRAFT")
+    for (kind, path), result in zip(objects, sent, strict=True):
+        yield Verdict(
+            kind, reader, "C-STORE", study.kind, result.status == 0, problem=f"answered {result.outcome}"
+        )
+        header = dcmread(path, stop_before_pixels=True)
+        found = _found(client, header)
+        yield Verdict(kind, web, "QIDO-RS, WADO-RS read-back", study.kind, found, problem="not found")
+    for kind, path in study.objects:
+        status = _stow(client, path)
+        yield Verdict(kind, web, "STOW-RS", study.kind, status == 200, problem=f"answered {status}")
+        if kind == "ko":
+            header = dcmread(path, stop_before_pixels=True)
+            yield Verdict(kind, web, "QIDO-RS, WADO-RS read-back", study.kind, _found(client, header))
+            client.delete(f"/instances/{_orthanc_id(client, header)}")
+
+
+def _orthanc_id(client: httpx.Client, header: Dataset) -> str:
+    answer = client.post("/tools/lookup", content=str(header.SOPInstanceUID)).json()
+    return str(answer[0]["ID"])
+
+
+def _stow(client: httpx.Client, path: Path) -> int:
+    boundary = "raddraft-boundary"
+    body = (
+        f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        + path.read_bytes()
+        + f"\r\n--{boundary}--\r\n".encode()
+    )
+    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    headers = {"Content-Type": kind, "Accept": "application/dicom+json"}
+    return client.post("/dicom-web/studies", content=body, headers=headers).status_code
+
+
+def _found(client: httpx.Client, header: Dataset) -> bool:
+    """Whether the object is listed under its study, and its metadata are those that were sent."""
+    uid, study = str(header.SOPInstanceUID), str(header.StudyInstanceUID)
+    listed = client.get(
+        f"/dicom-web/studies/{study}/instances", params={"SOPInstanceUID": uid, "includefield": "00080060"}
+    )
+    if listed.status_code != 200 or len(listed.json()) != 1:
+        return False
+    series = str(header.SeriesInstanceUID)
+    metadata = client.get(f"/dicom-web/studies/{study}/series/{series}/instances/{uid}/metadata").json()[0]
+    return [_value(metadata, tag) for tag in ("00080016", "00080060", "0008103E")] == [
+        str(header.SOPClassUID),
+        str(header.Modality),
+        str(header.SeriesDescription),
+    ]
+
+
+def _value(metadata: dict[str, Any], tag: str) -> str:
+    return str((metadata.get(tag, {}).get("Value") or [""])[0])
+
+
+def seen(viewer: Viewer, study: Study, shots: Path | None = None) -> Iterator[Verdict]:
+    """What the viewer shows of a study's report and of its pictures."""
+    reader = f"OHIF {VIEWER.rpartition('@')[2]}, Chromium {viewer.browser}"
+    report = dcmread(study.of("sr")[0])
+    shot = shots / f"{study.kind.replace(' ', '-')}.png" if shots is not None else None
+    shown = viewer.look(study.draft.study_instance_uid, "findings,", shot)
+    errors = list(shown.get("errors", []))
+    opened = not errors and any("findings," in (one["description"] or "") for one in shown["sets"])
+    yield Verdict("sr", reader, "opens without an error", study.kind, opened, problem="; ".join(errors)[:200])
+    boxes = _boxes_of(report)
+    if boxes and "sets" in shown:
+        held = [line for a in shown["annotations"] for line in a["outlines"]]
+        yield Verdict(
+            "sr",
+            reader,
+            "annotations at the report's own points",
+            study.kind,
+            all(_near(box, held, _HELD_WITHIN) for box in boxes),
+            problem="another outline",
+        )
+        yield Verdict(
+            "sr",
+            reader,
+            "boxes drawn there",
+            study.kind,
+            all(_near(box, shown["outlines"], _DRAWN_WITHIN) for box in boxes),
+            problem="not drawn",
+        )
+        yield from _names(shown, study, reader)
+    if study.of("sc"):
+        picture = viewer.look(study.draft.study_instance_uid, "overlay picture")
+        errors = list(picture.get("errors", []))
+        yield Verdict(
+            "sc", reader, "opens without an error", study.kind, not errors, problem="; ".join(errors)
+        )
+
+
+def _names(shown: dict[str, Any], study: Study, reader: str) -> Iterator[Verdict]:
+    labels = [f.label.name for r in study.draft.readings for f in r.present if f.boxes]
+    held = json.dumps([shown["sets"], shown["annotations"]])
+    named = all(label in held for label in labels)
+    beside = all(any(label in text for text in shown["texts"]) for label in labels)
+    hydrated = shown.get("hydrated") or {}
+    after = bool(hydrated) and all(
+        label in json.dumps([hydrated["texts"], hydrated["measurements"]]) for label in labels
+    )
+    notes = (
+        f"the name is {'shown' if beside else 'not shown'} beside the box before hydration",
+        f"hydration is {'offered' if hydrated else 'not offered'}"
+        + (f"; the name is {'shown' if after else 'not shown'} then" if hydrated else ""),
+    )
+    yield Verdict(
+        "sr", reader, "name of the finding in its data", study.kind, named, notes, "a finding has no name"
+    )
+
+
+def _boxes_of(report: Dataset) -> list[list[tuple[float, float]]]:
+    """Outlines of the Imaging Measurements, column and row."""
+    (measurements,) = (
+        item for item in report.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "126010"
+    )
+    found = []
+    for element in measurements.iterall():
+        if element.keyword == "GraphicData":
+            values = [float(value) for value in element.value]
+            found.append(list(zip(values[::2], values[1::2], strict=True)))
+    return found
+
+
+def _near(
+    box: list[tuple[float, float]], outlines: Sequence[Sequence[Sequence[float]]], within: float
+) -> bool:
+    """Whether some outline has the box's own corners."""
+    return any(
+        all(min(math.dist(corner, point[:2]) for point in line) <= within for corner in box)
+        for line in outlines
+        if line
+    )

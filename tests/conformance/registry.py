@@ -1,0 +1,33 @@
+"""Every reader of the evidence table: a callable of (find a program, studies) that yields verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tests.conformance.archive import archived
+from tests.conformance.programs import (
+    dcentvfy,
+    dciodvfy,
+    dcmp2pgm,
+    dcmpschk,
+    dsrdump,
+    pixelmed,
+    plain_viewer,
+    poppler,
+)
+from tests.conformance.studies import Study
+from tests.conformance.table import Verdict
+
+Reader = Callable[[Callable[[str], Path], Sequence[Study]], Iterator[Verdict]]
+READERS: tuple[Reader, ...] = (
+    dciodvfy,
+    dcentvfy,
+    dsrdump,
+    pixelmed,
+    dcmpschk,
+    dcmp2pgm,
+    plain_viewer,
+    poppler,
+    archived,
+)
