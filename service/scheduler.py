@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from clinical import RadDraftError
 from service.book import conversations, outbox, walk
+from service.book.clock_steps import LongestAhead, bring_near
 from service.book.states import StudyState
 from service.book.tallies import add_up
 from service.clock import now_utc
@@ -36,6 +37,8 @@ class Sweeper:
         Looks at studies by the site's rules before they are queued.
     keep_conversations
         Age from which the texts of conversations are deleted; None keeps them.
+    longest
+        How far ahead times in the book may lie; what lies further was written before the clock stepped back.
     """
 
     engine: Engine
@@ -43,6 +46,7 @@ class Sweeper:
     hint_age_s: float
     triage: TriageDesk | None = None
     keep_conversations: timedelta | None = None
+    longest: LongestAhead | None = None
     _asked: dict[int, datetime] = field(default_factory=dict, init=False, repr=False)
     _purged: list[datetime] = field(default_factory=list, init=False, repr=False)
 
@@ -63,6 +67,8 @@ class Sweeper:
             given += 1
         add_up(self.engine)
         self._purge(now)
+        if self.longest is not None and (stepped := bring_near(self.engine, self.longest, now=now)):
+            _log.warning("clock_stepped_back", rows=stepped)
         return given + self._comparisons(now)
 
     def _purge(self, now: datetime) -> None:

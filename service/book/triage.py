@@ -53,6 +53,25 @@ def due_studies(engine: Engine, now: datetime, limit: int = 200) -> list[int]:
         return list(session.scalars(query.order_by(StudyRow.priority.desc(), StudyRow.id).limit(limit)))
 
 
+def arriving_studies(engine: Engine, now: datetime, limit: int = 200) -> list[int]:
+    """Studies that still wait for quiet, with images nobody has looked at."""
+    query = select(StudyRow.id).where(
+        StudyRow.state == StudyState.RECEIVING,
+        StudyRow.due_at_utc > now,
+        StudyRow.arrivals_looked_at < StudyRow.arrivals,
+    )
+    with reading(engine) as session:
+        return list(session.scalars(query.order_by(StudyRow.priority.desc(), StudyRow.id).limit(limit)))
+
+
+def make_due(engine: Engine, study_id: int, *, now: datetime) -> None:
+    """Let a study that waits for quiet be read at once."""
+    with writing(engine) as session:
+        study = session.get(StudyRow, study_id, with_for_update=True)
+        if study is not None and study.state == StudyState.RECEIVING:
+            study.due_at_utc = now
+
+
 def waiting_images(engine: Engine, study_id: int) -> tuple[int, tuple[WaitingImage, ...]]:
     """How many images had arrived, and those that wait to be read, oldest first."""
     first = (

@@ -6,9 +6,12 @@ from datetime import timedelta
 from threading import Thread
 
 from hl7_fhir import AUDIT_SCOPES
+from service.archive_counting import ArchiveCounting, counter_of
 from service.audit_feed import AuditFeed, FactFinder, file_sink, server_sink
+from service.book.clock_steps import LongestAhead
 from service.fhir_access import fhir_client
 from service.house import House, celery_app, open_house, require_shared_broker
+from service.intake import quiet_rule
 from service.io_worker import ehrs
 from service.queues import Hints
 from service.retention import RetentionClock, site_retention
@@ -33,11 +36,22 @@ def run_scheduler(settings: Settings) -> None:
         teller.start()
     retention = RetentionClock(site_retention(house, "role:scheduler"), settings.retention.interval_s)
     retention.start()
+    archive = settings.study.archive
+    if archive is not None:
+        counting = ArchiveCounting(
+            house.book.engine,
+            counter_of(archive, settings.node.ae_title),
+            quiet_rule(settings),
+            archive.ask_every_s,
+            archive.settled_s,
+        )
+        tellers.append(counting.start(stop))
     sweeper = Sweeper(
         house.book.engine,
         Hints(celery_app(settings)),
         hint_age_s=settings.lease.hint_age_s,
-        triage=TriageDesk(house.book.engine, house.spool, settings.rules),
+        triage=TriageDesk(house.book.engine, house.spool, settings.rules, settings.study.early_reading),
+        longest=longest_ahead(settings),
         keep_conversations=timedelta(days=settings.chat.keep_days),
     )
     sweeper.run(stop, interval_s=settings.lease.sweep_interval_s)
@@ -45,6 +59,18 @@ def run_scheduler(settings: Settings) -> None:
     for teller in tellers:
         teller.join()
     signs.stop()
+
+
+def longest_ahead(settings: Settings) -> LongestAhead:
+    """How far ahead times in the account book may lie, by the settings that make them."""
+    study, delivery = settings.study, settings.delivery
+    retry_s = study.retry_delay_s * study.max_attempts
+    return LongestAhead(
+        lease_s=settings.lease.lease_s,
+        study_s=max(study.quiet_period_s, study.max_wait_s, retry_s),
+        delivery_s=delivery.longest_delay_s,
+        circuit_s=max(delivery.circuit_longest_pause_s, settings.lease.lease_s),
+    )
 
 
 def audit_feeds(house: House) -> list[AuditFeed]:

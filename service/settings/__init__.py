@@ -1,6 +1,7 @@
 """The configuration: TOML file and environment, checked, immutable, loaded once."""
 
 from service.settings.sections import (
+    ArchiveSection,
     ClientTlsSection,
     DicomDestination,
     FhirDestination,
@@ -17,6 +18,7 @@ from service.settings.sections import (
 from service.settings.settings import ConfigurationError, Settings, configuration_sha256, load_settings
 
 __all__ = [
+    "ArchiveSection",
     "ClientTlsSection",
     "ConfigurationError",
     "DicomDestination",

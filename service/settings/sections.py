@@ -94,12 +94,39 @@ class NodeSection(Section):
     )
 
 
+class ArchiveSection(Section):
+    """An archive that knows how many objects a study has: by C-FIND, or by QIDO-RS."""
+
+    ae_title: AeTitle | None = None
+    host: str | None = Field(None, min_length=1)
+    port: Port = 104
+    qido_url: AnyHttpUrl | None = Field(None, description="DICOMweb service, instead of ae_title and host")
+    bearer_token: SecretStr | None = None
+    ask_every_s: float = Field(5.0, gt=0)
+    settled_s: float = Field(
+        5.0, ge=0, description="silence after which a study with all its objects is complete"
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_ask(self) -> ArchiveSection:
+        by_find = self.ae_title is not None and self.host is not None
+        if by_find == (self.qido_url is not None):
+            raise ValueError("an archive is asked by ae_title and host, or by qido_url")
+        return self
+
+
 class StudySection(Section):
     """How studies are assembled and retried."""
 
     quiet_period_s: float = Field(30.0, ge=0, description="silence after which a study counts as complete")
     max_wait_s: float = Field(
         900.0, gt=0, description="a study is read this long after its first image at the latest"
+    )
+    early_reading: bool = Field(
+        False, description="read each frontal image as it comes; later ones make new versions"
+    )
+    archive: ArchiveSection | None = Field(
+        None, description="asked how many objects a study has, so that complete ones do not wait"
     )
     max_attempts: int = Field(3, ge=1, le=20, description="attempts to read a study before it is failed")
     retry_delay_s: float = Field(5.0, ge=0, description="delay after a failed attempt, times its number")
