@@ -128,10 +128,16 @@ def read_study(
     results = []
     for number, file in enumerate(files, start=1):
         progress(f"image {number} of {len(files)}")
-        result = _read_image(study_instance_uid, file, model, terms, priority)
-        results.append(result if keep_displayed else replace(result, displayed=None))
+        # No name holds an image's pixels while the next is decoded.
+        results.append(
+            _kept(_read_image(study_instance_uid, file, model, terms, priority), pixels=keep_displayed)
+        )
     draft = _draft(study_instance_uid, version, results, model, terms, started)
     return StudyReading(draft, tuple(results))
+
+
+def _kept(result: ImageResult, *, pixels: bool) -> ImageResult:
+    return result if pixels else replace(result, displayed=None)
 
 
 def failed_draft(
