@@ -17,7 +17,8 @@ from hl7_fhir.codes import Json, coding, concept, loinc_of_views, system_of
 from hl7_fhir.components import body_site, components_of
 from hl7_fhir.conclusion import conclusion_of
 from hl7_fhir.header import StudyHeader, one_line
-from hl7_fhir.profile import FhirProfile
+from hl7_fhir.profile import R5, FhirProfile
+from hl7_fhir.r5 import as_r5
 
 UID_SYSTEM = "urn:dicom:uid"
 TAG_SYSTEM = "urn:raddraft:tag"
@@ -106,14 +107,14 @@ class _BundleBuilder:
         current = [(reading, f) for reading in self.draft.readings for f in reading.findings]
         entries += [self._observation(f, reading, common, "preliminary") for reading, f in current]
         kept = {finding.uid for _, finding in current}
-        entries += [
-            self._observation(f, None, common, "entered-in-error")
-            for f in self.withdrawn
-            if f.uid not in kept
-        ]
+        gone = [finding for finding in self.withdrawn if finding.uid not in kept]
+        entries += [self._observation(finding, None, common, "entered-in-error") for finding in gone]
         entries.append(self._report([f for _, f in current], common))
         entries.append(self._provenance([entry["fullUrl"] for entry in entries[2:]]))
-        return _modelled({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+        bundle = _modelled({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+        if self.profile.fhir_version == R5:
+            return as_r5(bundle, [(f, reading) for reading, f in current] + [(f, None) for f in gone])
+        return bundle
 
     def _url(self, *parts: str) -> str:
         return f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, derived_uid('fhir', self.draft.study_instance_uid, *parts))}"

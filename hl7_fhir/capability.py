@@ -31,19 +31,23 @@ class Capabilities:
     ----------
     transaction
         Whether it takes transactions.
+    fhir_version
+        Such as ``4.0.1``; empty where it does not say.
     interactions
         Interaction codes by resource type; ``conditional-create`` is added where the server has it.
     """
 
     transaction: bool = True
+    fhir_version: str = ""
     interactions: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def from_statement(cls, statement: Json) -> Capabilities:
         """The server's own part of a CapabilityStatement; one that says nothing is taken to take transactions."""
         servers = [rest for rest in statement.get("rest", []) if rest.get("mode") == "server"]
+        version = str(statement.get("fhirVersion", ""))
         if not servers:
-            return cls()
+            return cls(fhir_version=version)
         interactions = {}
         for listed in servers[0].get("resource", []):
             codes = {str(interaction.get("code")) for interaction in listed.get("interaction", [])}
@@ -51,7 +55,7 @@ class Capabilities:
                 codes.add("conditional-create")
             interactions[str(listed.get("type"))] = frozenset(codes)
         whole = {str(interaction.get("code")) for interaction in servers[0].get("interaction", [])}
-        return cls("transaction" in whole, interactions)
+        return cls("transaction" in whole, version, interactions)
 
     def writes(self, kind: str) -> bool:
         """Whether resources of a type can be found, created and, where they change, updated.

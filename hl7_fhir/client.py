@@ -19,6 +19,7 @@ from hl7_fhir.document import write_document
 from hl7_fhir.exchange import Exchange, body_of
 from hl7_fhir.gate import check_bundle, check_resource
 from hl7_fhir.matching import Wanted, is_taken_back, matched, matched_if_possible
+from hl7_fhir.profile import R4, R5
 from hl7_fhir.single_writes import create, write_singly
 from hl7_fhir.transaction import write_transaction
 
@@ -50,6 +51,8 @@ class FhirClient:
         How reports are written; None to go by the server's CapabilityStatement.
     matching
         Find patient and order at the server before a report is written; without it both stay logical references.
+    fhir_version
+        What the bundles are written in, ``"4.0"`` or ``"5.0"``; a server that says it speaks another is refused.
     tls
         A context with a client certificate or a site's own authority; the system's authorities by default.
     """
@@ -62,6 +65,7 @@ class FhirClient:
         way: Way | None = None,
         matching: bool = False,
         tls: ssl.SSLContext | None = None,
+        fhir_version: str = R4,
         timeout_s: float = 30.0,
     ) -> None:
         self._base_url = base_url.rstrip("/")
@@ -69,6 +73,7 @@ class FhirClient:
         self._way = way
         self._matching = matching
         self._tls = tls
+        self._fhir_version = fhir_version
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._capabilities: tuple[float, Capabilities] | None = None
@@ -90,15 +95,18 @@ class FhirClient:
             One of `matching.HELD_CODES`: a person must look.
         Permanent
             ``fhir-invalid``, ``signed-report-exists``, ``several-matches``, ``no-way-to-write``, ``no-patient-search``,
-            ``http-<status>`` or ``entry-refused``.
+            ``wrong-fhir-version``, ``http-<status>`` or ``entry-refused``.
         """
         content = dict(bundle)
-        check_bundle(content)
+        check_bundle(content, self._fhir_version)
         with httpx.Client(timeout=self._timeout_s, verify=self._tls or True) as http:
             exchange = Exchange(http, self._base_url, self._access)
             capabilities = self._read_capabilities(exchange)
+            self._refuse_other_version(capabilities)
             kinds = {entry["resource"]["resourceType"] for entry in content["entry"]}
             way = self._way or choose_way(capabilities, kinds)
+            if way is Way.DOCUMENT and self._fhir_version == R5:
+                raise Permanent("no-way-to-write", "documents are written to R4 servers only")
             if self._matching:
                 _require_search(capabilities)
                 if is_taken_back(content):
@@ -126,6 +134,16 @@ class FhirClient:
         with httpx.Client(timeout=self._timeout_s, verify=self._tls or True) as http:
             exchange = Exchange(http, self._base_url, self._access)
             create(exchange, content, query)
+
+    def _refuse_other_version(self, capabilities: Capabilities) -> None:
+        theirs = capabilities.fhir_version
+        # 4.3 (R4B) has the elements of R4 that are sent.
+        same = {R4: ("4.0", "4.3"), R5: ("5.0",)}[self._fhir_version]
+        if theirs and not theirs.startswith(same):
+            raise Permanent(
+                "wrong-fhir-version",
+                f"the server speaks FHIR {theirs[:8]}; set fhir_version for this destination",
+            )
 
     def _read_capabilities(self, exchange: Exchange) -> Capabilities:
         with self._lock:

@@ -6,29 +6,43 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from clinical import Permanent
+from hl7_fhir.profile import R4, R5
+from hl7_fhir.r5 import check_r5
 from hl7_fhir.rules import Json, Violation, r4_rules
 
 _AIAST = ("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "AIAST")
 # What software may say of its own draft. Every other status is a person's to give.
 _STATUSES = {
     "DiagnosticReport": frozenset({"preliminary", "partial", "entered-in-error", "cancelled"}),
+    "ImagingSelection": frozenset({"available", "entered-in-error"}),
     "Observation": frozenset({"preliminary", "entered-in-error"}),
     "DocumentReference": frozenset({"current", "superseded", "entered-in-error"}),
 }
 _DOCUMENT_STATUSES = frozenset({"preliminary", "entered-in-error"})
-_LABELLED = frozenset({"Device", "DiagnosticReport", "DocumentReference", "Observation", "Provenance"})
+_LABELLED = frozenset(
+    {"Device", "DiagnosticReport", "DocumentReference", "ImagingSelection", "Observation", "Provenance"}
+)
 
 
-def check_bundle(bundle: Json) -> None:
+def check_bundle(bundle: Json, fhir_version: str = R4) -> None:
     """Check a transaction and each of its resources.
+
+    An R5 transaction is checked by fhir.resources' R5 models and by the rules of this house; required bindings and
+    HL7's own invariants are those of R4 alone.
 
     Raises
     ------
     Permanent
-        ``fhir-invalid``, naming the resource type, the rule and the element, and no value.
+        ``fhir-invalid``, naming the resource type, the rule and the element, and no value; ``fhir-not-modelled`` (R5).
     """
     entries = bundle.get("entry", [])
     kinds = {e.get("fullUrl", ""): e.get("resource", {}).get("resourceType", "") for e in entries}
+    if fhir_version == R5:
+        check_r5(bundle)
+        for resource in (entry["resource"] for entry in entries):
+            for broken in (*_dangling(resource, resource["resourceType"], kinds), *_of_this_house(resource)):
+                _say(broken)
+        return
     for resource in [bundle, *(entry["resource"] for entry in entries if "resource" in entry)]:
         _refuse(resource, kinds)
 
@@ -46,8 +60,12 @@ def check_resource(resource: Json) -> None:
 
 def _refuse(resource: Json, kinds: Mapping[str, str]) -> None:
     for broken in _violations(resource, kinds):
-        place = f" at {broken.path}" if broken.path else ""
-        raise Permanent("fhir-invalid", f"a {broken.resource_type or 'resource'} breaks {broken.rule}{place}")
+        _say(broken)
+
+
+def _say(broken: Violation) -> None:
+    place = f" at {broken.path}" if broken.path else ""
+    raise Permanent("fhir-invalid", f"a {broken.resource_type or 'resource'} breaks {broken.rule}{place}")
 
 
 def _violations(resource: Json, kinds: Mapping[str, str]) -> Iterator[Violation]:

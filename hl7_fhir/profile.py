@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from clinical import Permanent
 from hl7_fhir.header import StudyHeader
 
+R4, R5 = "4.0", "5.0"
+
 
 class PatientUnmatched(Permanent):
     """The patient cannot be named to this EHR; nothing is sent until a person maps the identifier."""
@@ -32,6 +34,8 @@ class FhirProfile:
         Identifier system of accession numbers; without one the order is not referenced.
     report_profiles
         Canonical URLs of the profiles a DiagnosticReport claims, such as US Core's Report and Note.
+    fhir_version
+        ``"4.0"``, or ``"5.0"`` for a server that takes R5: boxes become ImagingSelections there.
     """
 
     draft_status: str = "preliminary"
@@ -39,6 +43,7 @@ class FhirProfile:
     default_patient_system: str | None = None
     accession_system: str | None = None
     report_profiles: tuple[str, ...] = ()
+    fhir_version: str = R4
 
     def __post_init__(self) -> None:
         if self.draft_status not in ("preliminary", "partial"):

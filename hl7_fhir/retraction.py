@@ -10,7 +10,7 @@ from clinical import derived_uid
 Json = dict[str, Any]
 
 RETRACTED_START = "AI DRAFT, RETRACTED:"
-_TAKEN_BACK = frozenset({"DiagnosticReport", "Observation"})
+_TAKEN_BACK = frozenset({"DiagnosticReport", "ImagingSelection", "Observation"})
 
 
 def retraction_of(bundle: Json, recorded_at_utc: datetime, reason: str = "") -> Json:

@@ -34,6 +34,7 @@ def fhir_client(entry: FhirDestination, scopes: tuple[str, ...] = ()) -> FhirCli
     return FhirClient(
         str(entry.base_url),
         access=_access(entry, scopes),
+        fhir_version=entry.fhir_version,
         matching=entry.matching == "search",
         way=None if entry.write == "auto" else Way(entry.write),
         tls=client_tls(entry.tls) if entry.tls else None,

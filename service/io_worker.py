@@ -127,6 +127,7 @@ def _fhir_profile(entry: FhirDestination | FolderDestination) -> FhirProfile:
         default_patient_system=entry.default_patient_system,
         accession_system=entry.accession_system,
         report_profiles=entry.report_profiles,
+        fhir_version=entry.fhir_version,
     )
 
 

@@ -515,6 +515,9 @@ class _FhirNaming(_Destination):
         None, description="a site's choice for images without an issuer"
     )
     accession_system: str | None = Field(None, description="identifier system of accession numbers")
+    fhir_version: Literal["4.0", "5.0"] = Field(
+        "4.0", description="R4, or R5 with each box as an ImagingSelection"
+    )
     report_profiles: tuple[str, ...] = Field(
         (),
         description="profiles a DiagnosticReport claims in meta.profile, such as US Core's Report and Note",

@@ -15,6 +15,7 @@ from pydicom import dcmread
 
 from clinical import Draft, DraftOutcome, Finding, Permanent, Transient
 from hl7_fhir import FhirClient, build_bundle, report_identifier
+from hl7_fhir.header import LocalCode
 from tests.hl7_fhir.drafts import EDEMA, EFFUSION, HEADER, PNEUMOTHORAX, PROFILE, draft
 from tests.interop.fhir_engine.engine import Store
 from tests.promises.installation import installation
@@ -86,6 +87,41 @@ def test_a_report_that_claims_us_core_keeps_its_rules(far_store: Store) -> None:
         with pytest.raises((Permanent, Transient)):
             post(far_store, without(claiming, name))
     post(far_store, without(bundle_of(draft()), "category"))
+
+
+@pytest.mark.parametrize("element", ["category", "code"])
+def test_us_cores_codes_are_looked_at(far_store: Store, element: str) -> None:
+    profile = replace(PROFILE, report_profiles=(US_CORE_NOTE,))
+    claiming = build_bundle(draft(), HEADER, profile, (), report_text="a draft")
+    local: Any = {"coding": [{"system": "urn:local", "code": "1"}]}
+    for entry in claiming["entry"]:
+        if entry["resource"]["resourceType"] == "DiagnosticReport":
+            entry["resource"][element] = [local] if element == "category" else local
+    with pytest.raises((Permanent, Transient)):
+        post(far_store, claiming)
+
+
+def test_the_orders_own_code_stands_beside_loinc_in_a_us_core_report(far_store: Store) -> None:
+    header = replace(HEADER, procedure_code=LocalCode("RXCHEST2", "99HOSP", "Chest two views"))
+    profile = replace(PROFILE, report_profiles=(US_CORE_NOTE,))
+    post(far_store, build_bundle(draft(), header, profile, (), report_text="a draft"))
+    (report,) = far_store.search("DiagnosticReport")
+    assert {each["code"] for each in report["code"]["coding"]} == {"36554-4", "RXCHEST2"}
+    assert not far_store.warnings()
+
+
+def test_every_element_us_core_wants_supported_is_filled_where_the_study_has_it(far_store: Store) -> None:
+    wanted = json.loads((Path(__file__).parent / "fhir_engine/us_core_note_9.0.0.json").read_text())
+    profile = replace(PROFILE, report_profiles=(US_CORE_NOTE,))
+    post(far_store, build_bundle(draft(), HEADER, profile, (), report_text="a draft"))
+    (report,) = far_store.search("DiagnosticReport")
+    must = {
+        id_.split(".")[1].replace("[x]", "DateTime")
+        for id_, e in wanted["elements"].items()
+        if e.get("mustSupport")
+    }
+    # An encounter is the order's, found at the EHR.
+    assert must - set(report) == {"encounter"}
 
 
 def test_the_pdf_stands_beside_the_text(far_store: Store) -> None:

@@ -6,6 +6,7 @@
 // PUT /<store>/$abilities {"transaction": false, ...} takes interactions away; GET /<store>/metadata says what is left.
 // The server prints the port it got and ends with its standard input.
 
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import {
   getStatus, indexSearchParameterBundle, indexStructureDefinitionBundle, normalizeOperationOutcome,
@@ -20,22 +21,42 @@ const ALL_ABILITIES = {
     'Patient', 'ServiceRequest', 'Encounter', 'AuditEvent'],
 };
 
-// What US Core 6.1 demands of a report beyond FHIR itself, in our words: its own files are not part of this repository.
-// A report that claims the profile in meta.profile is checked against it too.
-const US_CORE_NOTE = 'http://hl7.org/fhir/us/core/StructureDefinition/us-core-diagnosticreport-note';
-const usCoreNote = structuredClone(readJson('fhir/r4/profiles-resources.json').entry
-  .find((entry) => entry.fullUrl.endsWith('/DiagnosticReport')).resource);
-usCoreNote.url = US_CORE_NOTE;
-usCoreNote.derivation = 'constraint';
-for (const element of usCoreNote.snapshot.element) {
-  if (['category', 'subject', 'code'].includes(element.id.split('.')[1])) {
-    element.min = Math.max(element.min, element.id.split('.').length === 2 ? 1 : 0);
+// What US Core demands of a report beyond FHIR itself, laid on the base's snapshot. A report that claims the profile in
+// meta.profile is checked against it too.
+const usCore = JSON.parse(readFileSync(new URL('us_core_note_9.0.0.json', import.meta.url), 'utf-8'));
+const US_CORE_NOTE = usCore.profile;
+const usCoreNote = usCoreSnapshot();
+
+function usCoreSnapshot() {
+  const snapshot = structuredClone(readJson('fhir/r4/profiles-resources.json').entry
+    .find((entry) => entry.fullUrl.endsWith('/DiagnosticReport')).resource);
+  snapshot.url = usCore.profile;
+  snapshot.version = usCore.version;
+  snapshot.derivation = 'constraint';
+  for (const [id, demanded] of Object.entries(usCore.elements)) {
+    const element = snapshot.snapshot.element.find((each) => each.id === id);
+    element.min = Math.max(element.min, demanded.min ?? 0);
+    element.mustSupport = demanded.mustSupport;
+    element.constraint = [...(element.constraint ?? []), ...(demanded.constraint ?? [])];
+    for (const type of demanded.targets ? element.type : []) {
+      type.targetProfile = demanded.targets.map((name) => `http://hl7.org/fhir/StructureDefinition/${name}`);
+    }
+  }
+  return snapshot;
+}
+
+function checkUsCoreCodes(report) {
+  const coded = (concepts, { system, codes }) => concepts.flatMap((each) => each.coding ?? [])
+    .some((each) => each.system === system && (!codes || codes.includes(each.code)));
+  for (const [element, known] of [['category', usCore.category], ['code', usCore.code]]) {
+    if (!coded([report[element] ?? []].flat(), known)) {
+      throw new OperationOutcomeError({
+        resourceType: 'OperationOutcome',
+        issue: [{ severity: 'error', code: 'code-invalid', expression: [`DiagnosticReport.${element}`] }],
+      });
+    }
   }
 }
-usCoreNote.snapshot.element[0].constraint.push({
-  key: 'us-core-10', severity: 'error', human: 'an effective time for every report that says something',
-  expression: "(status in ('partial' | 'preliminary' | 'final' | 'amended' | 'corrected' | 'appended')) implies effective.exists()",
-});
 
 for (const file of ['profiles-types', 'profiles-resources', 'profiles-medplum']) {
   indexStructureDefinitionBundle(readJson(`fhir/r4/${file}.json`));
@@ -62,6 +83,7 @@ class ValidatingRepository extends MemoryRepository {
       this.warnings.push(...validateResource(resource));
       if (resource.meta?.profile?.includes(US_CORE_NOTE)) {
         this.warnings.push(...validateResource(resource, { profile: usCoreNote }));
+        checkUsCoreCodes(resource);
       }
     } catch (error) {
       const outcome = normalizeOperationOutcome(error);
