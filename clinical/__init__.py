@@ -12,6 +12,7 @@ from clinical.draft import (
     StudyFinding,
     draft_from_json,
     draft_to_json,
+    is_critical,
     merge_study_findings,
 )
 from clinical.errors import (
@@ -82,6 +83,7 @@ __all__ = [
     "finding_label",
     "finding_labels",
     "finding_uid",
+    "is_critical",
     "merge_study_findings",
     "object_uid",
     "policy_of",

@@ -89,6 +89,12 @@ class Reading:
         return " ".join(shown)
 
 
+def is_critical(draft: Draft, finding: Finding) -> bool:
+    """Whether a finding is present and the critical-finding channel raised its label."""
+    raised = {entry.name for entry in draft.critical}
+    return finding.presence is Presence.PRESENT and finding.label.name in raised
+
+
 class DraftOutcome(StrEnum):
     """The results that must never be mistaken for each other."""
 

@@ -25,6 +25,8 @@ class ModelIdentity:
         ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``int4``.
     statement
         What the model must say of itself on every face, e.g. that it is not for clinical use; may be empty.
+    calibration_sha256
+        SHA-256 of the file its scores were calibrated by; empty where none was.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ModelIdentity:
     engine: str
     precision: str
     statement: str = ""
+    calibration_sha256: str = ""
 
     @property
     def device_uid(self) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from fhir.resources.R4B.bundle import Bundle
 from pydantic import ValidationError
 
-from clinical import Draft, Finding, Permanent, Presence, Reading, derived_uid
+from clinical import Draft, Finding, Permanent, Presence, Reading, derived_uid, is_critical
 from hl7_fhir.codes import Json, coding, concept, loinc_of_views, system_of
 from hl7_fhir.components import body_site, components_of
 from hl7_fhir.conclusion import conclusion_of
@@ -210,9 +210,20 @@ class _BundleBuilder:
             resource["description"] = self.header.study_description
         return _created(self._study_url, resource, f"identifier={_token(UID_SYSTEM, value)}")
 
+    def _interpretation(self, finding: Finding) -> list[Json]:
+        """Present, absent or neither; "critical abnormal" beside it where the critical-finding channel raised it.
+
+        ``AA`` of v3-ObservationInterpretation (HL7 Table 0078) is for whoever orders a worklist by it; a finding that
+        is not present never carries it.
+        """
+        system = f"{_HL7}/v3-ObservationInterpretation"
+        found = [concept(system, *_INTERPRETATIONS[finding.presence])]
+        if is_critical(self.draft, finding):
+            found.append(concept(system, "AA", "Critical abnormal"))
+        return found
+
     def _observation(self, finding: Finding, reading: Reading | None, common: Json, status: str) -> Json:
         value = f"urn:oid:{finding.uid}"
-        code, display = _INTERPRETATIONS[finding.presence]
         resource: Json = {
             "resourceType": "Observation",
             "meta": self._meta,
@@ -230,7 +241,7 @@ class _BundleBuilder:
                 "coding": [coding(finding.presence.code)],
                 "text": f"{finding.presence.value.capitalize()} (AI, unverified)",
             },
-            "interpretation": [concept(f"{_HL7}/v3-ObservationInterpretation", code, display)],
+            "interpretation": self._interpretation(finding),
             "device": {"reference": self._device_url},
             "derivedFrom": [{"reference": self._study_url}],
             "partOf": [{"reference": self._study_url}],

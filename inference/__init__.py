@@ -1,5 +1,6 @@
 """Grayscale to model to Reading: package, processor, ONNX engine, prompts, answer parser, safety checks."""
 
+from inference.calibration import FEWEST_OF_EACH, Calibration, LoadedCalibration, fit_labels
 from inference.checks import (
     CheckedSentence,
     CheckTerms,
@@ -17,14 +18,17 @@ from inference.served import ChatTransport, describe_checkpoint, load_served_mod
 from inference.sessions import DeviceOptions
 
 __all__ = [
+    "FEWEST_OF_EACH",
     "GREEDY",
     "Answer",
+    "Calibration",
     "ChatTransport",
     "CheckTerms",
     "CheckedSentence",
     "Conversation",
     "DeviceOptions",
     "Known",
+    "LoadedCalibration",
     "Manifest",
     "Model",
     "ModelPackage",
@@ -39,6 +43,7 @@ __all__ = [
     "describe_checkpoint",
     "describe_package",
     "device_memory",
+    "fit_labels",
     "load_model",
     "load_served_model",
     "open_package",

@@ -22,6 +22,7 @@ from clinical import (
 )
 from inference import checks
 from inference.answers import ReadSentence, side_of_box
+from inference.calibration import LoadedCalibration
 from inference.checks import CheckTerms
 from inference.labels import has_side
 
@@ -48,6 +49,8 @@ class Said:
         Boxes of anatomical regions, by name; empty where they were not asked for.
     draws
         Sentences of each report that was drawn at random.
+    calibration
+        What scores are calibrated by; None leaves them raw.
     """
 
     named: tuple[str, ...]
@@ -60,6 +63,7 @@ class Said:
     least_sure: tuple[float | None, ...] = ()
     regions: Mapping[str, tuple[Box, ...]] = field(default_factory=dict)
     draws: tuple[tuple[ReadSentence, ...], ...] = ()
+    calibration: LoadedCalibration | None = None
 
     def asserting(self, label: str) -> list[ReadSentence]:
         """Sentences that assert a label."""
@@ -73,7 +77,7 @@ def put_together(
     terms = terms or CheckTerms()
     found: list[Finding] = []
     for label, raw in said.scores.items():
-        score = None if raw is None else Score(raw, said.operating_points.get(label))
+        score = None if raw is None else _score(label, raw, said)
         found += _of_label(label, score, said, image)
     findings = _with_uids(found, image, study_instance_uid)
     meant = [_meant(sentence, findings) for sentence in said.sentences]
@@ -82,6 +86,13 @@ def put_together(
         finding.uid: tuple(n for n, linked in enumerate(meant) if finding in linked) for finding in findings
     }
     return tuple(replace(finding, sentences=mentions[finding.uid]) for finding in findings), sentences
+
+
+def _score(label: str, raw: float, said: Said) -> Score:
+    point = said.operating_points.get(label)
+    calibrated = said.calibration.calibrated(label, raw) if said.calibration else None
+    named = said.calibration.calibration_id if said.calibration and calibrated is not None else ""
+    return Score(raw, point, calibrated, named)
 
 
 def _of_label(label: str, score: Score | None, said: Said, image: ImageRef) -> list[Finding]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clinical import Permanent
 
 EMBEDDED = "embedded"
+CALIBRATION_FILE = "calibration.json"
 MANIFEST_FILE = "manifest.json"
 TASKS = (
     "report",
@@ -109,8 +110,12 @@ class ModelPackage:
 
     @property
     def weights_sha256(self) -> str:
-        """One digest over the digests of all files."""
-        listed = "".join(f"{name}:{digest}\n" for name, digest in sorted(self.manifest.files.items()))
+        """One digest over the digests of all files but the calibration, which names it."""
+        listed = "".join(
+            f"{name}:{digest}\n"
+            for name, digest in sorted(self.manifest.files.items())
+            if name != CALIBRATION_FILE
+        )
         return hashlib.sha256(listed.encode("utf-8")).hexdigest()
 
 

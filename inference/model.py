@@ -20,13 +20,14 @@ from imaging import DisplayedImage, load_displayed
 from inference import prompts
 from inference.answers import has_broken_box, read_classification, read_grounding
 from inference.backend import Backend
+from inference.calibration import LoadedCalibration, open_calibration
 from inference.checks import CheckTerms
 from inference.conversation import Answer, Conversation, ConversationLimits
 from inference.device_memory import free_and_total_bytes
 from inference.engine import Engine
 from inference.frames import TokenEconomy
 from inference.generation import CONVERSATION_TOKENS, Generation
-from inference.manifest import EMBEDDED, Manifest, open_package
+from inference.manifest import CALIBRATION_FILE, EMBEDDED, Manifest, ModelPackage, open_package
 from inference.plan import CLASSIFICATION, CONVERSATION, ReadingPlan, prompts_sha256
 from inference.requests import Priority, Steps, Together
 from inference.sampling import GREEDY, Sampling
@@ -55,6 +56,8 @@ class Model:
         More of both that only STAT work takes.
     checks
         Which safety checks are made, and their thresholds.
+    calibration
+        What its scores are calibrated by; None leaves them raw.
     providers
         What really runs each graph in this process; none where another server runs the model.
 
@@ -73,6 +76,7 @@ class Model:
         slots: int = 4,
         stat_slots: int = 1,
         checks: CheckTerms | None = None,
+        calibration: LoadedCalibration | None = None,
         providers: Mapping[str, str] | None = None,
     ) -> None:
         self.manifest = manifest
@@ -80,6 +84,9 @@ class Model:
         self.providers: Mapping[str, str] = providers or {}
         self._vlm = backend
         self._checks = checks or CheckTerms()
+        self._calibration = calibration
+        if calibration is not None:
+            self.identity = replace(identity, calibration_sha256=calibration.sha256)
         self.engine = Engine(backend.decode, slots=slots, stat_slots=stat_slots)
         self.malformed_answers = 0
         self._counting = Lock()
@@ -128,7 +135,7 @@ class Model:
         gray = _gray(image)
         tiles = self._vlm.tiles(gray, economy)
         ref = _sized(image_ref, gray)
-        plan = ReadingPlan(self._vlm, self.manifest, self.identity, self._checks)
+        plan = ReadingPlan(self._vlm, self.manifest, self.identity, self._checks, self._calibration)
         mirror = self._checks.mirror_test
         mirrored = self._vlm.tiles(np.ascontiguousarray(gray[:, ::-1]), economy) if mirror else None
         study = study_instance_uid or derived_uid("study-of-pixels", ref.sop_instance_uid)
@@ -208,6 +215,14 @@ class Model:
         (answer,) = self.answers(image, [(prompts.CLASSIFICATION, ())], deadline_s=deadline_s)
         named = read_classification(answer.text, manifest.labels, manifest.classification_prefix)
         return frozenset(named.labels)
+
+    def label_scores(self, image: ImageLike, *, deadline_s: float | None = None) -> dict[str, float | None]:
+        """Raw scores by label, 0 to 1, without the rest of a reading; for calibration."""
+        tiles = self._vlm.tiles(_gray(image))
+        plan = ReadingPlan(self._vlm, self.manifest, self.identity)
+        future = self.engine.submit(lambda: plan.scores_only(tiles), deadline_s=deadline_s)
+        scores: dict[str, float | None] = future.result()
+        return scores
 
     def text_length(self, question: str, history: Sequence[tuple[str, str]] = ()) -> int:
         """Tokens of a question and what was said before it, the image's left out."""
@@ -300,6 +315,7 @@ class ModelOptions(TypedDict, total=False):
     downscale_to: int | None
     device_options: DeviceOptions | None
     checks: CheckTerms | None
+    calibration: Path | None
 
 
 def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> Model:
@@ -323,6 +339,8 @@ def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> 
         See `inference.frames.TokenEconomy`.
     checks
         See `inference.checks.CheckTerms`.
+    calibration
+        File of `raddraft model calibrate`; None takes the package's own, if it has one.
     """
     package = open_package(path)
     sessions = open_sessions(
@@ -346,6 +364,7 @@ def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> 
         slots=slots,
         stat_slots=stat_slots,
         checks=options.get("checks"),
+        calibration=calibration_of(package, options.get("calibration")),
         providers=sessions.providers,
     )
 
@@ -355,6 +374,15 @@ def device_memory(model: Model) -> tuple[int, int] | None:
     if not any(name.startswith(("CUDA", "Tensorrt")) for name in model.providers.values()):
         return None
     return free_and_total_bytes()
+
+
+def calibration_of(package: ModelPackage, path: Path | None) -> LoadedCalibration | None:
+    """A site's calibration, or the package's own; None where there is neither."""
+    if path is None:
+        if CALIBRATION_FILE not in package.manifest.files:
+            return None
+        path = package.folder / CALIBRATION_FILE
+    return open_calibration(path, weights_sha256=package.weights_sha256, prompts_sha256=prompts_sha256())
 
 
 def identity_of(manifest: Manifest, weights_sha256: str, engine: str) -> ModelIdentity:

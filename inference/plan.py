@@ -13,6 +13,7 @@ from clinical import Box, Exchange, GroundedBox, ImageRef, ModelIdentity, NotAss
 from inference import checks, prompts
 from inference.answers import ReadSentence, read_classification, read_grounding, read_sentences
 from inference.backend import Backend
+from inference.calibration import LoadedCalibration
 from inference.checks import CheckTerms
 from inference.findings import Said, put_together
 from inference.generation import Generation
@@ -69,6 +70,7 @@ class ReadingPlan:
     manifest: Manifest
     identity: ModelIdentity
     terms: CheckTerms = field(default_factory=CheckTerms)
+    calibration: LoadedCalibration | None = None
 
     def run(
         self, tiles: Any, image: ImageRef, study_instance_uid: str, mirrored: Any = None
@@ -101,6 +103,12 @@ class ReadingPlan:
             stage_s=tuple((name, round(seconds, 3)) for name, seconds in notes.stage_s.items()),
             critical=checks.critical_findings(said.named, said.sentences, said.scores, self.terms.critical),
         )
+
+    def scores_only(self, tiles: Any) -> Steps[dict[str, float | None]]:
+        """Raw label scores and nothing else."""
+        with (yield from self.vlm.read_image(tiles)) as prefix:
+            _, scores = yield from self._classify(prefix, _Notes())
+            return scores
 
     def _ask(self, prefix: Any, image: ImageRef, notes: _Notes) -> Steps[Said]:
         # Each branch keeps its own notes: they are put together in the same order whoever ends first.
@@ -145,6 +153,7 @@ class ReadingPlan:
             least_sure=tuple(_least_sure_of(report, sentence.text) for sentence in sentences),
             regions={name: _boxes_px(found_there) for name, found_there in zip(regions, found, strict=True)},
             draws=tuple(draw for draw in draws if draw),
+            calibration=self.calibration,
         )
 
     def _regions(self) -> tuple[str, ...]:

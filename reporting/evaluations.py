@@ -41,6 +41,7 @@ from reporting.sr_sources import ReportSources, image_item
 from reporting.wording import (
     SCORES_NOTE,
     check_words,
+    critical_lines,
     evidence_mark,
     finding_line,
     is_withheld,
@@ -117,6 +118,7 @@ def _of_study(draft: Draft, sources: ReportSources) -> list[ContentItem]:
             item.ContentSequence = ContentSequence([image_item(one.evidence, INFERRED_FROM)])
         items.append(item)
     checks = [check for entry in draft.study_findings for check in entry.checks] + list(draft.checks)
+    items += _texts(CHECK, critical_lines(draft), header)
     return items + _texts(CHECK, (check_words(check) for check in checks), header)
 
 

@@ -11,6 +11,7 @@ from reporting.wording import (
     box_words,
     check_words,
     concerns,
+    critical_lines,
     finding_line,
     marked_sentence,
     outcome_sentence,
@@ -25,7 +26,7 @@ def report_text(draft: Draft, profile: SiteProfile = DEFAULT_PROFILE) -> str:
     lines = [profile.draft_title]
     if draft.model.statement:
         lines.append(draft.model.statement)
-    lines += ["", outcome_sentence(draft)]
+    lines += ["", *critical_lines(draft), outcome_sentence(draft)]
     for number, reading in enumerate(draft.readings, start=1):
         view = f" ({reading.image.view_position})" if reading.image.view_position else ""
         lines += ["", f"IMAGE {number}{view}", *reading_lines(reading)]

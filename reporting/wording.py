@@ -17,7 +17,7 @@ from clinical import (
 )
 from reporting.numbering import numbered_findings
 
-SCORES_NOTE = "Scores are the model's own and uncalibrated: no probabilities of disease."
+SCORES_NOTE = "Scores are the model's own, calibrated only where it says so: no probabilities of disease."
 NO_FINDING = "No finding called present."
 _CONCERNS = (CheckStatus.WARN, CheckStatus.FAIL)
 
@@ -124,6 +124,11 @@ def evidence_mark(sentence: Sentence, reading: Reading) -> str:
 def box_words(box: Box) -> str:
     """A box in pixels of the stored image, as "box x 30-111 y 180-251"."""
     return f"box x {box.x0:.0f}-{box.x1:.0f} y {box.y0:.0f}-{box.y1:.0f}"
+
+
+def critical_lines(draft: Draft) -> list[str]:
+    """What the critical-finding channel raised, in words that ask for a look and claim nothing."""
+    return [f"LOOK FIRST: {entry.words}" for entry in draft.critical]
 
 
 def concerns(checks: tuple[CheckResult, ...]) -> list[CheckResult]:

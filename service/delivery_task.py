@@ -75,12 +75,19 @@ class DeliveryDesk:
     owner: str
 
     def deliver(self, delivery_id: int) -> None:
-        """Try one delivery if it is there to be had; the outcome is a committed state."""
+        """Try one delivery, after those of more urgent studies to its destination; each ends in a committed state."""
+        while (urgent := outbox.next_urgent_delivery(self.engine, delivery_id, now_utc())) is not None:
+            if not self._deliver_if_free(urgent):
+                break  # somebody else has just taken it
+        self._deliver_if_free(delivery_id)
+
+    def _deliver_if_free(self, delivery_id: int) -> bool:
+        """Whether the delivery was there to be had."""
         lease = outbox.lease_delivery(
             self.engine, delivery_id, owner=self.owner, lease_s=self.keeper.lease_s, now=now_utc()
         )
         if lease is None:
-            return
+            return False
         self.keeper.hold(lease)
         try:
             self._record(lease, self._try(lease))
@@ -88,6 +95,7 @@ class DeliveryDesk:
             _log.warning("delivery_not_recorded", delivery_row=delivery_id, code=error.code)
         finally:
             self.keeper.drop(lease)
+        return True
 
     def _try(self, lease: outbox.DeliveryLease) -> Sent | RadDraftError:
         destination = self.destinations.get(lease.destination)

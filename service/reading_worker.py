@@ -69,6 +69,7 @@ def site_model(settings: Settings) -> Model:
         max_tiles=model.max_tiles,
         downscale_to=model.downscale_to,
         checks=check_terms(settings),
+        calibration=model.calibration,
         device_options=DeviceOptions(
             allow_cpu_fallback=model.allow_cpu_fallback,
             memory_limit_bytes=model.device_memory_bytes,
@@ -91,6 +92,7 @@ def _served_model(model: ModelSection, checks: CheckTerms) -> Model:
         slots=max(model.studies_in_flight, _FEWEST_SLOTS),
         economy=TokenEconomy(model.max_tiles, model.downscale_to),
         checks=checks,
+        calibration=model.calibration,
     )
 
 

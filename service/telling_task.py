@@ -45,7 +45,15 @@ class TellingDesk:
     deliver: Callable[[int], None]
 
     def tell(self, study_id: int) -> None:
-        """Build and store the faces of the study's newest Draft if it is there to be had."""
+        """Build and store the faces of the study's newest Draft, after those of studies that are more urgent."""
+        priority = walk.priority_of(self.engine, study_id)
+        while (urgent := walk.next_urgent(self.engine, priority, now_utc(), StudyState.DRAFTED)) is not None:
+            if not self._tell_if_free(urgent):
+                break  # somebody else has just taken it
+        self._tell_if_free(study_id)
+
+    def _tell_if_free(self, study_id: int) -> bool:
+        """Whether the study was there to be had."""
         lease = walk.lease_study(
             self.engine,
             study_id,
@@ -55,7 +63,7 @@ class TellingDesk:
             now=now_utc(),
         )
         if lease is None:
-            return
+            return False
         self.keeper.hold(lease)
         try:
             self._tell_leased(lease)
@@ -69,6 +77,7 @@ class TellingDesk:
             self._fail(lease, "defect", f"building the results stopped with {type(error).__name__}")
         finally:
             self.keeper.drop(lease)
+        return True
 
     def _put_back(self, lease: walk.Lease, error: Transient) -> None:
         _log.warning("telling_put_back", study_row=lease.study_id, code=error.code)

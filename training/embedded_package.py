@@ -5,12 +5,15 @@ A task below its floor is switched off in the manifest with that reason, so that
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inference.manifest import MANIFEST_FILE
+from inference import Calibration, fit_labels, open_package
+from inference.manifest import CALIBRATION_FILE, MANIFEST_FILE
+from inference.plan import prompts_sha256
 from training.evaluation.operating_points import fit_operating_points
 from training.evaluation.raw_scores import phantom_scores
 from training.evaluation.suite import FIRST_UNSEEN_SEED, LABELS
@@ -66,7 +69,29 @@ def package_embedded(
         label: round(point.threshold, 4) for label, point in fit_operating_points(scores, truth).items()
     }
     complete_manifest(out, describe(result, points))
+    present = {label: [label in labels for labels in truth] for label in scores}
+    write_calibration(out, scores, present, f"{fitting} phantoms")
     return result
+
+
+def write_calibration(
+    package: Path, scores: Mapping[str, Sequence[float]], present: Mapping[str, Sequence[bool]], source: str
+) -> Calibration:
+    """Fit the labels' calibration, put it into the package and name it in the manifest."""
+    opened = open_package(package)
+    fitted, _ = fit_labels(scores, present)
+    calibration = Calibration(
+        weights_sha256=opened.weights_sha256,
+        prompts_sha256=prompts_sha256(),
+        source=source,
+        images=max((len(values) for values in scores.values()), default=0),
+        labels=fitted,
+    )
+    content = (calibration.model_dump_json(indent=2) + "\n").encode("utf-8")
+    (package / CALIBRATION_FILE).write_bytes(content)
+    files = {**opened.manifest.files, CALIBRATION_FILE: hashlib.sha256(content).hexdigest()}
+    complete_manifest(package, {"files": files})
+    return calibration
 
 
 def complete_manifest(package: Path, description: dict[str, Any]) -> None:

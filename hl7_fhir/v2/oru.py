@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
-from clinical import CodedTerm, Draft, Finding, Presence, derived_uid
+from clinical import CodedTerm, Draft, Finding, Presence, derived_uid, is_critical
 from hl7_fhir.codes import loinc_of_views
 from hl7_fhir.conclusion import conclusion_of
 from hl7_fhir.header import LocalCode, StudyHeader
@@ -233,6 +233,7 @@ class _Row:
     unit: str = ""
     withdrawn: bool = False
     alternate: CodedTerm | None = None
+    critical: bool = False
 
 
 def _finding_rows(parts: _Parts, finding: Finding, image: int | None, sub_id: str) -> list[_Row]:
@@ -245,7 +246,15 @@ def _finding_rows(parts: _Parts, finding: Finding, image: int | None, sub_id: st
     original = ("", "", "", "", "", words) if parts.coded == "CWE" else ()
     said = components(presence.value, presence.meaning, presence.scheme, *original)
     rows = [
-        _Row(parts.coded, finding.label.code, sub_id, said, withdrawn=gone, alternate=other),
+        _Row(
+            parts.coded,
+            finding.label.code,
+            sub_id,
+            said,
+            withdrawn=gone,
+            alternate=other,
+            critical=not gone and is_critical(parts.draft, finding),
+        ),
         _Row("ST", TRACKING_UID, sub_id, escape(finding.uid), withdrawn=gone),
     ]
     if gone:
@@ -279,6 +288,8 @@ def _obx(parts: _Parts, row: _Row, number: int) -> Segment:
         4: row.sub_id,
         5: row.value,
         6: row.unit,
+        # HL7 Table 0078: critical abnormal.
+        8: "AA" if row.critical else "",
         11: WITHDRAWN if row.withdrawn else parts.profile.draft_result_status,
         14: parts.observed,
     }

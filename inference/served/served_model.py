@@ -13,7 +13,7 @@ from inference import prompts
 from inference.checks import CheckTerms
 from inference.frames import TokenEconomy
 from inference.manifest import ModelPackage
-from inference.model import Model, identity_of
+from inference.model import Model, calibration_of, identity_of
 from inference.sampling import GREEDY
 from inference.served.chat import AnswerReader, ChatModel, ChatTransport, data_url
 from inference.served.description import open_description
@@ -32,6 +32,7 @@ def load_served_model(
     stat_slots: int = 1,
     economy: TokenEconomy | None = None,
     checks: CheckTerms | None = None,
+    calibration: Path | None = None,
 ) -> Model:
     """A model that an OpenAI-compatible server runs.
 
@@ -43,6 +44,8 @@ def load_served_model(
         What the server knows it by; None takes the only one it serves.
     checks
         See `inference.checks.CheckTerms`.
+    calibration
+        See `inference.load_model`.
 
     Raises
     ------
@@ -52,7 +55,9 @@ def load_served_model(
         ``served-model-unknown`` naming what is served, ``no-model-description``, or what the server refuses us with.
     """
     try:
-        return _loaded(transport, open_description(description), name, slots, stat_slots, economy, checks)
+        return _loaded(
+            transport, open_description(description), name, slots, stat_slots, economy, checks, calibration
+        )
     except BaseException:
         # A model that was loaded owns the transport; one that was not leaves nothing open.
         transport.close()
@@ -67,6 +72,7 @@ def _loaded(
     stat_slots: int,
     economy: TokenEconomy | None,
     checks: CheckTerms | None,
+    calibration: Path | None,
 ) -> Model:
     entry = _served(transport, name)
     probe = ChatModel(str(entry["id"]))
@@ -81,7 +87,15 @@ def _loaded(
         economy=economy or TokenEconomy(),
     )
     identity = identity_of(package.manifest, package.weights_sha256, engine)
-    return Model(package.manifest, identity, vlm, slots=slots, stat_slots=stat_slots, checks=checks)
+    return Model(
+        package.manifest,
+        identity,
+        vlm,
+        slots=slots,
+        stat_slots=stat_slots,
+        checks=checks,
+        calibration=calibration_of(package, calibration),
+    )
 
 
 def _served(transport: ChatTransport, name: str | None) -> dict[str, Any]:

@@ -72,12 +72,43 @@ def due_deliveries(engine: Engine, now: datetime, hint_age_s: float, limit: int 
         rows = session.scalars(select(DeliveryRow).where(DeliveryRow.id.in_(ids), wanted)).all()
         for row in rows:
             row.enqueued_at_utc = now
-        return [row.id for row in rows]
+        still = {row.id for row in rows}
+        return [row_id for row_id in ids if row_id in still]
 
 
 def _oldest_due(session: Session, wanted: ColumnElement[bool], destination: str, limit: int) -> list[int]:
-    query = select(DeliveryRow.id).where(wanted, DeliveryRow.destination == destination)
-    return list(session.scalars(query.order_by(DeliveryRow.due_at_utc, DeliveryRow.id).limit(limit)))
+    """The most urgent studies' deliveries first, of those the oldest."""
+    query = (
+        select(DeliveryRow.id)
+        .join(StudyRow, StudyRow.id == DeliveryRow.study_id)
+        .where(wanted, DeliveryRow.destination == destination)
+        .order_by(StudyRow.priority.desc(), DeliveryRow.due_at_utc, DeliveryRow.id)
+    )
+    return list(session.scalars(query.limit(limit)))
+
+
+def next_urgent_delivery(engine: Engine, delivery_id: int, now: datetime) -> int | None:
+    """A delivery to the same destination that must go before this one, its study being more urgent."""
+    with reading(engine) as session:
+        row = session.get(DeliveryRow, delivery_id)
+        if row is None or row.destination in {*shut(session, now), *on_trial(session, now)}:
+            return None
+        priority = session.scalar(select(StudyRow.priority).where(StudyRow.id == row.study_id)) or 0
+        due = or_(DeliveryRow.due_at_utc.is_(None), DeliveryRow.due_at_utc <= now)
+        query = (
+            select(DeliveryRow.id)
+            .join(StudyRow, StudyRow.id == DeliveryRow.study_id)
+            .where(
+                DeliveryRow.destination == row.destination,
+                DeliveryRow.state == DeliveryState.PENDING,
+                StudyRow.priority > priority,
+                due,
+                ~_others_first(),
+            )
+            .order_by(StudyRow.priority.desc(), DeliveryRow.id)
+            .limit(1)
+        )
+        return session.scalars(query).first()
 
 
 def destination_of(engine: Engine, delivery_id: int) -> str | None:

@@ -43,6 +43,8 @@ class StudySummary:
     reason: str
     received_at_utc: datetime
     updated_at_utc: datetime
+    priority: int = 0
+    critical: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ def _summary(row: StudyRow, image_count: int) -> StudySummary:
         row.reason,
         row.first_received_at_utc,
         row.updated_at_utc,
+        row.priority,
+        row.critical,
     )
 
 

@@ -70,7 +70,8 @@ class BookFact(Base):
 class StudyRow(Base):
     """One study and its walk.
 
-    `fence` grows with every lease; a change that carries an older one fails. `priority` is 0 for routine work; a
+    `fence` grows with every lease; a change that carries an older one fails. `critical` names what the
+    critical-finding channel raised, in any version of the Draft. `priority` is 0 for routine work; a
     study of a higher one is read first. `expected_images` is what an archive says the study has.
     """
 
@@ -93,6 +94,7 @@ class StudyRow(Base):
     fence: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
     priority: Mapped[int] = mapped_column(default=0)
+    critical: Mapped[str] = mapped_column(String(255), default="")
     arrivals: Mapped[int] = mapped_column(default=0)
     arrivals_taken: Mapped[int] = mapped_column(default=0)
     arrivals_looked_at: Mapped[int] = mapped_column(default=0)

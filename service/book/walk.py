@@ -30,6 +30,10 @@ _DO_NOT_STAND = (_I.RECEIVED, _I.DUPLICATE, _I.QUARANTINED)
 _LEASED_FROM = {StudyState.READING: StudyState.QUEUED, StudyState.TELLING: StudyState.DRAFTED}
 
 
+# Priority of a study with a critical finding: above one that was sent as urgent (1).
+CRITICAL_PRIORITY = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to work on one study until `until_utc`; `fence` makes a late worker's changes fail."""
@@ -164,13 +168,15 @@ def priority_of(engine: Engine, study_id: int) -> int:
         return session.scalar(select(StudyRow.priority).where(StudyRow.id == study_id)) or 0
 
 
-def next_urgent(engine: Engine, above: int, now: datetime) -> int | None:
-    """The queued study to be read before one of priority `above`: the most urgent, of those the oldest."""
+def next_urgent(
+    engine: Engine, above: int, now: datetime, state: StudyState = StudyState.QUEUED
+) -> int | None:
+    """The study in `state` to be worked on before one of priority `above`: the most urgent, of those the oldest."""
     with reading(engine) as session:
         due = or_(StudyRow.due_at_utc.is_(None), StudyRow.due_at_utc <= now)
         return session.scalars(
             select(StudyRow.id)
-            .where(StudyRow.state == StudyState.QUEUED, StudyRow.priority > above, due)
+            .where(StudyRow.state == state, StudyRow.priority > above, due)
             .order_by(StudyRow.priority.desc(), StudyRow.id)
             .limit(1)
         ).first()
@@ -227,10 +233,20 @@ def save_draft(
         study.draft_version, study.outcome = draft.version, draft.outcome
         study.reason_code = draft.reasons[0].code if draft.reasons else ""
         study.reason = draft.reasons[0].reason[:255] if draft.reasons else ""
+        _raise(study, draft)
         note(session, _read_event(study, Subject.DRAFT, row.id, draft.outcome), now)
         _release(study, now)
         study.attempts = 0
         return row.id
+
+
+def _raise(study: StudyRow, draft: Draft) -> None:
+    """Note what is critical and let it go first from here on. Never lowered: a later version takes nothing back."""
+    if not draft.critical:
+        return
+    names = dict.fromkeys([*filter(None, study.critical.split(", ")), *(c.name for c in draft.critical)])
+    study.critical = ", ".join(names)[:255]
+    study.priority = max(study.priority, CRITICAL_PRIORITY)
 
 
 def set_aside(engine: Engine, lease: Lease, verdicts: Sequence[InstanceVerdict], *, now: datetime) -> None:

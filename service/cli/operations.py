@@ -46,12 +46,13 @@ def studies(
         print_json(listed)
         return
     print_table(
-        ["study", "state", "result", "objects", "received (UTC)", "reason"],
+        ["study", "state", "result", "verify first", "objects", "received (UTC)", "reason"],
         [
             [
                 s.study_instance_uid,
                 s.state,
                 f"{s.outcome} v{s.draft_version}" if s.draft_version else "",
+                s.critical,
                 s.image_count,
                 s.received_at_utc.strftime("%Y-%m-%d %H:%M:%S"),
                 s.reason,

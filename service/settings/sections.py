@@ -172,6 +172,9 @@ class ModelSection(Section):
         min_length=1,
         description="a second package that reads silently after the first; `raddraft model compare`",
     )
+    calibration: Path | None = Field(
+        None, description="file of `raddraft model calibrate`; default: the package's own, if it has one"
+    )
     max_tiles: int | None = Field(
         None, ge=1, le=64, description="most tiles an image is cut into; see `raddraft model bench --tokens`"
     )
