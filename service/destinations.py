@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from clinical import Draft, Finding, Permanent, Transient
-from dicom_node import Peer, StowClient, send_objects
+from dicom_node import Peer, SendTimeouts, StowClient, send_objects
 from hl7_fhir import FhirClient, Wanted, Way
 from hl7_fhir.v2 import MllpClient, check_answer, parse_message
 from reporting import ResultReference, SiteProfile, SourceImage
@@ -32,6 +32,7 @@ from service.faces import (
     text_faces,
 )
 
+_TIMEOUTS = SendTimeouts()
 # PS3.4 Table B.2-1: A7xx.
 _OUT_OF_RESOURCES = 0xA7
 NOT_NEGOTIATED = "not-negotiated"
@@ -161,7 +162,13 @@ def wanted_faces(destination: Destination, faces: Sequence[Face]) -> list[Face]:
     ]
 
 
-def dicom_sender(peer: Peer, calling_ae_title: str, tls: Callable[[], ssl.SSLContext] | None = None) -> Send:
+def dicom_sender(
+    peer: Peer,
+    calling_ae_title: str,
+    tls: Callable[[], ssl.SSLContext] | None = None,
+    *,
+    timeouts: SendTimeouts = _TIMEOUTS,
+) -> Send:
     """Send by C-STORE; each SOP class on its own presentation context.
 
     `tls` is asked for each association, so that renewed certificates are used at once.
@@ -169,7 +176,9 @@ def dicom_sender(peer: Peer, calling_ae_title: str, tls: Callable[[], ssl.SSLCon
 
     def send(lease: DeliveryLease, content: bytes) -> Sent:
         context = tls() if tls is not None else None
-        (result,) = send_objects([content], peer, calling_ae_title=calling_ae_title, tls=context)
+        (result,) = send_objects(
+            [content], peer, calling_ae_title=calling_ae_title, tls=context, timeouts=timeouts
+        )
         status = "" if result.status is None else f"0x{result.status:04X}"
         if result.outcome == "stored":
             return Sent(status)

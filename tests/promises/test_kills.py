@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import redis
 
 from dicom_node import Listener, ListenerSettings, Peer, PosixSpool, send_objects
 from service.book import migrate, open_book
@@ -19,6 +20,15 @@ from tests.promises.installation import Installation, installation
 from training.phantoms.dicom import VARIANTS, write_phantom
 
 STUDIES = 8
+# One object per face and version of a Draft.
+OBJECTS = [
+    "01_sr.dcm",
+    "02_pr.dcm",
+    "03_sc.dcm",
+    "04_summary.dcm",
+    "05_narrative.dcm",
+    "06_pdf.dcm",
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +53,7 @@ def assert_all_delivered_once(site: Installation, acknowledged: int) -> None:
     assert len(versions) == acknowledged
     for version in versions:
         names = sorted(path.name for path in version.iterdir())
-        assert [n for n in names if n.endswith(".dcm")] == ["01_sr.dcm", "02_pr.dcm", "03_sc.dcm"]
+        assert [n for n in names if n.endswith(".dcm")] == OBJECTS
         assert "fhir_bundle.json" in names
 
 
@@ -74,6 +84,21 @@ def test_acknowledged_studies_survive_the_death_of_postgresql(
         assert refused.status == 0xA700, "without the book nothing is acknowledged"
         site.wait_until(lambda: site.send(phantoms[3:4])[0].outcome == "stored", 60, "the book to be back")
         assert [result.outcome for result in first] == ["stored"] * 3
+        assert_all_delivered_once(site, 4)
+
+
+def test_a_broker_that_is_flushed_empty_in_the_middle_costs_no_study(phantoms: list[Path]) -> None:
+    with installation() as site:
+        site.start()
+        broker = redis.Redis(unix_socket_path=str(site.folder / "data" / "broker" / "redis.sock"))
+        first = site.send(phantoms[:2])
+        site.wait_until(lambda: site.states("studies")["receiving"] < 2, 60, "the first reading")
+        broker.flushall()
+        second = site.send(phantoms[2:4])
+        site.wait_until(lambda: site.states("studies")["receiving"] == 0, 60, "the last study to be queued")
+        broker.flushall()
+        broker.close()
+        assert [result.outcome for result in first + second] == ["stored"] * 4
         assert_all_delivered_once(site, 4)
 
 

@@ -30,7 +30,9 @@ RULE = CircuitRule(failures_max=3, first_pause_s=10, longest_pause_s=40)
 ACTOR = "user:tester"
 
 
-def told(book: Book, results: PosixSpool, places: tuple[str, ...], number: int = 1) -> list[int]:
+def told(
+    book: Book, results: PosixSpool, places: tuple[str, ...], number: int = 1, content: bytes = b"a result"
+) -> list[int]:
     """A study whose Draft is told: one stored result for each place in the outbox; their row numbers."""
     engine = book.engine
     commit_arrival(engine, arrival(number, study=f"1.9.{number}"), QUIET)
@@ -42,7 +44,7 @@ def told(book: Book, results: PosixSpool, places: tuple[str, ...], number: int =
     assert lease is not None
     rows = []
     for place in places:
-        entry = results.put(f"result for {place}".encode())
+        entry = results.put(content)
         with outbox.writing(engine) as session:
             stored = ArtefactRow(
                 draft_id=draft_id,
