@@ -1,4 +1,4 @@
-"""The child's side of `imaging.limited_process`: limit itself, call one function, reply, end."""
+"""What a fork of `imaging.fork_server` does: limit itself, call one function, reply."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import sys
 from typing import Any
 
 from clinical import Quarantine, RadDraftError
-from imaging.limited_process import LENGTH_BYTES
+from imaging.limits import LENGTH_BYTES
 
 _PR_SET_PDEATHSIG = 1
 
 
-def main(reply_fd: int) -> int:
+def serve(reply_fd: int) -> int:
     """Serve the request found in `reply_fd` and write the reply over it; exit status."""
     request = json.loads(os.pread(reply_fd, os.fstat(reply_fd).st_size, 0))
-    if not _die_with_parent(int(request["parent_pid"])):
-        return 1
+    _die_with_parent()
+    sys.path[:] = request["path"]
     _limit(int(request["memory_bytes"]), float(request["cpu_s"]))
     document, payload = _call(request["function"], request["arguments"])
     encoded = json.dumps(document).encode("utf-8")
@@ -35,11 +35,12 @@ def main(reply_fd: int) -> int:
     return 0
 
 
-def _die_with_parent(parent_pid: int) -> bool:
-    """Ask the kernel to end this process with its parent (prctl(2)); False where the parent is gone already."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    return os.getppid() == parent_pid
+def _die_with_parent() -> None:
+    """Ask the kernel to end this process with the server that forked it (prctl(2))."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _limit(memory_bytes: int, cpu_s: float) -> None:
@@ -75,7 +76,3 @@ def _error(error: RadDraftError) -> dict[str, Any]:
             "tag": error.tag,
         }
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))

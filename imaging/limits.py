@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Bytes of the number that says how long the JSON of a reply is.
+LENGTH_BYTES = 8
+# Longest message to or from the fork server.
+REQUEST_BYTES = 256
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
@@ -12,7 +17,7 @@ class DecodeLimits:
     Attributes
     ----------
     timeout_s
-        Wall-clock seconds for the whole child process, its start included.
+        Wall-clock seconds for the whole child process.
     memory_bytes
         Address space of the child process.
     max_pixels

@@ -35,6 +35,16 @@ def environment(arguments):
     return {"names": sorted(os.environ)}, b""
 
 
+def surroundings(arguments):
+    held = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            held.append(os.readlink(f"/proc/self/fd/{name}"))
+        except FileNotFoundError:  # the listing's own
+            pass
+    return {"pid": os.getpid(), "server": os.getppid(), "group": os.getpgrp(), "held": held}, b""
+
+
 def segfault(arguments):
     _note(arguments)
     ctypes.string_at(0)
@@ -80,7 +90,7 @@ def spin(arguments):
 
 
 def nonsense(arguments):
-    reply_fd = int(sys.argv[1])
+    reply_fd = next(fd for fd in range(3, 99) if "raddraft-decode" in os.readlink(f"/proc/self/fd/{fd}"))
     os.pwrite(reply_fd, b"\\xff" * 64, 0)
     os._exit(0)
 
@@ -143,6 +153,28 @@ def test_no_setting_of_the_service_reaches_the_child(decoders: str, monkeypatch:
     monkeypatch.setenv("RADDRAFT_DATABASE__URL", "postgresql://user:secret@book/raddraft")
     names = run_limited(f"{decoders}:environment", {}, _ROOMY).facts["names"]
     assert not [name for name in names if name.startswith("RADDRAFT")]
+
+
+def test_images_are_decoded_by_forks_of_one_process_that_hold_nothing_of_it(decoders: str) -> None:
+    """Each image has a process of its own, with its request's memory file and no socket of the service's."""
+    first, second = (run_limited(f"{decoders}:surroundings", {}, _ROOMY).facts for _ in range(2))
+    assert first["server"] == second["server"] and first["pid"] != second["pid"]
+    assert first["group"] == first["pid"]
+    open_files = [name for name in first["held"] if not name.startswith(("/dev/null", "/proc/"))]
+    assert len(open_files) == 1 and "raddraft-decode" in open_files[0]
+    assert _is_gone(first["pid"]) and _is_gone(second["pid"])
+
+
+def test_a_lost_fork_server_costs_a_retry_and_comes_back(decoders: str, tmp_path: Path) -> None:
+    before = run_limited(f"{decoders}:surroundings", {}, _ROOMY).facts["server"]
+    note = tmp_path / "pid"
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(run_limited, f"{decoders}:hang", {"pid": str(note)}, _ROOMY)
+        assert _soon(lambda: note.exists() and bool(note.read_text()))
+        os.kill(before, signal.SIGKILL)
+        assert isinstance(lost.exception(), Transient)
+    assert _soon(lambda: _noted_is_gone(note))
+    assert run_limited(f"{decoders}:surroundings", {}, _ROOMY).facts["server"] != before
 
 
 @pytest.mark.parametrize("way", ["segfault", "abort"])
