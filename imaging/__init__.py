@@ -4,6 +4,7 @@ from imaging.decode import decodable_transfer_syntaxes, load_displayed, stored_p
 from imaging.display import display
 from imaging.display_facts import DisplayFacts, display_facts
 from imaging.displayed import DisplayedImage
+from imaging.flavours import Flavour
 from imaging.header import read_header
 from imaging.limits import DecodeLimits
 from imaging.lookup import LookupTable, VoiFunction, Window
@@ -12,6 +13,7 @@ __all__ = [
     "DecodeLimits",
     "DisplayFacts",
     "DisplayedImage",
+    "Flavour",
     "LookupTable",
     "VoiFunction",
     "Window",

@@ -10,6 +10,7 @@ from pydicom.uid import AllTransferSyntaxes
 
 from clinical import Transient
 from imaging.displayed import DisplayedImage
+from imaging.flavours import Flavour
 from imaging.limited_process import run_limited
 from imaging.limits import DecodeLimits
 
@@ -18,7 +19,9 @@ _DIGEST = "imaging.decode_child:digest"
 _STANDARD = DecodeLimits()
 
 
-def load_displayed(path: Path, limits: DecodeLimits = _STANDARD) -> DisplayedImage:
+def load_displayed(
+    path: Path, limits: DecodeLimits = _STANDARD, flavour: Flavour = Flavour.CLINICAL
+) -> DisplayedImage:
     """Decode and display one image in a separate short-lived process.
 
     May be called from several threads at once; each call has its own process, which is gone when the call ends.
@@ -29,6 +32,8 @@ def load_displayed(path: Path, limits: DecodeLimits = _STANDARD) -> DisplayedIma
         DICOM file, with or without preamble.
     limits
         What the image may cost.
+    flavour
+        How the picture for a model is made.
 
     Raises
     ------
@@ -40,12 +45,14 @@ def load_displayed(path: Path, limits: DecodeLimits = _STANDARD) -> DisplayedIma
     Transient
         ``file-unreadable``, ``decode-interrupted``, ``decode-unavailable``.
     """
-    reply = run_limited(_DECODE, {"path": _readable(path), "max_pixels": limits.max_pixels}, limits)
-    pixels = np.frombuffer(reply.payload, dtype=np.uint8)
-    pixels = pixels.reshape((int(reply.facts["rows"]), int(reply.facts["columns"])))
+    arguments = {"path": _readable(path), "max_pixels": limits.max_pixels, "flavour": flavour.value}
+    reply = run_limited(_DECODE, arguments, limits)
+    pictures = np.frombuffer(reply.payload, dtype=np.uint8)
+    pictures = pictures.reshape((-1, int(reply.facts["rows"]), int(reply.facts["columns"])))
     stated = reply.facts["linear_range"]
     linear_range = None if stated is None else (float(stated[0]), float(stated[1]))
-    return DisplayedImage(pixels, tuple(reply.facts["steps"]), linear_range)
+    for_model = None if flavour is Flavour.CLINICAL else pictures[1]
+    return DisplayedImage(pictures[0], tuple(reply.facts["steps"]), linear_range, flavour, for_model)
 
 
 def stored_pixels_sha256(path: Path, limits: DecodeLimits = _STANDARD) -> str:

@@ -16,6 +16,7 @@ from pydicom.pixels.utils import pixel_array
 from clinical import Permanent, Quarantine
 from imaging.display import display
 from imaging.display_facts import display_facts
+from imaging.flavours import Flavour
 from imaging.header import require_identity, state_transfer_syntax
 
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
@@ -31,7 +32,7 @@ def decode(arguments: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
     -------
     tuple
         ``{"rows": int, "columns": int, "steps": [str], "linear_range": [float, float] | None}`` and the uint8
-        pixels in row order.
+        pixels in row order; after them those of the picture for a model, where ``arguments["flavour"]`` asks for one.
 
     Raises
     ------
@@ -44,14 +45,16 @@ def decode(arguments: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
     _check(dataset, int(arguments["max_pixels"]))
     stored = _grey_values(dataset)
     little_endian = bool(dataset.original_encoding[1])
-    displayed = display(stored, display_facts(dataset, little_endian=little_endian))
+    flavour = Flavour(arguments["flavour"])
+    displayed = display(stored, display_facts(dataset, little_endian=little_endian), flavour)
     facts = {
         "rows": displayed.rows,
         "columns": displayed.columns,
         "steps": list(displayed.steps),
         "linear_range": displayed.linear_range,
     }
-    return facts, np.ascontiguousarray(displayed.pixels).data.cast("B")
+    pictures = [displayed.pixels] if displayed.for_model is None else [displayed.pixels, displayed.for_model]
+    return facts, np.ascontiguousarray(np.stack(pictures)).data.cast("B")
 
 
 def digest(arguments: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from imaging.display_facts import DisplayFacts
 from imaging.displayed import DisplayedImage
+from imaging.flavours import Flavour, equalised, whole_range_levels
 
 _LEVELS = 65536
 _BAND_ROWS = 256
@@ -31,7 +32,9 @@ class _Histogram:
     counts: NDArray[np.int64]
 
 
-def display(stored: NDArray[np.generic], facts: DisplayFacts) -> DisplayedImage:
+def display(
+    stored: NDArray[np.generic], facts: DisplayFacts, flavour: Flavour = Flavour.CLINICAL
+) -> DisplayedImage:
     """Grey image of stored values.
 
     Parameters
@@ -40,6 +43,8 @@ def display(stored: NDArray[np.generic], facts: DisplayFacts) -> DisplayedImage:
         (rows, columns), any integer or real type.
     facts
         What the header says about them.
+    flavour
+        How the picture for a model is made, beside the one a viewer shows.
 
     Returns
     -------
@@ -65,7 +70,22 @@ def display(stored: NDArray[np.generic], facts: DisplayFacts) -> DisplayedImage:
         steps = (*steps, "inverted")
     grey = np.where(padded, 0.0, grey)
     table = np.floor(np.clip(grey, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-    return DisplayedImage(table[histogram.index], steps, linear_range)
+    for_model = _for_model(histogram, shown, facts, flavour)
+    return DisplayedImage(table[histogram.index], steps, linear_range, flavour, for_model)
+
+
+def _for_model(
+    histogram: _Histogram, shown: NDArray[np.bool_], facts: DisplayFacts, flavour: Flavour
+) -> NDArray[np.uint8] | None:
+    """The picture as in training, where that is another; padding is black and has no influence."""
+    if flavour is Flavour.CLINICAL:
+        return None
+    values, _ = _modality(histogram.values, facts)
+    levels = whole_range_levels(values, shown, inverted=facts.inverted)
+    counts = np.where(shown, histogram.counts, 0)
+    if flavour is Flavour.EQUALISED:
+        levels = equalised(levels, counts)
+    return np.where(shown, levels, np.uint8(0))[histogram.index]
 
 
 def _histogram(stored: NDArray[np.generic]) -> _Histogram:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clinical import Permanent
+from imaging import Flavour
 
 EMBEDDED = "embedded"
 CALIBRATION_FILE = "calibration.json"
@@ -61,6 +62,8 @@ class Manifest(BaseModel):
         Words before the first label of a classification answer.
     tasks
         By name (see `TASKS`). A task that is not here is off.
+    display
+        How the radiographs were shown that the model was trained on.
     device
         What the package was made for, ``"cpu"`` or ``"cuda"``.
     opset
@@ -88,6 +91,7 @@ class Manifest(BaseModel):
     statement: str = ""
     licence: str = ""
     source: str = ""
+    display: Flavour = Flavour.CLINICAL
     device: str = ""
     opset: int | None = None
     checkpoint_sha256: str = ""
@@ -179,6 +183,7 @@ def describe_package(path: str | Path) -> dict[str, object]:
         "bytes": sum((package.folder / name).stat().st_size for name in manifest.files),
         "licence": manifest.licence,
         "source": manifest.source,
+        "display": manifest.display.value,
         "device": manifest.device,
         "opset": manifest.opset,
         "exporter": manifest.exporter,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clinical import ImageRef, ModelIdentity, Permanent, Reading, derived_uid
-from imaging import DisplayedImage, load_displayed
+from imaging import DisplayedImage, Flavour, load_displayed
 from inference import prompts
 from inference.answers import has_broken_box, read_classification, read_grounding
 from inference.backend import Backend
@@ -132,7 +132,7 @@ class Model:
         Quarantine, Permanent
             If the file cannot be decoded.
         """
-        gray = _gray(image)
+        gray = _gray(image, self.manifest.display)
         tiles = self._vlm.tiles(gray, economy)
         ref = _sized(image_ref, gray)
         plan = ReadingPlan(self._vlm, self.manifest, self.identity, self._checks, self._calibration)
@@ -232,7 +232,7 @@ class Model:
         state = self.manifest.task(CONVERSATION)
         if not state.enabled:
             raise Permanent("task-off", f"this model package answers no free questions: {state.reason}")
-        return _gray(image)
+        return _gray(image, self.manifest.display)
 
     def _question(
         self,
@@ -264,7 +264,7 @@ class Model:
         deadline_s: float | None = None,
     ) -> list[Generation]:
         """Raw answers to several questions from one image prefix, written at once; for evaluation."""
-        tiles = self._vlm.tiles(_gray(image))
+        tiles = self._vlm.tiles(_gray(image, self.manifest.display))
         future = self.engine.submit(lambda: self._answers(tiles, asked, sampling), deadline_s=deadline_s)
         result: list[Generation] = future.result()
         return result
@@ -285,7 +285,7 @@ class Model:
 
     def image_tokens(self, image: ImageLike, economy: TokenEconomy | None = None) -> int:
         """Tokens the decoder reads for an image: what decides the time of a reading."""
-        return self._vlm.token_count(self._vlm.tiles(_gray(image), economy))
+        return self._vlm.token_count(self._vlm.tiles(_gray(image, self.manifest.display), economy))
 
     @property
     def cache_bytes(self) -> int:
@@ -399,9 +399,10 @@ def identity_of(manifest: Manifest, weights_sha256: str, engine: str) -> ModelId
     )
 
 
-def _gray(image: ImageLike) -> NDArray[np.uint8]:
+def _gray(image: ImageLike, flavour: Flavour) -> NDArray[np.uint8]:
+    """What the model reads of an image; pictures and arrays are taken as they are."""
     if isinstance(image, DisplayedImage):
-        return image.pixels
+        return image.seen_by(flavour)
     if isinstance(image, np.ndarray):
         if image.ndim != 2 or image.dtype != np.uint8:
             raise Permanent("not-a-gray-image", "an array must be uint8 with shape (rows, columns)")
@@ -410,7 +411,7 @@ def _gray(image: ImageLike) -> NDArray[np.uint8]:
     if path.suffix.lower() in _PICTURES:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("L"))
-    return load_displayed(path).pixels
+    return load_displayed(path, flavour=flavour).seen_by(flavour)
 
 
 def _sized(ref: ImageRef | None, gray: NDArray[np.uint8]) -> ImageRef:

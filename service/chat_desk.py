@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from clinical import Permanent, RadDraftError
 from dicom_node import Spool
-from imaging import DecodeLimits, DisplayedImage, load_displayed
+from imaging import DecodeLimits, DisplayedImage, Flavour, load_displayed
 from inference import Answer, CheckedSentence, Known, Model, checked_stream
 from service.book import conversations
 from service.book.conversations import TurnWork
@@ -45,7 +45,9 @@ class ChatDesk:
     limits: DecodeLimits
     channel: ChatChannel
     most_tokens: int
-    _shown: OrderedDict[str, DisplayedImage] = field(default_factory=OrderedDict, init=False, repr=False)
+    _shown: OrderedDict[tuple[str, Flavour], DisplayedImage] = field(
+        default_factory=OrderedDict, init=False, repr=False
+    )
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def answer(self, turn_id: int) -> None:
@@ -79,7 +81,7 @@ class ChatDesk:
             raise Permanent("model-changed", "another model answers now; begin a new conversation")
         if model.text_length(work.question, work.history) > self.most_tokens:
             raise Permanent("conversation-too-long", "begin a new conversation about this image")
-        displayed = self._displayed(work.spool_key)
+        displayed = self._displayed(work.spool_key, model.manifest.display)
         known = _known(work, model)
         before = [work.question, *(text for turn in reversed(work.history) for text in reversed(turn))]
         left_s = (work.due_by_utc - now_utc()).total_seconds()
@@ -93,15 +95,15 @@ class ChatDesk:
                 return end.value, checked
             self.channel.send(work.turn_id, checked[-1].shown)
 
-    def _displayed(self, spool_key: str) -> DisplayedImage:
+    def _displayed(self, spool_key: str, flavour: Flavour) -> DisplayedImage:
         """The image, decoded once for several questions."""
         with self._lock:
-            if spool_key in self._shown:
-                self._shown.move_to_end(spool_key)
-                return self._shown[spool_key]
-        displayed = load_displayed(self.spool.path(spool_key), self.limits)
+            if (spool_key, flavour) in self._shown:
+                self._shown.move_to_end((spool_key, flavour))
+                return self._shown[spool_key, flavour]
+        displayed = load_displayed(self.spool.path(spool_key), self.limits, flavour)
         with self._lock:
-            self._shown[spool_key] = displayed
+            self._shown[spool_key, flavour] = displayed
             while len(self._shown) > _IMAGES_KEPT:
                 self._shown.popitem(last=False)
         return displayed

@@ -73,7 +73,9 @@ class ShadowDesk:
             while self.busy():
                 if stop.wait(_LOOK_S):
                     raise Transient("shadow-stopped", "the worker ends")
-            displayed = load_displayed(self.spool.path(held.spool_key), self.terms.limits)
+            displayed = load_displayed(
+                self.spool.path(held.spool_key), self.terms.limits, self.model.manifest.display
+            )
             found.append(
                 self.model.read(
                     displayed,

@@ -218,7 +218,7 @@ def _read_image(
         return _turned_away(image, header, verdict, file, terms)
     clock = monotonic()
     try:
-        displayed = load_displayed(file.path, terms.limits)
+        displayed = load_displayed(file.path, terms.limits, model.manifest.display)
     except Transient:
         raise
     except Quarantine as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from clinical import Box
-    from imaging import DisplayedImage
+    from imaging import DisplayedImage, Flavour
     from inference import Answer, CheckedSentence, Known, Model
 
 ImageArgument = Annotated[Path, typer.Argument(help="A DICOM file or a picture.")]
@@ -91,11 +91,15 @@ def _opened(settings: Settings, path: Path) -> tuple[Model, DisplayedImage]:
     if not path.is_file():
         raise typer.BadParameter(f"there is no file {path}")
     is_picture = path.suffix.lower() in _PICTURES
-    displayed = _picture(path) if is_picture else load_displayed(path, decode_limits(settings))
-    return site_model(settings), displayed
+    model = site_model(settings)
+    flavour = model.manifest.display
+    displayed = (
+        _picture(path, flavour) if is_picture else load_displayed(path, decode_limits(settings), flavour)
+    )
+    return model, displayed
 
 
-def _picture(path: Path) -> DisplayedImage:
+def _picture(path: Path, flavour: Flavour) -> DisplayedImage:
     import numpy as np
     from PIL import Image
 
@@ -103,7 +107,9 @@ def _picture(path: Path) -> DisplayedImage:
 
     try:
         with Image.open(path) as picture:
-            return DisplayedImage(np.array(picture.convert("L")), ("picture",))
+            pixels = np.array(picture.convert("L"))
+            # Taken as it is, whatever the model was trained on.
+            return DisplayedImage(pixels, ("picture",), flavour=flavour, for_model=pixels)
     except OSError as error:
         raise typer.BadParameter(f"{path} is no picture that can be read") from error
 

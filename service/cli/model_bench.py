@@ -14,6 +14,7 @@ from service.cli.common import JsonOption, print_json, print_table
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from imaging import Flavour
     from service.model_measuring import Agreement
 
 _FIRST_SEED = 9_500_000
@@ -43,7 +44,7 @@ def bench(
     model = load_model(path, providers=tuple(provider or ("cpu",)), threads=threads)
     loaded_s = time.perf_counter() - start
     try:
-        pixels = list(_pixels(images or [], readings, size))
+        pixels = list(_pixels(images or [], readings, size, model.manifest.display))
         model.read(pixels[0][::2, ::2].copy())
         if tokens:
             _print_agreements(economies(model, pixels), as_json)
@@ -53,7 +54,7 @@ def bench(
         model.close()
 
 
-def _pixels(images: Sequence[Path], count: int, size: int) -> Iterable[NDArray[Any]]:
+def _pixels(images: Sequence[Path], count: int, size: int, flavour: Flavour) -> Iterable[NDArray[Any]]:
     if images:
         import numpy as np
         from PIL import Image
@@ -65,7 +66,7 @@ def _pixels(images: Sequence[Path], count: int, size: int) -> Iterable[NDArray[A
                 with Image.open(path) as picture:
                     yield np.asarray(picture.convert("L"))
             else:
-                yield load_displayed(path).pixels
+                yield load_displayed(path, flavour=flavour).seen_by(flavour)
         return
     from training.phantoms import displayed, draw
 
