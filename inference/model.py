@@ -218,7 +218,7 @@ class Model:
 
     def label_scores(self, image: ImageLike, *, deadline_s: float | None = None) -> dict[str, float | None]:
         """Raw scores by label, 0 to 1, without the rest of a reading; for calibration."""
-        tiles = self._vlm.tiles(_gray(image))
+        tiles = self._vlm.tiles(_gray(image, self.manifest.display))
         plan = ReadingPlan(self._vlm, self.manifest, self.identity)
         future = self.engine.submit(lambda: plan.scores_only(tiles), deadline_s=deadline_s)
         scores: dict[str, float | None] = future.result()

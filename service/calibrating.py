@@ -169,6 +169,6 @@ def _scores(model: Model, path: Path, limits: DecodeLimits) -> dict[str, float |
         if path.suffix.lower() in _PICTURES:
             with Image.open(path) as picture:
                 return model.label_scores(np.asarray(picture.convert("L")))
-        return model.label_scores(load_displayed(path, limits))
+        return model.label_scores(load_displayed(path, limits, model.manifest.display))
     except (RadDraftError, OSError):
         return None
