@@ -8,6 +8,8 @@ import warnings
 
 import structlog
 
+_QUOTING_LIBRARIES = frozenset({"pydicom", "pynetdicom", "highdicom"})
+
 
 def set_up_logging(level: str = "INFO") -> None:
     """Send our own events and the libraries' warnings to standard error.
@@ -28,8 +30,13 @@ def set_up_logging(level: str = "INFO") -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     # pydicom's warnings quote header values: patient data.
     warnings.filterwarnings("ignore", category=UserWarning)
-    for name in ("pydicom", "pynetdicom", "highdicom"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Not by these loggers' levels: pydicom sets its own anew when it is imported, which may be later than this.
+    handler.addFilter(_from_no_quoting_library)
+
+
+def _from_no_quoting_library(record: logging.LogRecord) -> bool:
+    """Whether a record is not from a library that quotes UIDs, names and other values of the objects it handles."""
+    return record.name.partition(".")[0] not in _QUOTING_LIBRARIES
 
 
 class _WithoutTraceback(logging.Formatter):
