@@ -144,21 +144,25 @@ def seen(viewer: Viewer, study: Study, shots: Path | None = None) -> Iterator[Ve
 
 def _names(shown: dict[str, Any], study: Study, reader: str) -> Iterator[Verdict]:
     labels = [f.label.name for r in study.draft.readings for f in r.present if f.boxes]
-    held = json.dumps([shown["sets"], shown["annotations"]])
+    hydrated = shown.get("hydrated") or {}
+    held = json.dumps([shown["sets"], shown["annotations"], hydrated.get("annotations", [])])
     named = all(label in held for label in labels)
     beside = all(any(label in text for text in shown["texts"]) for label in labels)
-    hydrated = shown.get("hydrated") or {}
-    after = bool(hydrated) and all(
-        label in json.dumps([hydrated["texts"], hydrated["measurements"]]) for label in labels
-    )
+    listed = bool(hydrated) and all(label in json.dumps(hydrated["measurements"]) for label in labels)
+    then = bool(hydrated) and all(any(label in text for text in hydrated["texts"]) for label in labels)
     notes = (
-        f"the name is {'shown' if beside else 'not shown'} beside the box before hydration",
-        f"hydration is {'offered' if hydrated else 'not offered'}"
-        + (f"; the name is {'shown' if after else 'not shown'} then" if hydrated else ""),
+        f"the name is {_said(beside)} beside the box before hydration",
+        f"hydrated, the name is {_said(then)} beside the box and {_said(listed)} in the measurement's label"
+        if hydrated
+        else "hydration is not offered",
     )
     yield Verdict(
         "sr", reader, "name of the finding in its data", study.kind, named, notes, "a finding has no name"
     )
+
+
+def _said(shown: bool) -> str:
+    return "shown" if shown else "not shown"
 
 
 def _boxes_of(report: Dataset) -> list[list[tuple[float, float]]]:

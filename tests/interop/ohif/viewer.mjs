@@ -64,13 +64,20 @@ const drawn = () => {
   const engines = cornerstone.getRenderingEngines();
   const viewports = engines.flatMap((engine) => engine.getViewports());
   const toImage = (imageId, point) => Array.from(cornerstone.utilities.worldToImageCoords(imageId, point));
+  const said = (data) => {
+    try {
+      return JSON.stringify(data).slice(0, 20000);
+    } catch {
+      return JSON.stringify([data.label, data.text, data.labels]);
+    }
+  };
   const annotations = cornerstoneTools.annotation.state.getAllAnnotations().map((annotation) => {
     const renderable = annotation.data.renderableData ?? {};
     const imageId = annotation.metadata.referencedImageId;
     const lines = Object.values(renderable).flat().filter((line) => Array.isArray(line) && line.length > 2);
     return {
       tool: annotation.metadata.toolName,
-      words: JSON.stringify({ label: annotation.data.label, text: annotation.data.text, label2: annotation.data.labels }),
+      words: said(annotation.data),
       outlines: lines.map((line) => line.map((point) => toImage(imageId, point))),
     };
   });
