@@ -31,7 +31,7 @@ def overlay_png(reading: Reading, displayed: DisplayedImage, *, statement: str =
     )
     out = BytesIO()
     picture = annotated_picture(displayed, numbered_findings(reading), text)
-    Image.fromarray(picture).save(out, format="PNG", compress_level=3)
+    Image.fromarray(picture).save(out, format="PNG", compress_level=1)
     return out.getvalue()
 
 
