@@ -4,11 +4,12 @@
 #   make serve [ARGS="--config site.toml"]
 #   make lint
 #   make conformance [ARGS="--out FILE"]
+#   make rehearsal [ARGS="--studies 200"]
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo test serve lint conformance clean
+.PHONY: demo test serve lint conformance rehearsal clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +35,10 @@ test: $(VENV)/.dev
 # Every reader of another maker over every kind of result; writes docs/conformance-evidence.md.
 conformance: $(VENV)/.dev
 	@$(BIN)/python -m tests.conformance $(ARGS)
+
+# A hospital plays its day around a whole service while things go wrong.
+rehearsal: $(VENV)/.dev
+	@$(BIN)/python -m tests.promises.rehearsal $(ARGS)
 
 # The types of training are checked against torch itself, so lint installs the extra `training` as well.
 lint: $(VENV)/.training

@@ -26,6 +26,7 @@ class DemoEhr:
 
     resources: dict[str, Resource] = field(default_factory=dict)
     port: int = 0
+    _by_identifier: dict[tuple[str, str, str], dict[str, None]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _server: Any = None
     _thread: Any = None
@@ -118,6 +119,10 @@ class DemoEhr:
                 resource = {**resource, "id": target.split("/")[1]}
                 resource["meta"] = {**resource.get("meta", {}), "versionId": str(version)}
                 self.resources[target] = resource
+                for system, value in _identifiers(resource):
+                    self._by_identifier.setdefault((resource["resourceType"], system, value), {})[target] = (
+                        None
+                    )
             answers.append(
                 {"response": {"status": "200 OK" if exists else "201 Created", "location": target}}
             )
@@ -129,7 +134,12 @@ class DemoEhr:
         request = entry["request"]
         query = request.get("ifNoneExist") or request["url"].partition("?")[2]
         wanted = {name: unquote(values[0]) for name, values in parse_qs(query).items()}
-        for target, resource in self.resources.items():
+        system, _, value = wanted.get("identifier", "").partition("|")
+        named = (
+            self._by_identifier.get((kind, system, value), {}) if "identifier" in wanted else self.resources
+        )
+        for target in named:
+            resource = self.resources[target]
             if resource["resourceType"] == kind and wanted and _matches(resource, wanted):
                 return target, True
         return f"{kind}/{next(self._numbers)}", False
@@ -139,10 +149,14 @@ def _fhir(status: int, content: Resource) -> JSONResponse:
     return JSONResponse(content, status_code=status, media_type="application/fhir+json")
 
 
-def _has_identifier(resource: Resource, system: str, value: str) -> bool:
+def _identifiers(resource: Resource) -> list[tuple[str, str]]:
     identifiers = resource.get("identifier", [])
     listed = identifiers if isinstance(identifiers, list) else [identifiers]
-    return any(i.get("system") == system and i.get("value") == value for i in listed)
+    return [(i.get("system", ""), i.get("value", "")) for i in listed]
+
+
+def _has_identifier(resource: Resource, system: str, value: str) -> bool:
+    return (system, value) in _identifiers(resource)
 
 
 def _names(reference: Resource, targets: set[str], identifier: str) -> bool:
