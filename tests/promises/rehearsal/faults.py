@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 
@@ -14,14 +14,13 @@ from tests.promises.installation import Installation
 _OUT_OF_RESOURCES = 0xA700
 
 
+@dataclass
 class FaultyPacs(DemoPacs):
-    """A PACS that can be told to refuse, and that notes when each object came first."""
+    """A PACS that can be told to refuse, and that notes when each object came first (seconds of the clock)."""
 
-    is_refusing = False
-    refused = 0
-
-    def __post_init__(self) -> None:
-        self.arrived_s: dict[str, float] = {}
+    is_refusing: bool = False
+    refused: int = 0
+    arrived_s: dict[str, float] = field(default_factory=dict)
 
     def _store(self, event: object) -> int:
         if self.is_refusing:
