@@ -29,6 +29,7 @@ from clinical.finding import Finding, GroundedBox, Polarity, Score, Sentence
 from clinical.geometry import Box
 from clinical.identity import derived_uid, finding_uid, object_uid
 from clinical.model_identity import ModelIdentity
+from clinical.prior import PriorOutcome, PriorSearch, prior_sentence
 from clinical.study import ImageRef, Study
 from clinical.terms import (
     CodedTerm,
@@ -68,6 +69,8 @@ __all__ = [
     "Permanent",
     "Polarity",
     "Presence",
+    "PriorOutcome",
+    "PriorSearch",
     "Quarantine",
     "RadDraftError",
     "Reading",
@@ -87,6 +90,7 @@ __all__ = [
     "merge_study_findings",
     "object_uid",
     "policy_of",
+    "prior_sentence",
     "region",
     "regions",
 ]

@@ -13,6 +13,7 @@ from clinical.checks import CheckResult, CheckStatus
 from clinical.critical import CriticalFinding
 from clinical.finding import Finding, Sentence
 from clinical.model_identity import ModelIdentity
+from clinical.prior import PriorSearch
 from clinical.study import ImageRef
 from clinical.terms import FindingLabel, Laterality, Presence
 
@@ -143,6 +144,8 @@ class Draft:
         Timezone-aware. Faces take every time from here, so a rebuilt face is the same face.
     critical
         What the critical-finding channel raised on any image, those whose Reading a check withholds included.
+    prior
+        What an archive names of earlier chest radiographs; None where none was asked.
     """
 
     study_instance_uid: str
@@ -160,6 +163,7 @@ class Draft:
     reasons: tuple[NotAssessed, ...] = ()
     checks: tuple[CheckResult, ...] = ()
     critical: tuple[CriticalFinding, ...] = ()
+    prior: PriorSearch | None = None
 
     def __post_init__(self) -> None:
         if self.version < 1:

@@ -23,6 +23,7 @@ _CAPTURED_MODALITIES = frozenset({"CR", "DX", "XR"})
 _SENTENCES = {
     "own-result": "a result of this product that came back from the archive",
     "not-an-image": "not an image of projection radiography",
+    "prior": "an earlier study, fetched to be looked at beside a new one and not to be read",
     "other-modality": "a captured image of another modality than CR, DX or XR",
 }
 

@@ -76,6 +76,8 @@ class Reception:
         Larger data sets are refused.
     free_bytes_min
         Space the spool keeps free: with less, nothing is taken in.
+    set_aside_as
+        Reason of `ignored_sentence` for which nothing that comes this way is read; empty to go by the header.
     """
 
     def __init__(
@@ -86,12 +88,14 @@ class Reception:
         own_manufacturer: str,
         object_bytes_max: int,
         free_bytes_min: int = 0,
+        set_aside_as: str = "",
     ) -> None:
         self._spool = spool
         self._ledger = ledger
         self._own_manufacturer = own_manufacturer
         self._object_bytes_max = object_bytes_max
         self._free_bytes_min = free_bytes_min
+        self._set_aside_as = set_aside_as
 
     def has_space(self) -> bool:
         """Whether objects are taken in at all just now."""
@@ -217,7 +221,8 @@ class Reception:
             file_sha256="",
             size_bytes=0,
             spool_key="",
-            ignored_reason=ignored_reason(
+            ignored_reason=self._set_aside_as
+            or ignored_reason(
                 sop_class_uid=header.sop_class_uid,
                 modality=header.modality,
                 manufacturer=header.manufacturer,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clinical import Draft, DraftOutcome, Presence
+from clinical import Draft, DraftOutcome, Presence, PriorOutcome, prior_sentence
 from hl7_fhir.header import one_line
 
 CONCLUSION_START = "AI DRAFT, UNSIGNED:"
@@ -23,4 +23,6 @@ def conclusion_of(draft: Draft) -> str:
     parts = [CONCLUSION_START, draft.model.statement, listed or _OUTCOMES[draft.outcome]]
     if reasons:
         parts.append(f"Because: {reasons}.")
+    if draft.prior is not None and draft.prior.outcome is PriorOutcome.FOUND:
+        parts.append(prior_sentence(draft.prior))
     return one_line(" ".join(part for part in parts if part))

@@ -12,7 +12,7 @@ from highdicom.sr import CodeContentItem, CodedConcept, ContainerContentItem, Co
 from highdicom.sr.value_types import ContentItem
 from pydicom import Dataset
 
-from clinical import Draft, Finding, Reading, Score, Sentence
+from clinical import Draft, Finding, Reading, Score, Sentence, prior_sentence
 from reporting.charset import writable
 from reporting.measurement_groups import image_region
 from reporting.outline import outline_points
@@ -68,6 +68,8 @@ def qualitative_evaluations(draft: Draft, sources: ReportSources, banner: str) -
     header = sources.first
     opening = [line for line in (banner, draft.model.statement, outcome_sentence(draft)) if line]
     opening += [*_provenance(draft), SCORES_NOTE]
+    if draft.prior is not None:
+        opening.append(prior_sentence(draft.prior))
     if any(writable(s.text, header) != " ".join(s.text.split()) for r in draft.readings for s in r.sentences):
         opening.append(_REPLACED)
     items: list[ContentItem] = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clinical import Draft, Finding, Presence, Reading
+from clinical import Draft, Finding, Presence, Reading, prior_sentence
 from reporting.numbering import numbered_findings
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.wording import (
@@ -45,7 +45,7 @@ def provenance_lines(draft: Draft) -> list[str]:
         f"RadDraft {draft.product_version}",
         f"Model {model.name} {model.version}, weights {model.weights_sha256[:16]}, {model.engine}",
         f"Prompts {model.prompts_sha256[:16]}, configuration {draft.configuration_sha256[:16]}",
-        f"{SCORES_NOTE} No earlier image was compared.",
+        f"{SCORES_NOTE} {prior_sentence(draft.prior)}",
     ]
 
 

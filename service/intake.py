@@ -48,12 +48,22 @@ def quiet_rule(settings: Settings) -> QuietRule:
 
 def reception_of(house: House) -> Reception:
     """The durable receive of an installation, for objects that do not come over an association."""
+    return _reception(house, "")
+
+
+def prior_reception_of(house: House) -> Reception:
+    """The durable receive for earlier studies that were fetched: kept and shown, never read."""
+    return _reception(house, "prior")
+
+
+def _reception(house: House, set_aside_as: str) -> Reception:
     return Reception(
         house.spool,
         book_ledger(house),
         own_manufacturer=OWN_MANUFACTURER,
         object_bytes_max=house.settings.node.maximum_object_bytes,
         free_bytes_min=house.settings.node.minimum_free_bytes,
+        set_aside_as=set_aside_as,
     )
 
 

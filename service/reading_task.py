@@ -18,7 +18,8 @@ from service.book.states import InstanceState, StudyState
 from service.clock import now_utc
 from service.crowd import Crowd
 from service.model_seat import ModelSeat, Seated
-from service.study_reading import ImageFile, StudyReading, failed_draft, read_study
+from service.priors import PriorDesk
+from service.study_reading import ImageFile, StudyReading, failed_draft, read_study, with_prior
 
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +37,7 @@ class ReadingDesk:
     retry_delay_s: float
     tell: Callable[[int], None]
     crowd: Crowd = field(default_factory=Crowd)
+    priors: PriorDesk | None = None
 
     def read(self, study_id: int) -> None:
         """Read one study if it is there to be had, after those that are more urgent; each ends in a committed state.
@@ -95,8 +97,10 @@ class ReadingDesk:
                 "study", "too-many-attempts", "reading ended its worker too often; see the log"
             )
             return failed_draft(uid, version, files, reason, seated.model, seated.terms)
+        # The archive is asked while the model reads.
+        inquiry = self.priors.begin(files[0].path) if self.priors is not None and files else None
         try:
-            return read_study(
+            reading = read_study(
                 uid,
                 version,
                 files,
@@ -105,6 +109,7 @@ class ReadingDesk:
                 priority=self._priority(lease),
                 keep_displayed=False,
             )
+            return reading if inquiry is None else with_prior(reading, inquiry())
         except Transient as error:
             if lease.attempt < self.max_attempts:
                 raise

@@ -12,6 +12,7 @@ from service.chat_desk import ChatDesk
 from service.house import House, broker_url
 from service.model_seat import ModelSeat, Seated
 from service.model_server import HttpChatTransport
+from service.priors import PriorDesk
 from service.queues import Hints, quietly
 from service.reading_task import ReadingDesk
 from service.role_process import lease_owner
@@ -146,4 +147,5 @@ def reading_desk(house: House, seat: ModelSeat, hints: Hints, keeper: LeaseKeepe
         max_attempts=house.settings.study.max_attempts,
         retry_delay_s=house.settings.study.retry_delay_s,
         tell=quietly(lambda study_id: hints.study(study_id, StudyState.DRAFTED)),
+        priors=PriorDesk(house, house.settings.priors) if house.settings.priors.ae_title else None,
     )

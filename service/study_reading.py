@@ -19,6 +19,7 @@ from clinical import (
     ImageOutcome,
     ImageRef,
     NotAssessed,
+    PriorSearch,
     Quarantine,
     RadDraftError,
     Reading,
@@ -175,6 +176,11 @@ def failed_draft(
         reasons=(reason,),
     )
     return StudyReading(draft, tuple(results))
+
+
+def with_prior(reading: StudyReading, prior: PriorSearch) -> StudyReading:
+    """The same reading, its Draft saying what is known of earlier images."""
+    return replace(reading, draft=replace(reading.draft, prior=prior))
 
 
 def image_ref(file: ImageFile, header: Dataset | None) -> ImageRef:

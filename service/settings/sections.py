@@ -115,6 +115,36 @@ class ArchiveSection(Section):
         return self
 
 
+class ClientTlsSection(Section):
+    """TLS towards a receiver beyond the system's own authorities."""
+
+    ca: Path | None = Field(
+        None, description="PEM certificates of the authorities to trust instead of the system's"
+    )
+    cert: Path | None = Field(None, description="our client certificate (mutual TLS)")
+    key: Path | None = Field(None, description="its private key; default: in the same file")
+
+
+class PriorsSection(Section):
+    """Whether an archive is asked for earlier chest radiographs of the patient; off without `ae_title`."""
+
+    ae_title: AeTitle | None = Field(None, description="archive to ask by C-FIND; default: nobody is asked")
+    host: str | None = None
+    port: Port = 104
+    tls: ClientTlsSection | None = None
+    timeout_s: float = Field(10.0, gt=0, description="after this it is said that priors are not known")
+    default_issuer: str = Field(
+        "", description="issuer of patients for whom image or answer name none: a site's explicit choice"
+    )
+    fetch: bool = Field(False, description="fetch the newest one by C-GET, to be shown and never read")
+
+    @model_validator(mode="after")
+    def _whole_address(self) -> PriorsSection:
+        if (self.ae_title is None) != (self.host is None):
+            raise ValueError("ae_title and host belong together")
+        return self
+
+
 class StudySection(Section):
     """How studies are assembled and retried."""
 
@@ -466,16 +496,6 @@ class HttpSection(Section):
 
 class _Destination(Section):
     name: Name
-
-
-class ClientTlsSection(Section):
-    """TLS towards a receiver beyond the system's own authorities."""
-
-    ca: Path | None = Field(
-        None, description="PEM certificates of the authorities to trust instead of the system's"
-    )
-    cert: Path | None = Field(None, description="our client certificate (mutual TLS)")
-    key: Path | None = Field(None, description="its private key; default: in the same file")
 
 
 class _ArchiveDestination(_Destination):

@@ -30,6 +30,7 @@ from service.settings.sections import (
     LeaseSection,
     ModelSection,
     NodeSection,
+    PriorsSection,
     ProfileSection,
     RetentionSection,
     RuleSection,
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     )
     node: NodeSection = NodeSection()
     study: StudySection = StudySection()
+    priors: PriorsSection = PriorsSection()
     model: ModelSection = ModelSection()
     checks: ChecksSection = ChecksSection()
     chat: ChatSection = ChatSection()

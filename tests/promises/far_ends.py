@@ -59,6 +59,8 @@ def orthanc(
         "DicomPort": dicom_port,
         "DicomAet": "ORTHANC",
         "DicomAlwaysAllowStore": True,
+        "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowGet": True,
         "AuthenticationEnabled": False,
         "RemoteAccessAllowed": False,
         "UnknownSopClassAccepted": True,

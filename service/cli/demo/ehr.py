@@ -132,6 +132,8 @@ class DemoEhr:
         """Where a conditional create or update goes, and whether it is there already."""
         kind = entry["resource"]["resourceType"]
         request = entry["request"]
+        if request["url"] in self.resources:
+            return request["url"], True
         query = request.get("ifNoneExist") or request["url"].partition("?")[2]
         wanted = {name: unquote(values[0]) for name, values in parse_qs(query).items()}
         system, _, value = wanted.get("identifier", "").partition("|")

@@ -136,6 +136,7 @@ longest_delay_s = 10
 name = "ehr"
 type = "fhir"
 base_url = "{ehr.base_url}"
+matching = "identifier"
 default_patient_system = "urn:test"
 issuers = {{ "{ISSUER}" = "urn:test" }}
 """
