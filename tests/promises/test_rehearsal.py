@@ -23,6 +23,7 @@ def test_a_small_hospital_loses_nothing_and_gets_nothing_twice(tmp_path: Path) -
     assert verdict.broken == (), verdict.page()
     assert verdict.acknowledged_objects == verdict.accounted == verdict.objects
     assert verdict.successes > verdict.objects
+    assert verdict.pacs_refused > 0
     assert (verdict.at_pacs, verdict.at_ehr) == (STUDIES, STUDIES)
     assert verdict.faults == tuple(fault.what for fault in FAULTS[:4])
     assert verdict.page().endswith("Nothing lost, nothing twice.")

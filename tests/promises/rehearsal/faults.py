@@ -12,6 +12,7 @@ from service.cli.demo.pacs import DemoPacs
 from tests.promises.installation import Installation
 
 _OUT_OF_RESOURCES = 0xA700
+_REFUSING_S, _PATIENCE_S = 8.0, 300.0
 
 
 @dataclass
@@ -48,8 +49,10 @@ def _flush_broker(site: Installation, _: FaultyPacs) -> None:
 
 
 def _refuse(site: Installation, pacs: FaultyPacs) -> None:
+    """Refuse for `_REFUSING_S`, and longer where nothing was sent meanwhile."""
     pacs.is_refusing = True
-    time.sleep(8)
+    time.sleep(_REFUSING_S)
+    site.wait_until(lambda: pacs.refused > 0, _PATIENCE_S, "an object to be refused")
     pacs.is_refusing = False
 
 
@@ -69,7 +72,7 @@ FAULTS: Sequence[Fault] = (
     Fault(0.1, "listener killed", _killed("node")),
     Fault(0.2, "gpu worker killed", _killed("worker", "gpu")),
     Fault(0.3, "broker emptied", _flush_broker),
-    Fault(0.4, "PACS refused for 8 s (0xA700)", _refuse),
+    Fault(0.4, "PACS out of resources (0xA700) for 8 s or until it refused something", _refuse),
     Fault(0.5, "io worker killed", _killed("worker", "io")),
     Fault(0.6, "broker killed", _killed("redis-server")),
     Fault(0.7, "scheduler killed", _killed("scheduler")),
