@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+from threading import Event, Thread
 
 import structlog
 
+from clinical import RadDraftError
 from dicom_node import AllowedPeer, Listener, ListenerSettings, PeerLimits, TlsFiles
 from service.commitment import BookDesk, CommitmentClerk
 from service.correspondents import archives, requestor
-from service.house import OWN_MANUFACTURER, open_house
-from service.intake import book_ledger
+from service.house import OWN_MANUFACTURER, House, open_house
+from service.intake import book_ledger, quiet_rule, reception_of
+from service.orphans import adopt_orphans
 from service.refused_calls import RefusedCalls
 from service.role_process import (
     NODE_NUMBER_VARIABLE,
@@ -26,6 +29,9 @@ from service.settings import Settings
 from service.supervisor import RoleCommand, Supervisor, bind_listening_socket, role_command
 
 _log = structlog.get_logger(__name__)
+
+# A file without a row for so long waits for no commit: the book answers or fails within half a minute.
+_LEFT_AFTER_S = 90.0
 
 
 def listener_names(settings: Settings) -> tuple[str, ...]:
@@ -88,6 +94,7 @@ def _run_one(settings: Settings, listening: socket.socket | None) -> None:
     listener.start()
     refused.start()
     name = listener_names(settings)[int(os.environ.get(NODE_NUMBER_VARIABLE, "1")) - 1]
+    Thread(target=_adopt_left_files, args=(house, stop), name="adopt-left-files", daemon=True).start()
     signs = SignsOfLife(engine, name, lambda: (True, "listening"))
     clerk = CommitmentClerk(
         house,
@@ -106,6 +113,25 @@ def _run_one(settings: Settings, listening: socket.socket | None) -> None:
         clerk.stop()
     refused.stop()
     signs.stop()
+
+
+def _adopt_left_files(house: House, stop: Event) -> None:
+    """Account for what the process before this one may have left when it was killed; once, when it must be old."""
+    if stop.wait(2 * _LEFT_AFTER_S):
+        return
+    try:
+        orphans = adopt_orphans(
+            house.book.engine,
+            house.spool,
+            reception_of(house),
+            quiet_rule(house.settings),
+            house.settings.data_dir / "orphans",
+            older_than_s=_LEFT_AFTER_S,
+        )
+    except RadDraftError as error:
+        _log.warning("left_files_not_adopted", code=error.code)
+        return
+    _log.info("left_files_adopted", adopted=orphans.adopted, copies=orphans.copies)
 
 
 def _listener_settings(settings: Settings) -> ListenerSettings:
