@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 from pydicom import Dataset
+from reportlab import rl_config
 from reportlab.lib.colors import Color, black, grey
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -37,6 +38,8 @@ _PICTURE_WIDTH, _PICTURE_HEIGHT = 150 * mm, 165 * mm
 _JPEG_QUALITY = 85
 # Bitstream Vera comes with the library, so pages look the same on every machine.
 _FONT, _BOLD = "Vera", "VeraBd"
+# Pictures as they are, not in ASCII, which no reader of today asks for: a quarter smaller and made in half the time.
+rl_config.useA85 = 0
 _WATERMARK = Color(0.75, 0.35, 0.0, alpha=0.16)
 
 
