@@ -19,6 +19,8 @@ from service.book.tables import ArtefactRow, CatalogueRow, DraftRow, InstanceRow
 _HIDDEN = (InstanceState.RECEIVED, InstanceState.DUPLICATE, InstanceState.QUARANTINED)
 # Our own results are shown from our own store, not as the copy an archive sent back.
 _OWN_RESULT = "own-result"
+# What a viewer sees of a Draft: neither the lower rungs of the SR ladder, which say the same, nor rejections.
+_SHOWN_KINDS = ("sr", "pr", "sc", "summary", "narrative", "pdf", "ko")
 # Row ids may be committed out of their order by this much.
 _OVERLAP = 1000
 
@@ -136,7 +138,9 @@ def uncatalogued(engine: Engine, mark: Watermark, limit: int) -> list[Uncatalogu
             .where(
                 ArtefactRow.id > mark.artefact_id - _OVERLAP,
                 CatalogueRow.id.is_(None),
+                ArtefactRow.purged_at_utc.is_(None),
                 ArtefactRow.sop_instance_uid != "",
+                ArtefactRow.kind.in_(_SHOWN_KINDS),
                 ArtefactRow.purged_at_utc.is_(None),
                 # What was built for one destination alone is another form of what is there for all.
                 ArtefactRow.destination == "",
@@ -286,7 +290,11 @@ def _shown(*columns: Any) -> Select[Any]:
         InstanceRow.reason_code != _OWN_RESULT,
         ~_newer_copy_stands(),
     )
-    result = and_(ArtefactRow.id.is_not(None), DraftRow.version == StudyRow.draft_version)
+    result = and_(
+        ArtefactRow.id.is_not(None),
+        ArtefactRow.purged_at_utc.is_(None),
+        DraftRow.version == StudyRow.draft_version,
+    )
     return (
         select(*(columns or _FOUND))
         .select_from(CatalogueRow)

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.uid import generate_uid
+from sqlalchemy import select
 
 from dicom_node import PosixSpool
 from service.book import Book, walk
+from service.book.database import writing
 from service.book.states import InstanceState
+from service.book.tables import ArtefactRow, DraftRow, StudyRow
 from tests.service.dicomweb.served import Web, encoded
 from training.phantoms.dicom import VARIANTS, phantom_dataset
 
@@ -126,3 +130,49 @@ def test_a_reader_of_xml_is_told_what_there_is(web: Web) -> None:
     answer = web.client().get("/dicom-web/studies", headers={"Accept": "application/dicom+xml"})
     assert answer.status_code == 406
     assert "application/dicom+json" in answer.text
+
+
+def test_of_results_the_newest_draft_s_are_shown_once_and_purged_ones_never(web: Web) -> None:
+    dataset, _ = phantom_dataset(9, VARIANTS[0], 64)
+    web.store([encoded(dataset)])
+    now = datetime.now(UTC)
+
+    def add(version: int, kind: str, *, purged: bool = False) -> str:
+        """A stored result of a version; its SOP Instance UID."""
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        entry = web.results.put(encoded(dataset))
+        with writing(web.book.engine) as session:
+            draft = session.scalars(select(DraftRow).where(DraftRow.version == version)).first()
+            if draft is None:
+                draft = DraftRow(
+                    study_id=1, version=version, outcome="findings", draft_json="", created_at_utc=now
+                )
+                session.add(draft)
+                session.flush()
+            session.get_one(StudyRow, 1).draft_version = version
+            session.add(
+                ArtefactRow(
+                    draft_id=draft.id,
+                    kind=kind,
+                    file_name=kind,
+                    sop_instance_uid=str(dataset.SOPInstanceUID),
+                    spool_key=entry.key,
+                    file_sha256=entry.file_sha256,
+                    size_bytes=entry.size_bytes,
+                    purged_at_utc=now if purged else None,
+                )
+            )
+        return str(dataset.SOPInstanceUID)
+
+    image = str(dataset.SOPInstanceUID)
+
+    def shown() -> list[str]:
+        instances = web.client().get("/dicom-web/instances").json()
+        return [instance["00080018"]["Value"][0] for instance in instances]
+
+    first = add(1, "sr")
+    assert shown() == [image, first]
+    second = add(2, "sr")
+    add(2, "sr-enhanced")
+    add(2, "pr", purged=True)
+    assert shown() == [image, second]
