@@ -40,3 +40,18 @@ def test_a_book_of_the_first_edition_keeps_its_rows(book: Book, book_url: str) -
     migrate(book_url)
     (study,) = book.studies()
     assert (study.study_instance_uid, study.state) == ("1.2.3", "done")
+
+
+def test_no_migration_loses_a_trigger_of_the_running_counts(book: Book) -> None:
+    """SQLite drops a table's triggers where a migration rebuilds it."""
+    sqlite = book.engine.dialect.name == "sqlite"
+    query = (
+        "SELECT tbl_name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'tally_%'"
+        if sqlite
+        else "SELECT event_object_table FROM information_schema.triggers WHERE trigger_name LIKE 'tally_%'"
+    )
+    with book.engine.connect() as connection:
+        found = sorted(connection.execute(text(query)).scalars().all())
+    counted = {"instances": 2, "receipts": 1, "studies": 1, "deliveries": 1, "drafts": 2}
+    # One each for insert, update and delete.
+    assert found == sorted(table for table, number in counted.items() for _ in range(3 * number))
