@@ -8,23 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from inference.labels import EXPECTED_LABELS
+
+LABELS = EXPECTED_LABELS
 SUPPORT_DEVICES = "Support Devices"
 NO_FINDING = "No Finding"
-LABELS = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Enlarged Cardiomediastinum",
-    "Fracture",
-    "Lung Lesion",
-    "Lung Opacity",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Pneumonia",
-    "Pneumothorax",
-    SUPPORT_DEVICES,
-)
 
 
 def present_labels(row: Mapping[str, str], *, no_finding_clears: bool) -> tuple[str, ...]:
