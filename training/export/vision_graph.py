@@ -14,7 +14,8 @@ MOST_TILES = 64
 def export_vision(module: nn.Module, side_px: int, path: Path) -> None:
     """Write `module` (see `training.export.families.ModelFamily.vision`) to `path`, weights beside it.
 
-    torch's own exporter: on one thread, hand-fused attention, bias-GELU and SkipLayerNorm gained at most 8 %, within the noise.
+    torch's own exporter: on one thread, hand-fused attention, bias-GELU and SkipLayerNorm gained at most 8 %,
+    which was within the noise.
     """
     tiles = torch.export.Dim("tiles", min=1, max=MOST_TILES)
     torch.onnx.export(
