@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from clinical import Permanent, Quarantine, Transient
 from hl7_fhir import WAITING_CODES
 from service.book.audit import Action, audit_entries
+from service.book.circuits import CircuitRule
 from service.book.database import reading, writing
 from service.book.outbox import lease_delivery
 from service.book.reconciling import choose_patient, drop, reconcile_queue, try_again
@@ -113,6 +114,7 @@ def deliver(house: House, delivery_id: int, result: Exception | None) -> list[st
         house.results,
         {"ehr": Destination("ehr", frozenset({"fhir"}), send)},
         RetryRule(),
+        CircuitRule(),
         _Keeper(),  # type: ignore[arg-type]
         "worker",
     )
