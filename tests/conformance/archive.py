@@ -22,8 +22,8 @@ from tests.promises.installation import free_port
 
 Find = Callable[[str], Path]
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-# Outlines are drawn in whole canvas pixels, which are larger than the image's where it is shown reduced.
-_DRAWN_WITHIN = 3.0
+# Outlines are drawn in pixels of the viewport, which are larger than the image's where it is shown reduced.
+_DRAWN_WITHIN_CANVAS = 2.0
 _HELD_WITHIN = 0.01
 # The viewer's measurement of a group: what makes it draw the box.
 _BOXED = ("several findings", "one finding", "replaced", "real radiograph")
@@ -38,12 +38,13 @@ def archived(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
         with orthanc(executable, Path(folder), dicom_port=port, plugins=_PLUGIN) as client:
             reader = f"Orthanc {client.get('/system').json()['Version']}"
             web = f"{reader}, DICOMweb plugin {package_version('orthanc-dicomweb')}"
-            for study in studies:
-                yield from _stored(client, Peer("ORTHANC", "127.0.0.1", port), study, reader, web)
-            web_port = int(client.base_url.port or 0)
-            with running_viewer(node, chromium, install(npm), web_port) as viewer:
+            with running_viewer(node, chromium, install(npm), int(client.base_url.port or 0)) as viewer:
                 for study in studies:
+                    # One at a time: sources may be the same image in several encodings.
+                    yield from _stored(client, Peer("ORTHANC", "127.0.0.1", port), study, reader, web)
                     yield from seen(viewer, study)
+                    for held in client.get("/studies").json():
+                        client.delete(f"/studies/{held}")
 
 
 def _stored(client: httpx.Client, peer: Peer, study: Study, reader: str, web: str) -> Iterator[Verdict]:
@@ -130,7 +131,7 @@ def seen(viewer: Viewer, study: Study, shots: Path | None = None) -> Iterator[Ve
             reader,
             "boxes drawn there",
             study.kind,
-            all(_near(box, shown["outlines"], _DRAWN_WITHIN) for box in boxes),
+            all(_near(box, shown["outlines"], _DRAWN_WITHIN_CANVAS * shown["reduction"]) for box in boxes),
             problem="not drawn",
         )
         yield from _names(shown, study, reader)

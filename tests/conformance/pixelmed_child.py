@@ -15,6 +15,6 @@ _LIMITS = ("xpathTotalOpLimit", "xpathExprOpLimit", "xpathExprGrpLimit")
 
 if __name__ == "__main__":
     jar, *files = sys.argv[1:]
-    jpype.startJVM(*(f"-Djdk.xml.{limit}=0" for limit in _LIMITS), "-Xmx512m", classpath=[jar])
+    jpype.startJVM(*(f"-Djdk.xml.{limit}=0" for limit in _LIMITS), "-Xmx2g", classpath=[jar])
     validator = jpype.JClass("com.pixelmed.validate.DicomSRValidator")()
     print(json.dumps([str(validator.validate(file)) for file in files]))

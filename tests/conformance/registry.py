@@ -21,6 +21,7 @@ from tests.conformance.table import Verdict
 
 Reader = Callable[[Callable[[str], Path], Sequence[Study]], Iterator[Verdict]]
 READERS: tuple[Reader, ...] = (
+    archived,
     dciodvfy,
     dcentvfy,
     dsrdump,
@@ -29,5 +30,4 @@ READERS: tuple[Reader, ...] = (
     dcmp2pgm,
     plain_viewer,
     poppler,
-    archived,
 )

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from clinical import Draft, DraftOutcome, NotAssessed
 from imaging import DecodeLimits
@@ -87,7 +88,20 @@ def phantom_studies(model: Model, folder: Path) -> Iterator[Study]:
 def real_studies(model: Model, files: Sequence[Path], folder: Path) -> Iterator[Study]:
     """Every real radiograph as a study of its own, by number: nothing of its header becomes a file name."""
     for number, path in enumerate(files, start=1):
-        yield _study("real radiograph", _read(model, [path]), [path], folder / f"real-{number}")
+        image = _as_file(path, folder / f"real-{number}.dcm")
+        yield _study("real radiograph", _read(model, [image]), [image], folder / f"real-{number}")
+
+
+def _as_file(path: Path, target: Path) -> Path:
+    """A DICOM file of what may be a bare data set, as archives send them to disk."""
+    dataset = dcmread(path, force=True)
+    if "TransferSyntaxUID" in dataset.file_meta:
+        return path
+    implicit, little = dataset.original_encoding
+    endian = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else endian
+    dataset.save_as(target, enforce_file_format=True)
+    return target
 
 
 def _phantom(path: Path, seed: int, *, variant_index: int, **attributes: str) -> Path:

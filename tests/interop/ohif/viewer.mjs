@@ -82,11 +82,15 @@ const drawn = () => {
     };
   });
   const outlines = [];
+  // Pixels of the image along one pixel of the viewport.
+  let reduction = 1;
   const texts = [];
   for (const viewport of viewports) {
     const layer = viewport.element.querySelector('svg.svg-layer');
     const imageId = viewport.getCurrentImageId?.();
     if (!layer || !imageId) continue;
+    const [origin, beside] = [[0, 0], [1, 0]].map((point) => toImage(imageId, viewport.canvasToWorld(point)));
+    reduction = Math.max(reduction, Math.hypot(beside[0] - origin[0], beside[1] - origin[1]));
     for (const text of layer.querySelectorAll('text')) texts.push(text.textContent);
     for (const line of layer.querySelectorAll('polyline, polygon')) {
       const points = [...line.points].map((p) => viewport.canvasToWorld([p.x, p.y]));
@@ -100,7 +104,7 @@ const drawn = () => {
       identifier: m.TrackingIdentifier, uid: m.TrackingUniqueIdentifier, loaded: m.loaded,
       labels: JSON.stringify(m.labels ?? []) })),
   }));
-  return { annotations, outlines, texts, measurements, sets };
+  return { annotations, outlines, reduction, texts, measurements, sets };
 };
 
 const look = async ({ study, series, shot }) => {
