@@ -24,6 +24,8 @@ from training.phantoms.dicom import VARIANTS, write_phantom
 
 STUDIES = 100
 FACES = ("SR", "PR", "OT")
+# The archive folder holds the other faces too; these are what the two PACS are sent.
+SENT = ("sr", "pr", "sc")
 LOSSES = 3
 
 
@@ -112,7 +114,9 @@ def assert_every_copy_has_the_same_bytes(copies: Path, site: Installation) -> No
     received: dict[str, list[str]] = defaultdict(list)
     for path in copies.iterdir():
         received[_uid(path)].append(_dataset_sha256(path))
-    stored = {_uid(path): _dataset_sha256(path) for path in site.results.glob("*/v*/*.dcm")}
+    stored = {
+        _uid(path): _dataset_sha256(path) for kind in SENT for path in site.results.glob(f"*/v*/*_{kind}.dcm")
+    }
     assert len(stored) == STUDIES * len(FACES)
     assert set(received) == set(stored)
     assert sum(len(digests) for digests in received.values()) >= len(stored) + LOSSES
