@@ -12,7 +12,8 @@ from sqlalchemy import select
 from hl7_fhir.v2 import OruProfile, build_oru, parse_message
 from service.book.book import Book
 from service.book.database import reading, writing
-from service.book.outbox import due_deliveries, end_delivery, lease_delivery, resend
+from service.book.outbox import due_deliveries, end_delivery, lease_delivery
+from service.book.resending import DeliveryQuery, resend
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 from service.clock import now_utc
@@ -43,6 +44,7 @@ def told(house: House, versions: int, lane: str, study_uid: str = "1.2.3.4") -> 
         study = StudyRow(
             study_instance_uid=study_uid,
             state=StudyState.DELIVERING,
+            draft_version=versions,
             first_received_at_utc=now,
             last_received_at_utc=now,
             updated_at_utc=now,
@@ -131,7 +133,7 @@ def test_an_old_version_is_not_put_back_behind_a_newer_one(house: House) -> None
     for delivery_id in (first, second):
         held = lease(house.book, delivery_id)
         end_delivery(house.book.engine, held, DeliveryState.REFUSED, status="", now=now_utc())
-    assert resend(house.book.engine, None, now=now_utc()) == 1
+    assert resend(house.book.engine, DeliveryQuery(), actor="test", now=now_utc()) == 1
     with reading(house.book.engine) as session:
         states = {row.id: row.state for row in session.scalars(select(DeliveryRow))}
     assert states == {first: DeliveryState.REFUSED, second: DeliveryState.PENDING}
