@@ -14,7 +14,7 @@ import json
 import os
 import pwd
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -102,6 +102,13 @@ class AuditEntry:
     sha256: str
 
 
+# Made once, and of the table: every acknowledged object waits for them.
+_ROWS = AuditRow.metadata.tables[AuditRow.__tablename__]
+_LAST = select(_ROWS.c.number, _ROWS.c.sha256).order_by(_ROWS.c.number.desc()).limit(1)
+_NEW_ROWS = insert(_ROWS)
+_COLUMNS = tuple(each.name for each in fields(AuditEntry))
+
+
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
     """What a look through the whole log found.
@@ -155,9 +162,8 @@ def record(engine: Engine, *events: AuditEvent, now: datetime) -> None:
 
 def _append(session: Session, noted: Sequence[tuple[AuditEvent, datetime]]) -> None:
     one_at_a_time(session, _LOCK)
-    last = session.execute(
-        select(AuditRow.number, AuditRow.sha256).order_by(AuditRow.number.desc()).limit(1)
-    ).first()
+    connection = session.connection()
+    last = connection.execute(_LAST).first()
     number, digest = (last.number, last.sha256) if last else (0, _START_SHA256)
     rows = []
     for event, now in noted:
@@ -174,8 +180,8 @@ def _append(session: Session, noted: Sequence[tuple[AuditEvent, datetime]]) -> N
             "",
         )
         digest = _digest(digest, entry)
-        rows.append({**asdict(entry), "sha256": digest})
-    session.execute(insert(AuditRow), rows)
+        rows.append({**{name: getattr(entry, name) for name in _COLUMNS}, "sha256": digest})
+    connection.execute(_NEW_ROWS, rows)
 
 
 def _printable(text: str, length_max: int) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from service.book.audit import Action, AuditEvent, Subject, ae_actor, note
 from service.book.database import one_at_a_time, reading, writing
@@ -69,8 +68,10 @@ class QuietRule:
         return min(last + timedelta(seconds=self.quiet_period_s), first + timedelta(seconds=self.max_wait_s))
 
 
-# Made once: putting a statement together costs more than SQLite needs to run it.
+# Made once: putting a statement together costs more than SQLite needs to run it. Of the tables, not of the mapped
+# classes: an object is acknowledged only after them, and sessions take several times as long.
 _INSTANCES = InstanceRow.metadata.tables[InstanceRow.__tablename__]
+_STUDIES = StudyRow.metadata.tables[StudyRow.__tablename__]
 _HELD = select(
     _INSTANCES.c.id,
     _INSTANCES.c.dataset_sha256,
@@ -84,6 +85,20 @@ _IS_HELD = select(_INSTANCES.c.id).where(
     _INSTANCES.c.purged_at_utc.is_(None),
 )
 _NEW_INSTANCE = insert(_INSTANCES)
+_CHANGED_INSTANCE = update(_INSTANCES).where(_INSTANCES.c.id == bindparam("row_id"))
+_STUDY = (
+    select(
+        _STUDIES.c.id,
+        _STUDIES.c.state,
+        _STUDIES.c.priority,
+        _STUDIES.c.arrivals,
+        _STUDIES.c.first_received_at_utc,
+    )
+    .where(_STUDIES.c.study_instance_uid == bindparam("study_instance_uid"))
+    .with_for_update()
+)
+_NEW_STUDY = insert(_STUDIES)
+_CHANGED_STUDY = update(_STUDIES).where(_STUDIES.c.id == bindparam("row_id"))
 _NEW_RECEIPT = insert(ReceiptRow.metadata.tables[ReceiptRow.__tablename__])
 
 
@@ -125,45 +140,116 @@ def commit_arrivals(engine: Engine, arrivals: Sequence[Arrival], rule: QuietRule
         # In one order everywhere, so that two processes never wait for each other.
         for uid in sorted({arrival.sop_instance_uid for arrival in arrivals}):
             one_at_a_time(session, uid)
+        desk = _Desk(session.connection(), rule)
         in_order = sorted(range(len(arrivals)), key=lambda n: arrivals[n].study_instance_uid)
-        keys = {n: _take(session, arrivals[n], rule) for n in in_order}
-        return [keys[n] for n in range(len(arrivals))]
+        taken = {n: desk.take(arrivals[n]) for n in in_order}
+        desk.close()
+        for n in in_order:
+            note(session, _event(arrivals[n], taken[n]), arrivals[n].received_at_utc)
+        return [taken[n].key for n in range(len(arrivals))]
 
 
-def _take(session: Session, arrival: Arrival, rule: QuietRule) -> str:
-    connection = session.connection()
-    held = connection.execute(_HELD, {"sop_instance_uid": arrival.sop_instance_uid}).all()
-    same = next((row for row in held if row.dataset_sha256 == arrival.dataset_sha256), None)
-    if same is None:
-        study = _study_of(session, arrival)
-        values = _new_instance(study, arrival, sent_before=bool(held))
-        inserted = connection.execute(_NEW_INSTANCE, values).inserted_primary_key
-        instance_id = int(inserted[0]) if inserted is not None else 0
-        key, state = arrival.spool_key, str(values["state"])
-        if state == InstanceState.WAITING:
-            reopen(study, rule, now=arrival.received_at_utc, priority=arrival.priority)
-    else:
-        instance_id, key, state = same.id, same.spool_key, same.state
-        changed: dict[str, Any] = {"receipt_count": InstanceRow.receipt_count + 1}
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What has become of one arrival."""
+
+    instance_id: int
+    key: str
+    state: str
+
+
+@dataclass(slots=True)
+class _Study:
+    """A study of this transaction: what the book knows of it, and what is to be written at the end."""
+
+    id: int
+    state: str
+    priority: int
+    arrivals: int
+    first_received_at_utc: datetime
+    changed: dict[str, Any] = field(default_factory=dict)
+
+
+class _Desk:
+    """One transaction's arrivals: rows that belong together are written together."""
+
+    def __init__(self, connection: Connection, rule: QuietRule) -> None:
+        self._connection = connection
+        self._rule = rule
+        self._studies: dict[str, _Study] = {}
+        self._receipts: list[dict[str, Any]] = []
+
+    def take(self, arrival: Arrival) -> _Taken:
+        """Account for one arrival."""
+        sought = {"sop_instance_uid": arrival.sop_instance_uid}
+        held = self._connection.execute(_HELD, sought).all()
+        same = next((row for row in held if row.dataset_sha256 == arrival.dataset_sha256), None)
+        taken = self._insert(arrival, sent_before=bool(held)) if same is None else self._again(arrival, same)
+        self._receipts.append(
+            {
+                "instance_id": taken.instance_id,
+                "calling_ae_title": arrival.calling_ae_title[:64],
+                "called_ae_title": arrival.called_ae_title,
+                "calling_host": arrival.calling_host,
+                "received_at_utc": arrival.received_at_utc,
+                "kind": "adopted" if arrival.adopted else "received",
+            }
+        )
+        return taken
+
+    def close(self) -> None:
+        """Write what waited for the last arrival."""
+        for study in self._studies.values():
+            if study.changed:
+                self._connection.execute(_CHANGED_STUDY, {"row_id": study.id, **study.changed})
+        self._connection.execute(_NEW_RECEIPT, self._receipts)
+
+    def _insert(self, arrival: Arrival, *, sent_before: bool) -> _Taken:
+        study = self._study_of(arrival)
+        values = _new_instance(study.id, arrival, sent_before=sent_before)
+        inserted = self._connection.execute(_NEW_INSTANCE, values).inserted_primary_key
+        if values["state"] == InstanceState.WAITING:
+            now = arrival.received_at_utc
+            changed = _reopened(study, self._rule, now=now, priority=arrival.priority)
+            study.changed |= changed
+            for name in changed.keys() & {"state", "priority", "arrivals", "first_received_at_utc"}:
+                setattr(study, name, changed[name])
+        return _Taken(int(inserted[0]) if inserted is not None else 0, arrival.spool_key, values["state"])
+
+    def _again(self, arrival: Arrival, same: Any) -> _Taken:
+        key = same.spool_key
+        changed: dict[Any, Any] = {"receipt_count": _INSTANCES.c.receipt_count + 1}
         if same.purged_at_utc is not None:
             # Retention took the file; the sender has just given it back, so its row keeps the new one.
             key = arrival.spool_key
             changed |= {"spool_key": key, "file_sha256": arrival.file_sha256, "purged_at_utc": None}
-        connection.execute(update(InstanceRow).where(InstanceRow.id == instance_id).values(changed))
-    receipt = {
-        "instance_id": instance_id,
-        "calling_ae_title": arrival.calling_ae_title[:64],
-        "called_ae_title": arrival.called_ae_title,
-        "calling_host": arrival.calling_host,
-        "received_at_utc": arrival.received_at_utc,
-        "kind": "adopted" if arrival.adopted else "received",
-    }
-    connection.execute(_NEW_RECEIPT, receipt)
-    note(session, _event(arrival, instance_id, state), arrival.received_at_utc)
-    return key
+        self._connection.execute(_CHANGED_INSTANCE.values(changed), {"row_id": same.id})
+        return _Taken(same.id, key, same.state)
+
+    def _study_of(self, arrival: Arrival) -> _Study:
+        uid = arrival.study_instance_uid
+        if uid not in self._studies:
+            row = self._connection.execute(_STUDY, {"study_instance_uid": uid}).first()
+            self._studies[uid] = _Study(*row) if row is not None else self._new_study(arrival)
+        return self._studies[uid]
+
+    def _new_study(self, arrival: Arrival) -> _Study:
+        now = arrival.received_at_utc
+        values = {
+            "study_instance_uid": arrival.study_instance_uid,
+            "state": StudyState.IGNORED,
+            "first_received_at_utc": now,
+            "last_received_at_utc": now,
+            "updated_at_utc": now,
+            "reason_code": "no-candidate",
+            "reason": "no object of this study is a chest radiograph to read",
+        }
+        inserted = self._connection.execute(_NEW_STUDY, values).inserted_primary_key
+        return _Study(int(inserted[0]) if inserted is not None else 0, StudyState.IGNORED, 0, 0, now)
 
 
-def _event(arrival: Arrival, instance_id: int, state: str) -> AuditEvent:
+def _event(arrival: Arrival, taken: _Taken) -> AuditEvent:
+    instance_id, state = taken.instance_id, taken.state
     if arrival.adopted:
         return AuditEvent(Action.ADOPT, "role:start", Subject.INSTANCE, instance_id, detail=state)
     if arrival.called_ae_title == OVER_HTTP:
@@ -173,30 +259,7 @@ def _event(arrival: Arrival, instance_id: int, state: str) -> AuditEvent:
     return AuditEvent(Action.RECEIVE, caller, Subject.INSTANCE, instance_id, detail=state)
 
 
-def _study_of(session: Session, arrival: Arrival) -> StudyRow:
-    study = session.scalars(
-        select(StudyRow).where(StudyRow.study_instance_uid == arrival.study_instance_uid).with_for_update()
-    ).first()
-    if study is None:
-        now = arrival.received_at_utc
-        study = StudyRow(
-            study_instance_uid=arrival.study_instance_uid,
-            state=StudyState.IGNORED,
-            first_received_at_utc=now,
-            last_received_at_utc=now,
-            updated_at_utc=now,
-            reason_code="no-candidate",
-            reason="no object of this study is a chest radiograph to read",
-            priority=0,
-            arrivals=0,
-            arrivals_taken=0,
-        )
-        session.add(study)
-        session.flush()
-    return study
-
-
-def _new_instance(study: StudyRow, arrival: Arrival, *, sent_before: bool) -> dict[str, Any]:
+def _new_instance(study_id: int, arrival: Arrival, *, sent_before: bool) -> dict[str, Any]:
     if arrival.ignored_code:
         state, code, reason = InstanceState.IGNORED, arrival.ignored_code, arrival.ignored_reason
     elif sent_before:
@@ -209,7 +272,7 @@ def _new_instance(study: StudyRow, arrival: Arrival, *, sent_before: bool) -> di
     else:
         state, code, reason = InstanceState.WAITING, "", ""
     return {
-        "study_id": study.id,
+        "study_id": study_id,
         "sop_instance_uid": arrival.sop_instance_uid,
         "sop_class_uid": arrival.sop_class_uid,
         "series_instance_uid": arrival.series_instance_uid,
@@ -228,15 +291,28 @@ def _new_instance(study: StudyRow, arrival: Arrival, *, sent_before: bool) -> di
     }
 
 
-def reopen(study: StudyRow, rule: QuietRule, *, now: datetime, priority: int = 0) -> None:
+def reopen(study: StudyRow, rule: QuietRule, *, now: datetime) -> None:
     """A candidate arrived: the study waits for quiet (again); a reading under way is followed by another."""
-    study.arrivals += 1
-    study.priority = max(study.priority, priority)
+    for name, value in _reopened(study, rule, now=now, priority=0).items():
+        setattr(study, name, value)
+
+
+def _reopened(study: StudyRow | _Study, rule: QuietRule, *, now: datetime, priority: int) -> dict[str, Any]:
+    """What changes of a study for which a candidate arrived, by column."""
+    first = study.first_received_at_utc
+    changed: dict[str, Any] = {
+        "arrivals": study.arrivals + 1,
+        "priority": max(study.priority, priority),
+        "last_received_at_utc": now,
+        "updated_at_utc": now,
+    }
     if study.state not in (StudyState.RECEIVING, StudyState.READING, StudyState.TELLING):
-        study.state = checked_study_change(StudyState(study.state), StudyState.RECEIVING)
-        study.first_received_at_utc = now
-        study.attempts = 0
-        study.reason_code, study.reason = "", ""
-    study.last_received_at_utc = now
-    study.updated_at_utc = now
-    study.due_at_utc = rule.due(study.first_received_at_utc, now)
+        first = now
+        changed |= {
+            "state": checked_study_change(StudyState(study.state), StudyState.RECEIVING),
+            "first_received_at_utc": now,
+            "attempts": 0,
+            "reason_code": "",
+            "reason": "",
+        }
+    return {**changed, "due_at_utc": rule.due(first, now)}
