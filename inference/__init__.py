@@ -9,6 +9,13 @@ from inference.checks import (
     orientation_check,
 )
 from inference.conversation import Answer, Conversation
+from inference.familiarity import (
+    FEWEST_IMAGES,
+    FEWEST_LATERALS,
+    Familiarity,
+    LoadedFamiliarity,
+    fit_familiarity,
+)
 from inference.frames import TokenEconomy
 from inference.manifest import Manifest, ModelPackage, TaskState, describe_package, open_package
 from inference.model import Model, device_memory, load_model
@@ -18,6 +25,8 @@ from inference.served import ChatTransport, describe_checkpoint, load_served_mod
 from inference.sessions import DeviceOptions
 
 __all__ = [
+    "FEWEST_IMAGES",
+    "FEWEST_LATERALS",
     "FEWEST_OF_EACH",
     "GREEDY",
     "Answer",
@@ -27,22 +36,22 @@ __all__ = [
     "CheckedSentence",
     "Conversation",
     "DeviceOptions",
+    "Familiarity",
     "Known",
     "LoadedCalibration",
+    "LoadedFamiliarity",
     "Manifest",
     "Model",
     "ModelPackage",
     "Priority",
     "Sampling",
-    "SentenceStream",
     "TaskState",
     "TokenEconomy",
-    "check_answer",
-    "check_sentence",
     "checked_stream",
     "describe_checkpoint",
     "describe_package",
     "device_memory",
+    "fit_familiarity",
     "fit_labels",
     "load_model",
     "load_served_model",

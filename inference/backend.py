@@ -47,6 +47,9 @@ class Backend(Protocol):
     def read_image(self, tiles: Any, timed: Timed = untimed) -> Steps[AbstractContextManager[Any]]:
         """The image, read: every question continues from it."""
 
+    def pooled(self, prefix: Any) -> NDArray[np.float32] | None:
+        """Mean vision features (width,) of the whole image's tokens; None where the backend does not tell them."""
+
     def answer(
         self,
         prefix: Any,

@@ -13,6 +13,9 @@ from imaging import Flavour
 
 EMBEDDED = "embedded"
 CALIBRATION_FILE = "calibration.json"
+FAMILIARITY_FILE = "familiarity.json"
+# Fitted to a package after its export: another fit is not another model.
+FITTED_FILES = frozenset({CALIBRATION_FILE, FAMILIARITY_FILE})
 MANIFEST_FILE = "manifest.json"
 TASKS = (
     "report",
@@ -114,11 +117,11 @@ class ModelPackage:
 
     @property
     def weights_sha256(self) -> str:
-        """One digest over the digests of all files but the calibration, which names it."""
+        """One digest over the digests of all files but those fitted to it, which name it."""
         listed = "".join(
             f"{name}:{digest}\n"
             for name, digest in sorted(self.manifest.files.items())
-            if name != CALIBRATION_FILE
+            if name not in FITTED_FILES
         )
         return hashlib.sha256(listed.encode("utf-8")).hexdigest()
 

@@ -25,9 +25,17 @@ from inference.checks import CheckTerms
 from inference.conversation import Answer, Conversation, ConversationLimits
 from inference.device_memory import free_and_total_bytes
 from inference.engine import Engine
+from inference.familiarity import LoadedFamiliarity, open_familiarity
 from inference.frames import TokenEconomy
 from inference.generation import CONVERSATION_TOKENS, Generation
-from inference.manifest import CALIBRATION_FILE, EMBEDDED, Manifest, ModelPackage, open_package
+from inference.manifest import (
+    CALIBRATION_FILE,
+    EMBEDDED,
+    FAMILIARITY_FILE,
+    Manifest,
+    ModelPackage,
+    open_package,
+)
 from inference.plan import CLASSIFICATION, CONVERSATION, ReadingPlan, prompts_sha256
 from inference.requests import Priority, Steps, Together
 from inference.sampling import GREEDY, Sampling
@@ -58,6 +66,8 @@ class Model:
         Which safety checks are made, and their thresholds.
     calibration
         What its scores are calibrated by; None leaves them raw.
+    familiarity
+        Which images it knows; None where nobody has told.
     providers
         What really runs each graph in this process; none where another server runs the model.
 
@@ -77,6 +87,7 @@ class Model:
         stat_slots: int = 1,
         checks: CheckTerms | None = None,
         calibration: LoadedCalibration | None = None,
+        familiarity: LoadedFamiliarity | None = None,
         providers: Mapping[str, str] | None = None,
     ) -> None:
         self.manifest = manifest
@@ -85,6 +96,7 @@ class Model:
         self._vlm = backend
         self._checks = checks or CheckTerms()
         self._calibration = calibration
+        self._familiarity = familiarity
         if calibration is not None:
             self.identity = replace(identity, calibration_sha256=calibration.sha256)
         self.engine = Engine(backend.decode, slots=slots, stat_slots=stat_slots)
@@ -135,7 +147,9 @@ class Model:
         gray = _gray(image, self.manifest.display)
         tiles = self._vlm.tiles(gray, economy)
         ref = _sized(image_ref, gray)
-        plan = ReadingPlan(self._vlm, self.manifest, self.identity, self._checks, self._calibration)
+        plan = ReadingPlan(
+            self._vlm, self.manifest, self.identity, self._checks, self._calibration, self._familiarity
+        )
         mirror = self._checks.mirror_test
         mirrored = self._vlm.tiles(np.ascontiguousarray(gray[:, ::-1]), economy) if mirror else None
         study = study_instance_uid or derived_uid("study-of-pixels", ref.sop_instance_uid)
@@ -223,6 +237,16 @@ class Model:
         future = self.engine.submit(lambda: plan.scores_only(tiles), deadline_s=deadline_s)
         scores: dict[str, float | None] = future.result()
         return scores
+
+    def pooled_features(
+        self, image: ImageLike, *, deadline_s: float | None = None
+    ) -> NDArray[np.float32] | None:
+        """Mean vision features (width,) of the whole image, without a reading; None where they are not told."""
+        tiles = self._vlm.tiles(_gray(image, self.manifest.display))
+        plan = ReadingPlan(self._vlm, self.manifest, self.identity)
+        future = self.engine.submit(lambda: plan.features_only(tiles), deadline_s=deadline_s)
+        features: NDArray[np.float32] | None = future.result()
+        return features
 
     def text_length(self, question: str, history: Sequence[tuple[str, str]] = ()) -> int:
         """Tokens of a question and what was said before it, the image's left out."""
@@ -316,6 +340,7 @@ class ModelOptions(TypedDict, total=False):
     device_options: DeviceOptions | None
     checks: CheckTerms | None
     calibration: Path | None
+    familiarity: Path | None
 
 
 def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> Model:
@@ -341,6 +366,8 @@ def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> 
         See `inference.checks.CheckTerms`.
     calibration
         File of `raddraft model calibrate`; None takes the package's own, if it has one.
+    familiarity
+        File of `raddraft model familiarise`; None takes the package's own, if it has one.
     """
     package = open_package(path)
     sessions = open_sessions(
@@ -365,6 +392,7 @@ def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> 
         stat_slots=stat_slots,
         checks=options.get("checks"),
         calibration=calibration_of(package, options.get("calibration")),
+        familiarity=familiarity_of(package, options.get("familiarity")),
         providers=sessions.providers,
     )
 
@@ -383,6 +411,15 @@ def calibration_of(package: ModelPackage, path: Path | None) -> LoadedCalibratio
             return None
         path = package.folder / CALIBRATION_FILE
     return open_calibration(path, weights_sha256=package.weights_sha256, prompts_sha256=prompts_sha256())
+
+
+def familiarity_of(package: ModelPackage, path: Path | None) -> LoadedFamiliarity | None:
+    """A site's own, or the package's; None where there is neither."""
+    if path is None:
+        if FAMILIARITY_FILE not in package.manifest.files:
+            return None
+        path = package.folder / FAMILIARITY_FILE
+    return open_familiarity(path, weights_sha256=package.weights_sha256)
 
 
 def identity_of(manifest: Manifest, weights_sha256: str, engine: str) -> ModelIdentity:

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clinical import Box, Exchange, GroundedBox, ImageRef, ModelIdentity, NotAssessed, Reading
 from inference import checks, prompts
 from inference.answers import ReadSentence, read_classification, read_grounding, read_sentences
 from inference.backend import Backend
 from inference.calibration import LoadedCalibration
 from inference.checks import CheckTerms
+from inference.familiarity import LoadedFamiliarity
 from inference.findings import Said, put_together
 from inference.generation import Generation
 from inference.labels import unknown_labels
@@ -71,6 +75,7 @@ class ReadingPlan:
     identity: ModelIdentity
     terms: CheckTerms = field(default_factory=CheckTerms)
     calibration: LoadedCalibration | None = None
+    familiarity: LoadedFamiliarity | None = None
 
     def run(
         self, tiles: Any, image: ImageRef, study_instance_uid: str, mirrored: Any = None
@@ -84,8 +89,14 @@ class ReadingPlan:
         """
         notes = _Notes(not_assessed=list(unknown_labels(self.manifest.labels)))
         with (yield from self.vlm.read_image(tiles, notes.stage_s.__setitem__)) as prefix:
+            features = self.vlm.pooled(prefix)
             said = yield from self._ask(prefix, image, notes)
-        found = [checks.omission_check(said.named, said.sentences)] if said.sentences else []
+        found = [
+            checks.familiarity_check(features, self.familiarity, self.terms.farthest),
+            checks.view_check(features, self.familiarity),
+        ]
+        if said.sentences:
+            found.append(checks.omission_check(said.named, said.sentences))
         turned = None
         if mirrored is not None and said.regions:
             turned = yield from self._mirrored_regions(mirrored, said, image, notes)
@@ -109,6 +120,11 @@ class ReadingPlan:
         with (yield from self.vlm.read_image(tiles)) as prefix:
             _, scores = yield from self._classify(prefix, _Notes())
             return scores
+
+    def features_only(self, tiles: Any) -> Steps[NDArray[np.float32] | None]:
+        """Pooled vision features and nothing else."""
+        with (yield from self.vlm.read_image(tiles)) as prefix:
+            return self.vlm.pooled(prefix)
 
     def _ask(self, prefix: Any, image: ImageRef, notes: _Notes) -> Steps[Said]:
         # Each branch keeps its own notes: they are put together in the same order whoever ends first.

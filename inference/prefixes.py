@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from types import TracebackType
 
+from inference.anyres import FloatArray
 from inference.cache import CachePool, CacheRow
 from inference.requests import Priority
 
@@ -20,10 +21,13 @@ class ImagePrefix:
     ----------
     length
         Positions of the image's part of the prompt.
+    pooled
+        Mean vision features (width,) of the whole image's tokens.
     """
 
-    def __init__(self, pool: CachePool, row: CacheRow) -> None:
+    def __init__(self, pool: CachePool, row: CacheRow, pooled: FloatArray) -> None:
         self.length = row.length
+        self.pooled = pooled
         self.users = 1
         self._pool = pool
         self._row = row

@@ -173,7 +173,13 @@ class Vlm:
         except BaseException:
             self._decoder.pool.release(row)
             raise
-        return self._shelf.keep(tiles.digest, ImagePrefix(self._decoder.pool, row))
+        # Tile 0 is the whole image.
+        pooled = features[0].mean(axis=0, dtype=np.float32)
+        return self._shelf.keep(tiles.digest, ImagePrefix(self._decoder.pool, row, pooled))
+
+    def pooled(self, prefix: ImagePrefix) -> FloatArray:
+        """Mean vision features (width,) of the whole image's tokens."""
+        return prefix.pooled
 
     def _take(self, priority: Priority) -> CacheRow | None:
         return self._decoder.pool.take(first=priority is Priority.STAT)

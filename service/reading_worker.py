@@ -52,6 +52,7 @@ def check_terms(settings: Settings) -> CheckTerms:
         repeats=checks.repeats,
         lowest_agreement=checks.lowest_agreement,
         mirror_test=checks.mirror_test,
+        farthest=checks.farthest,
         critical=checks.critical,
     )
 
@@ -71,6 +72,7 @@ def site_model(settings: Settings) -> Model:
         downscale_to=model.downscale_to,
         checks=check_terms(settings),
         calibration=model.calibration,
+        familiarity=model.familiarity,
         device_options=DeviceOptions(
             allow_cpu_fallback=model.allow_cpu_fallback,
             memory_limit_bytes=model.device_memory_bytes,

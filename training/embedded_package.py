@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inference import Calibration, fit_labels, open_package
-from inference.manifest import CALIBRATION_FILE, MANIFEST_FILE
+from inference import Calibration, Familiarity, fit_familiarity, fit_labels, open_package
+from inference.manifest import CALIBRATION_FILE, FAMILIARITY_FILE, MANIFEST_FILE
 from inference.plan import prompts_sha256
 from training.evaluation.operating_points import fit_operating_points
-from training.evaluation.raw_scores import phantom_scores
+from training.evaluation.raw_scores import phantom_features, phantom_scores
 from training.evaluation.suite import FIRST_UNSEEN_SEED, LABELS
 from training.evaluation.table import FLOORS, evaluate_model
 from training.export import export_onnx
@@ -71,6 +71,7 @@ def package_embedded(
     complete_manifest(out, describe(result, points))
     present = {label: [label in labels for labels in truth] for label in scores}
     write_calibration(out, scores, present, f"{fitting} phantoms")
+    write_familiarity(out, count=fitting, processes=processes)
     return result
 
 
@@ -87,11 +88,27 @@ def write_calibration(
         images=max((len(values) for values in scores.values()), default=0),
         labels=fitted,
     )
-    content = (calibration.model_dump_json(indent=2) + "\n").encode("utf-8")
-    (package / CALIBRATION_FILE).write_bytes(content)
-    files = {**opened.manifest.files, CALIBRATION_FILE: hashlib.sha256(content).hexdigest()}
-    complete_manifest(package, {"files": files})
+    _write_fitted(package, CALIBRATION_FILE, calibration.model_dump_json(indent=2))
     return calibration
+
+
+def write_familiarity(package: Path, *, count: int, processes: int = 1) -> Familiarity:
+    """Fit which images the model knows on phantoms, put it into the package and name it in the manifest."""
+    opened = open_package(package)
+    familiarity = fit_familiarity(
+        phantom_features(str(package), count=count, processes=processes),
+        weights_sha256=opened.weights_sha256,
+        source=f"{count} phantoms",
+    )
+    _write_fitted(package, FAMILIARITY_FILE, familiarity.model_dump_json())
+    return familiarity
+
+
+def _write_fitted(package: Path, name: str, document: str) -> None:
+    content = f"{document}\n".encode()
+    (package / name).write_bytes(content)
+    files = {**open_package(package).manifest.files, name: hashlib.sha256(content).hexdigest()}
+    complete_manifest(package, {"files": files})
 
 
 def complete_manifest(package: Path, description: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from inference.checks.agreement import classification_check, contradiction_check
 from inference.checks.answer import CheckedSentence, Known, check_sentence, checked_stream
 from inference.checks.certainty import score_check, sentence_confidence_check
 from inference.checks.critical import critical_findings
+from inference.checks.familiarity import familiarity_check, view_check
 from inference.checks.laterality import heart_side_check, laterality_check, mirror_check
 from inference.checks.orientation import orientation_check
 from inference.checks.region import region_check, sentence_region_check
@@ -25,6 +26,7 @@ __all__ = [
     "comparison_check",
     "contradiction_check",
     "critical_findings",
+    "familiarity_check",
     "heart_side_check",
     "laterality_check",
     "measurement_check",
@@ -36,4 +38,5 @@ __all__ = [
     "score_check",
     "sentence_confidence_check",
     "sentence_region_check",
+    "view_check",
 ]

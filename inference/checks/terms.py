@@ -24,6 +24,8 @@ class CheckTerms:
         Of those draws, and the share of them that must say what a sentence says.
     mirror_test
         Ask for both lungs on the mirrored picture too: the model must follow the picture.
+    farthest
+        Distance from the images the model knows from which a result is withheld; None only marks those it does not.
     critical
         Labels of the critical-finding channel, each with the score from which it is raised.
     """
@@ -34,4 +36,5 @@ class CheckTerms:
     repeat_temperature: float = 0.7
     lowest_agreement: float = 0.6
     mirror_test: bool = False
+    farthest: float | None = None
     critical: Mapping[str, float] = field(default_factory=lambda: DEFAULT_CRITICAL_SCORES)

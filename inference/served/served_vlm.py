@@ -125,6 +125,9 @@ class ServedVlm:
         yield None
         return tiles
 
+    def pooled(self, prefix: FarImage) -> None:
+        """The server does not tell its features."""
+
     def answer(
         self,
         prefix: FarImage,

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from service.cli import model_bench, model_calibrate, model_compare, model_describe, model_export, model_use
+from service.cli import (
+    model_bench,
+    model_calibrate,
+    model_compare,
+    model_describe,
+    model_export,
+    model_familiarise,
+    model_use,
+)
 from service.cli.common import JsonOption, print_json, print_table
 
 app = typer.Typer(no_args_is_help=True)
@@ -14,6 +22,7 @@ app.command()(model_bench.bench)
 app.command()(model_calibrate.calibrate)
 app.command()(model_compare.compare)
 app.command()(model_describe.describe)
+app.command()(model_familiarise.familiarise)
 app.command()(model_export.check)
 app.command()(model_export.export)
 app.command()(model_use.use)

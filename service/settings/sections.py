@@ -205,6 +205,9 @@ class ModelSection(Section):
     calibration: Path | None = Field(
         None, description="file of `raddraft model calibrate`; default: the package's own, if it has one"
     )
+    familiarity: Path | None = Field(
+        None, description="file of `raddraft model familiarise`; default: the package's own, if it has one"
+    )
     max_tiles: int | None = Field(
         None, ge=1, le=64, description="most tiles an image is cut into; see `raddraft model bench --tokens`"
     )
@@ -265,6 +268,11 @@ class ChecksSection(Section):
     lowest_agreement: float = Field(0.6, ge=0, le=1, description="share of those that must say the same")
     mirror_test: bool = Field(
         False, description="ask about the mirrored picture too: lungs must follow; costs a second image"
+    )
+    farthest: float | None = Field(
+        None,
+        gt=1,
+        description="withhold what lies this many times as far from the images the model knows as 99 of 100 of them",
     )
     critical: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=lambda: dict(DEFAULT_CRITICAL_SCORES),

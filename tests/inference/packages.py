@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inference import open_package
+from inference.manifest import FITTED_FILES
 
 
 def other_package(
@@ -20,9 +21,10 @@ def other_package(
     (package / "note.txt").write_text(name)
     manifest = json.loads((package / "manifest.json").read_text())
     manifest["name"] = name
-    # A calibration belongs to the weights it was fitted on: another package comes without one.
-    (package / "calibration.json").unlink()
-    manifest["files"].pop("calibration.json", None)
+    # What was fitted belongs to the weights it was fitted on: another package comes without it.
+    for fitted in FITTED_FILES:
+        (package / fitted).unlink(missing_ok=True)
+        manifest["files"].pop(fitted, None)
     manifest["files"]["note.txt"] = hashlib.sha256(name.encode()).hexdigest()
     change(manifest)
     (package / "manifest.json").write_text(json.dumps(manifest))

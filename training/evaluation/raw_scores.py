@@ -1,11 +1,16 @@
-"""Raw label scores of an ONNX package on phantoms, to fit operating points on."""
+"""Raw label scores and vision features of an ONNX package on phantoms, to fit operating points and the like on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from inference import load_model
 from training.evaluation.suite import LABELS
@@ -14,6 +19,7 @@ from training.phantoms import displayed, draw
 FIRST_FITTING_SEED = 4_000_000
 SIZE_PX = 160
 
+One = TypeVar("One")
 Scored = list[tuple[dict[str, float], frozenset[str]]]
 
 
@@ -21,16 +27,36 @@ def phantom_scores(
     model: str, *, count: int, first_seed: int = FIRST_FITTING_SEED, processes: int = 1
 ) -> tuple[dict[str, list[float]], list[frozenset[str]]]:
     """Scores by label (one per phantom) and the true labels of each phantom."""
-    edges = [first_seed + count * index // processes for index in range(processes + 1)]
-    parts = [range(start, stop) for start, stop in pairwise(edges)]
-    if processes == 1:
-        scored = _score(model, parts[0])
-    else:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            scored = [one for part in pool.map(partial(_score, model), parts) for one in part]
+    scored = _over_seeds(partial(_score, model), count, first_seed, processes)
     return {label: [scores[label] for scores, _ in scored] for label in LABELS}, [
         truth for _, truth in scored
     ]
+
+
+def phantom_features(
+    model: str, *, count: int, first_seed: int = FIRST_FITTING_SEED, processes: int = 1
+) -> list[NDArray[np.float32]]:
+    """Pooled vision features (width,) of each phantom."""
+    return _over_seeds(partial(_features, model), count, first_seed, processes)
+
+
+def _over_seeds(work: Callable[[range], list[One]], count: int, first_seed: int, processes: int) -> list[One]:
+    """Work on ranges of seeds side by side; what it gives, in the order of the seeds."""
+    edges = [first_seed + count * index // processes for index in range(processes + 1)]
+    parts = [range(start, stop) for start, stop in pairwise(edges)]
+    if processes == 1:
+        return work(parts[0])
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        return [one for part in pool.map(work, parts) for one in part]
+
+
+def _features(model: str, seeds: range) -> list[NDArray[np.float32]]:
+    served = load_model(model)
+    try:
+        found = [served.pooled_features(displayed(draw(seed, SIZE_PX)[0])) for seed in seeds]
+        return [features for features in found if features is not None]
+    finally:
+        served.close()
 
 
 def _score(model: str, seeds: range) -> Scored:
