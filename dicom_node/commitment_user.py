@@ -32,6 +32,9 @@ from dicom_node.sender import Peer, SendTimeouts, application_entity, associate
 _SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 _TIMEOUTS = SendTimeouts()
 _SUCCESS = 0x0000
+
+HeldObject = tuple[Reference, str, str]
+"""An object that an archive should hold, with its study and series instance UIDs."""
 # PS3.4 Table C.4-1: a match follows; it follows and some keys were not supported.
 _PENDING = (0xFF00, 0xFF01)
 
@@ -107,7 +110,7 @@ def report_commitment(
 
 
 def read_back(
-    references: Sequence[tuple[Reference, str, str]],
+    references: Sequence[HeldObject],
     peer: Peer,
     *,
     calling_ae_title: str,

@@ -10,12 +10,13 @@ from threading import Event, Thread
 
 import structlog
 from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import generate_uid
 
 from clinical import Permanent, RadDraftError, Transient
 from dicom_node import Caller, Peer
 from dicom_node.commitment import CommitmentReport, CommitmentRequest, Reference
-from dicom_node.commitment_user import ask_commitment, read_back, report_commitment
+from dicom_node.commitment_user import HeldObject, ask_commitment, report_commitment
 from service.book.commitments import answer_from_book, due_commitments, end_commitment, note_request
 from service.book.custody import (
     DueCustody,
@@ -48,6 +49,22 @@ class Correspondent:
     def context(self) -> ssl.SSLContext | None:
         """TLS context of the next association."""
         return self.tls() if self.tls is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An archive with our results, and how it is asked whether it keeps them.
+
+    Attributes
+    ----------
+    read_back
+        SOP Instance UIDs of those of these objects that it says it holds; raises `Permanent` where it cannot be asked.
+    commitment
+        Whom to ask for storage commitment; None where there is nobody, as over HTTP.
+    """
+
+    read_back: Callable[[Sequence[HeldObject]], frozenset[str]]
+    commitment: Correspondent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +112,7 @@ class CommitmentClerk:
     requestor
         Where a caller (AE title, host) is called back; None where nobody knows.
     archives
-        DICOM destinations to be asked, by name.
+        Destinations to be asked, by name.
     """
 
     def __init__(
@@ -103,7 +120,7 @@ class CommitmentClerk:
         house: House,
         ae_title: str,
         requestor: Callable[[str, str], Correspondent | None],
-        archives: Mapping[str, Correspondent],
+        archives: Mapping[str, Archive],
     ) -> None:
         self._house = house
         self._engine = house.book.engine
@@ -155,31 +172,31 @@ class CommitmentClerk:
 
     def _ask(self, name: str, objects: Sequence[DueCustody]) -> None:
         archive = self._archives.get(name)
-        ids = [each.delivery_id for each in objects]
         if archive is None:
+            ids = [each.delivery_id for each in objects]
             settle(self._engine, ids, CustodyState.NOT_TO_BE_KNOWN, destination=name, now=now_utc())
             return
-        described = {each.delivery_id: self._described(each) for each in objects}
+        described = self._all_described(objects)
+        if not described:
+            return
         transaction_uid = str(generate_uid(prefix=None))
         # On record first: the answer may come before our own association has ended.
-        note_asked(self._engine, ids, transaction_uid)
-        request = CommitmentRequest(transaction_uid, tuple(each[0] for each in described.values()))
-        try:
-            ask_commitment(request, archive.peer, calling_ae_title=self._ae_title, tls=archive.context())
-        except Permanent:
-            self._read_back(name, archive, described)
+        note_asked(self._engine, list(described), transaction_uid)
+        to = archive.commitment
+        if to is not None:
+            request = CommitmentRequest(transaction_uid, tuple(each[0] for each in described.values()))
+            try:
+                ask_commitment(request, to.peer, calling_ae_title=self._ae_title, tls=to.context())
+                return
+            except Permanent as refusal:
+                _log.info("archive_is_read_back", destination=name, code=refusal.code)
+        self._read_back(name, archive, described)
 
-    def _read_back(
-        self, name: str, archive: Correspondent, described: Mapping[int, tuple[Reference, str, str]]
-    ) -> None:
+    def _read_back(self, name: str, archive: Archive, described: Mapping[int, HeldObject]) -> None:
         try:
-            found = read_back(
-                list(described.values()),
-                archive.peer,
-                calling_ae_title=self._ae_title,
-                tls=archive.context(),
-            )
-        except Permanent:
+            found = archive.read_back(list(described.values()))
+        except Permanent as refusal:
+            _log.warning("archive_cannot_be_asked", destination=name, code=refusal.code)
             settle(
                 self._engine, list(described), CustodyState.NOT_TO_BE_KNOWN, destination=name, now=now_utc()
             )
@@ -190,7 +207,19 @@ class CommitmentClerk:
         again = note_lost(self._engine, lost, destination=name, now=now_utc())
         _log.info("archive_read_back", destination=name, kept=len(kept), lost=len(lost), sent_again=again)
 
-    def _described(self, each: DueCustody) -> tuple[Reference, str, str]:
+    def _all_described(self, objects: Sequence[DueCustody]) -> dict[int, HeldObject]:
+        """Deliveries with what was sent; one whose file is damaged is left for later and keeps nobody else waiting."""
+        described = {}
+        for each in objects:
+            try:
+                described[each.delivery_id] = self._described(each)
+            except (Permanent, OSError, InvalidDicomError, AttributeError) as error:
+                _log.error(
+                    "result_unreadable", delivery_row=each.delivery_id, error_type=type(error).__name__
+                )
+        return described
+
+    def _described(self, each: DueCustody) -> HeldObject:
         """The object's reference with its study and series, from the bytes that were sent."""
         with self._house.results.open(each.spool_key) as file:
             header = dcmread(file, specific_tags=["SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"])

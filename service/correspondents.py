@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from functools import partial
 
 from dicom_node import AllowedPeer, Peer
-from service.commitment import Correspondent
-from service.settings import Settings
+from dicom_node.commitment_user import HeldObject, read_back
+from service.commitment import Archive, Correspondent
+from service.settings import Settings, StowDestination
 from service.settings.sections import ClientTlsSection, DicomDestination
+from service.stow_access import stow_read_back
 from service.tls import client_tls
 
 
@@ -20,16 +23,37 @@ def requestor(settings: Settings, ae_title: str, host: str) -> Correspondent | N
     return None
 
 
-def archives(settings: Settings) -> dict[str, Correspondent]:
-    """The DICOM destinations that are asked whether they keep what they took, by name."""
-    return {
-        entry.name: Correspondent(
-            Peer(entry.ae_title, entry.host, entry.port),
-            partial(client_tls, entry.tls) if entry.tls is not None else None,
-        )
+def confirming(settings: Settings) -> frozenset[str]:
+    """Names of the destinations that are asked whether they keep what they took."""
+    return frozenset(
+        entry.name
         for entry in settings.destinations
-        if isinstance(entry, DicomDestination) and entry.confirm
-    }
+        if isinstance(entry, DicomDestination | StowDestination) and entry.confirm
+    )
+
+
+def archives(settings: Settings) -> dict[str, Archive]:
+    """The destinations that are asked whether they keep what they took, by name, and how."""
+    asked = confirming(settings)
+    found = {}
+    for entry in settings.destinations:
+        if entry.name not in asked:
+            continue
+        if isinstance(entry, DicomDestination):
+            found[entry.name] = _by_dimse(entry, settings.node.ae_title)
+        elif isinstance(entry, StowDestination):
+            found[entry.name] = Archive(stow_read_back(entry))
+    return found
+
+
+def _by_dimse(entry: DicomDestination, own_ae_title: str) -> Archive:
+    secured = partial(client_tls, entry.tls) if entry.tls is not None else None
+    archive = Correspondent(Peer(entry.ae_title, entry.host, entry.port), secured)
+
+    def look(objects: Sequence[HeldObject]) -> frozenset[str]:
+        return read_back(objects, archive.peer, calling_ae_title=own_ae_title, tls=archive.context())
+
+    return Archive(look, archive)
 
 
 def _own_tls(settings: Settings) -> partial[ssl.SSLContext] | None:

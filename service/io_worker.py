@@ -116,8 +116,7 @@ def _archive(entry: DicomDestination | StowDestination, send: Send) -> Destinati
     """An archive: of the structured report, it is offered the preferred SOP class and then those below it."""
     ladder = tuple(SrClass(name).kind for name in entry.sr_classes) if "sr" in entry.objects else ()
     kinds = (frozenset(entry.objects) - {"sr"}) | set(ladder[:1])
-    confirm = isinstance(entry, DicomDestination) and entry.confirm
-    return Destination(entry.name, kinds, send, ladder=ladder, confirm=confirm)
+    return Destination(entry.name, kinds, send, ladder=ladder, confirm=entry.confirm)
 
 
 def _fhir_profile(entry: FhirDestination | FolderDestination) -> FhirProfile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Event, Thread
 
@@ -11,8 +11,10 @@ from sqlalchemy import Engine
 
 from clinical import RadDraftError
 from dicom_node import Spool
+from service.book.confirmation import KeptBack, ask_about_kept, kept_back
 from service.book.purge import RetentionRule, look_at, purge_study, purged_among, studies_to_purge
 from service.clock import now_utc
+from service.correspondents import confirming
 from service.house import House
 
 _log = structlog.get_logger(__name__)
@@ -21,13 +23,20 @@ _STUDIES_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class PurgeReport:
-    """What was purged, or would be."""
+    """What was purged, or would be.
+
+    Attributes
+    ----------
+    kept_back
+        Results whose time is over, and which wait for their archive to confirm that it keeps them.
+    """
 
     studies: int = 0
     received_files: int = 0
     result_files: int = 0
     drafts: int = 0
     size_bytes: int = 0
+    kept_back: tuple[KeptBack, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +59,32 @@ class Retention:
 
     def preview(self, now: datetime) -> PurgeReport:
         """What `purge` would take; nothing is changed."""
-        return self._walk(now, dry=True)
+        return replace(self._walk(now, dry=True), kept_back=self._kept_back(now))
 
     def purge(self, now: datetime) -> PurgeReport:
-        """Purge what has had its time; finish what an earlier purge was cut off at."""
-        if self.rule == RetentionRule():
+        """Purge what has had its time; finish what an earlier purge was cut off at.
+
+        Archives are asked about results that nobody has asked them about yet, so that a later purge may take them.
+        """
+        if self.rule.keeps_everything:
             return PurgeReport()
         self._finish(self.spool, results=False)
         self._finish(self.results, results=True)
         report = self._walk(now, dry=False)
         if report.studies:
             _log.info("purged", studies=report.studies, size_bytes=report.size_bytes)
-        return report
+        kept = self._kept_back(now)
+        if kept:
+            _log.warning("results_kept_back", results=sum(each.results for each in kept))
+            before = self.rule.results_before(now) or now
+            ask_about_kept(self.engine, self.rule.confirmed_by, ended_before=before, now=now)
+        return replace(report, kept_back=kept)
+
+    def _kept_back(self, now: datetime) -> tuple[KeptBack, ...]:
+        before = self.rule.results_before(now)
+        if before is None or not self.rule.confirmed_by:
+            return ()
+        return tuple(kept_back(self.engine, self.rule.confirmed_by, ended_before=before))
 
     def _walk(self, now: datetime, *, dry: bool) -> PurgeReport:
         report, last = PurgeReport(), 0
@@ -94,7 +117,8 @@ class Retention:
 def site_retention(house: House, actor: str) -> Retention:
     """Retention of an installation, by its settings."""
     settings = house.settings.retention
-    rule = RetentionRule(settings.received_days, settings.results_days)
+    asked = confirming(house.settings)
+    rule = RetentionRule(settings.received_days, settings.results_days, confirmed_by=asked)
     return Retention(house.book.engine, house.spool, house.results, rule, actor)
 
 
@@ -109,7 +133,7 @@ class RetentionClock:
 
     def start(self) -> None:
         """Begin, where there is a rule to purge by."""
-        if self._retention.rule != RetentionRule():
+        if not self._retention.rule.keeps_everything:
             self._thread.start()
 
     def stop(self) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Sequence
 
 from dicom_node import StowClient
+from dicom_node.commitment_user import HeldObject
+from dicom_node.qido import read_back_by_qido
 from service.settings import StowDestination
 from service.tls import client_tls
 
@@ -23,6 +26,21 @@ def stow_client(entry: StowDestination) -> StowClient:
         tls=client_tls(entry.tls) if entry.tls else None,
         timeout_s=entry.answer_timeout_s,
     )
+
+
+def stow_read_back(entry: StowDestination) -> Callable[[Sequence[HeldObject]], frozenset[str]]:
+    """Reads back from one STOW-RS archive what it holds; certificates are read anew each time."""
+
+    def look(objects: Sequence[HeldObject]) -> frozenset[str]:
+        return read_back_by_qido(
+            str(entry.base_url),
+            objects,
+            authorization=_authorization(entry),
+            tls=client_tls(entry.tls) if entry.tls else None,
+            timeout_s=entry.answer_timeout_s,
+        )
+
+    return look
 
 
 def _authorization(entry: StowDestination) -> str:

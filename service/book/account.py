@@ -11,7 +11,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from service.book.database import reading
-from service.book.states import DeliveryState, InstanceState, StudyState
+from service.book.states import CustodyState, DeliveryState, InstanceState, StudyState
 from service.book.stuck import Stuck, stuck_rows
 from service.book.tables import ArtefactRow, InstanceRow, ReceiptRow
 from service.book.tallies import Tallies, counted_rows, tallies
@@ -58,6 +58,8 @@ class Account:
         Files taken over at a start, for which nobody was answered.
     states
         Distinct objects by state; their receipts add up to `acknowledged` and `adopted`.
+    custody
+        Delivered results by what their archive says of them, where it is asked.
     stuck
         What stands still or waits for a person, longest first; it does not unbalance the book.
     """
@@ -68,6 +70,7 @@ class Account:
     states: dict[str, int]
     studies: dict[str, int]
     deliveries: dict[str, int]
+    custody: dict[str, int]
     problems: tuple[Problem, ...] = field(default=())
     stuck: tuple[Stuck, ...] = field(default=())
 
@@ -85,6 +88,7 @@ class Account:
             "states": self.states,
             "studies": self.studies,
             "deliveries": self.deliveries,
+            "custody": self.custody,
             "balanced": self.balanced,
             "problems": [
                 {"code": p.code, "what": p.what, "count": p.count, "row_ids": list(p.row_ids)}
@@ -130,6 +134,7 @@ def take_account(
             states={name.value: number for name, number in states.items()},
             studies={name.value: counts.get(("studies", name), 0) for name in StudyState},
             deliveries={name.value: counts.get(("deliveries", name), 0) for name in DeliveryState},
+            custody={name.value: counts.get(("custody", name), 0) for name in CustodyState},
             problems=tuple(problems),
             stuck=stuck_rows(session, stuck_before),
         )

@@ -6,19 +6,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine, Select, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
 from service.book.outbox import put_back
-from service.book.states import CustodyState
+from service.book.states import CUSTODY_ENDS, REJECTION_KIND, CustodyState
 from service.book.tables import ArtefactRow, CustodyRow, DeliveryRow, StudyRow
 
 _TRIES_MAX = 3
-
-
-SETTLED = (CustodyState.COMMITTED, CustodyState.READ_BACK, CustodyState.NOT_TO_BE_KNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +79,18 @@ def settle(
 
 
 def note_lost(engine: Engine, delivery_ids: Collection[int], *, destination: str, now: datetime) -> int:
-    """The archive does not hold what it took: it is sent again, a few times at most; how many are."""
+    """The archive does not hold what it took: it is sent again, a few times at most; how many are.
+
+    What was withdrawn there meanwhile is not sent again: an archive may drop what a rejection names.
+    """
     again = 0
     with writing(engine) as session:
+        withdrawn = set(session.scalars(_withdrawn(delivery_ids)))
         for row in session.scalars(select(CustodyRow).where(CustodyRow.delivery_id.in_(delivery_ids))):
+            if row.delivery_id in withdrawn:
+                row.state, row.due_at_utc = CustodyState.WITHDRAWN, None
+                _note(session, row.delivery_id, destination, CustodyState.WITHDRAWN.value, now)
+                continue
             row.losses += 1
             row.state, row.due_at_utc = CustodyState.LOST, None
             _note(session, row.delivery_id, destination, CustodyState.LOST.value, now)
@@ -111,11 +116,22 @@ def answered(
 
 def unsettled(engine: Engine) -> dict[str, int]:
     """How many delivered objects are not known to be kept, by state."""
+    query = select(CustodyRow.state, func.count()).where(CustodyRow.state.not_in(CUSTODY_ENDS))
     with reading(engine) as session:
-        found: dict[str, int] = {}
-        for (state,) in session.execute(select(CustodyRow.state).where(CustodyRow.state.not_in(SETTLED))):
-            found[state] = found.get(state, 0) + 1
-        return found
+        return {row[0]: row[1] for row in session.execute(query.group_by(CustodyRow.state))}
+
+
+def _withdrawn(delivery_ids: Collection[int]) -> Select[int]:
+    """Those of these deliveries that a rejection, or a newer version of the same result, has followed."""
+    later = aliased(DeliveryRow)
+    same_place = (later.study_id == DeliveryRow.study_id) & (later.destination == DeliveryRow.destination)
+    rejected = (later.draft_id == DeliveryRow.draft_id) & (later.kind == REJECTION_KIND)
+    replaced = (later.draft_id > DeliveryRow.draft_id) & (later.kind == DeliveryRow.kind)
+    return select(DeliveryRow.id).where(
+        DeliveryRow.id.in_(delivery_ids),
+        DeliveryRow.kind != REJECTION_KIND,
+        exists().where(same_place, or_(rejected, replaced)),
+    )
 
 
 def _note(session: Session, delivery_id: int, destination: str, outcome: str, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,9 +10,18 @@ from sqlalchemy import ColumnElement, Engine, and_, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from service.book.audit import Action, AuditEvent, Subject, note
+from service.book.confirmation import unconfirmed
 from service.book.database import reading, writing
 from service.book.states import DELIVERY_OPEN, STUDY_ENDS, InstanceState
-from service.book.tables import ArtefactRow, CatalogueRow, DeliveryRow, DraftRow, InstanceRow, StudyRow
+from service.book.tables import (
+    ArtefactRow,
+    CatalogueRow,
+    DeliveryRow,
+    DraftRow,
+    InstanceRow,
+    ShadowRow,
+    StudyRow,
+)
 
 # A quarantined object waits for a person, however long that takes.
 _PURGED_STATES = (
@@ -33,10 +43,18 @@ class RetentionRule:
         Received objects.
     results_days
         Built results and the text of Drafts.
+    confirmed_by
+        Archives that must have confirmed what they were given before the study's results may go.
     """
 
     received_days: float | None = None
     results_days: float | None = None
+    confirmed_by: frozenset[str] = frozenset()
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether nothing is ever purged."""
+        return self.received_days is None and self.results_days is None
 
     def received_before(self, now: datetime) -> datetime | None:
         """Studies that ended before this lose their received objects."""
@@ -77,7 +95,7 @@ def studies_to_purge(
         parts.append(and_(StudyRow.updated_at_utc < before, held))
     if (before := rule.results_before(now)) is not None:
         told = exists().where(DraftRow.study_id == StudyRow.id, DraftRow.purged_at_utc.is_(None))
-        parts.append(and_(StudyRow.updated_at_utc < before, told))
+        parts.append(and_(StudyRow.updated_at_utc < before, told, ~unconfirmed(rule.confirmed_by)))
     if not parts:
         return []
     query = select(StudyRow.id).where(StudyRow.id > after, _ended(), or_(*parts))
@@ -93,8 +111,7 @@ def _ended() -> ColumnElement[bool]:
 def look_at(engine: Engine, study_id: int, rule: RetentionRule, *, now: datetime) -> Purgeable:
     """What `purge_study` would take of a study."""
     with reading(engine) as session:
-        _, _, _, found = _chosen(session, study_id, rule, now)
-        return found
+        return _chosen(session, study_id, rule, now).purgeable
 
 
 def purge_study(
@@ -106,67 +123,77 @@ def purge_study(
     """
     with writing(engine) as session:
         session.scalars(select(StudyRow.id).where(StudyRow.id == study_id).with_for_update()).all()
-        instances, artefacts, drafts, found = _chosen(session, study_id, rule, now)
+        chosen = _chosen(session, study_id, rule, now)
+        found = chosen.purgeable
         if found.is_empty:
             return found
-        for instance in instances:
+        for instance in chosen.instances:
             instance.purged_at_utc = now
-        for artefact in artefacts:
+        for artefact in chosen.artefacts:
             artefact.purged_at_utc = now
-        session.execute(
-            delete(CatalogueRow).where(
-                or_(
-                    CatalogueRow.instance_id.in_([row.id for row in instances]),
-                    CatalogueRow.artefact_id.in_([row.id for row in artefacts]),
-                )
-            )
+        _forget_texts(session, chosen, now)
+        detail = (
+            f"{len(chosen.instances)} objects, {len(chosen.artefacts)} results, {len(chosen.drafts)} drafts"
         )
-        for draft in drafts:
-            draft.purged_at_utc, draft.draft_json = now, ""
-        detail = f"{len(instances)} objects, {len(artefacts)} results, {len(drafts)} drafts"
         note(session, AuditEvent(Action.PURGE, actor, Subject.STUDY, study_id, detail=detail), now)
         return found
 
 
-def _chosen(
-    session: Session, study_id: int, rule: RetentionRule, now: datetime
-) -> tuple[list[InstanceRow], list[ArtefactRow], list[DraftRow], Purgeable]:
-    study = session.scalars(select(StudyRow).where(StudyRow.id == study_id, _ended())).first()
-    instances: list[InstanceRow] = []
-    artefacts: list[ArtefactRow] = []
-    drafts: list[DraftRow] = []
-    received_before, results_before = rule.received_before(now), rule.results_before(now)
-    if study is not None and received_before is not None and study.updated_at_utc < received_before:
-        instances = list(
-            session.scalars(
-                select(InstanceRow).where(
-                    InstanceRow.study_id == study_id,
-                    InstanceRow.purged_at_utc.is_(None),
-                    InstanceRow.state.in_(_PURGED_STATES),
-                )
+def _forget_texts(session: Session, chosen: _Chosen, now: datetime) -> None:
+    """Copies of what the purged files say: headers, Drafts, and what a shadow model read of the same images."""
+    session.execute(
+        delete(CatalogueRow).where(
+            or_(
+                CatalogueRow.instance_id.in_([row.id for row in chosen.instances]),
+                CatalogueRow.artefact_id.in_([row.id for row in chosen.artefacts]),
             )
         )
-    if study is not None and results_before is not None and study.updated_at_utc < results_before:
-        drafts = list(
-            session.scalars(
-                select(DraftRow).where(DraftRow.study_id == study_id, DraftRow.purged_at_utc.is_(None))
-            )
-        )
-        artefacts = list(
-            session.scalars(select(ArtefactRow).where(ArtefactRow.draft_id.in_([row.id for row in drafts])))
-        )
-    return (
-        instances,
-        artefacts,
-        drafts,
-        Purgeable(
-            study_id,
-            tuple(row.spool_key for row in instances),
-            tuple(row.spool_key for row in artefacts),
-            len(drafts),
-            sum(row.size_bytes for row in instances) + sum(row.size_bytes for row in artefacts),
-        ),
     )
+    for draft in chosen.drafts:
+        draft.purged_at_utc, draft.draft_json = now, ""
+    session.execute(delete(ShadowRow).where(ShadowRow.draft_id.in_([row.id for row in chosen.drafts])))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Rows of one study whose files, texts or both have had their time."""
+
+    study_id: int
+    instances: Sequence[InstanceRow] = ()
+    artefacts: Sequence[ArtefactRow] = ()
+    drafts: Sequence[DraftRow] = ()
+
+    @property
+    def purgeable(self) -> Purgeable:
+        return Purgeable(
+            self.study_id,
+            tuple(row.spool_key for row in self.instances),
+            tuple(row.spool_key for row in self.artefacts),
+            len(self.drafts),
+            sum(row.size_bytes for row in self.instances) + sum(row.size_bytes for row in self.artefacts),
+        )
+
+
+def _chosen(session: Session, study_id: int, rule: RetentionRule, now: datetime) -> _Chosen:
+    study = session.scalars(select(StudyRow).where(StudyRow.id == study_id, _ended())).first()
+    if study is None:
+        return _Chosen(study_id)
+    ended_at_utc = study.updated_at_utc
+    instances: Sequence[InstanceRow] = ()
+    if (before := rule.received_before(now)) is not None and ended_at_utc < before:
+        held = InstanceRow.purged_at_utc.is_(None) & InstanceRow.state.in_(_PURGED_STATES)
+        instances = session.scalars(select(InstanceRow).where(InstanceRow.study_id == study_id, held)).all()
+    if (before := rule.results_before(now)) is None or ended_at_utc >= before:
+        return _Chosen(study_id, instances)
+    if session.scalar(select(StudyRow.id).where(StudyRow.id == study_id, unconfirmed(rule.confirmed_by))):
+        return _Chosen(study_id, instances)
+    drafts = session.scalars(
+        select(DraftRow).where(DraftRow.study_id == study_id, DraftRow.purged_at_utc.is_(None))
+    ).all()
+    artefacts = session.scalars(
+        select(ArtefactRow).where(ArtefactRow.draft_id.in_([row.id for row in drafts]))
+    ).all()
+    return _Chosen(study_id, instances, artefacts, drafts)
 
 
 def purged_among(engine: Engine, keys: list[str], *, results: bool) -> list[str]:

@@ -46,6 +46,7 @@ def next_for_shadow(engine: Engine, model: str, since: datetime) -> tuple[int, i
         row = session.scalars(
             select(DraftRow)
             .where(DraftRow.outcome.in_(_READ), DraftRow.created_at_utc >= since, DraftRow.id.not_in(done))
+            .where(DraftRow.purged_at_utc.is_(None))
             .order_by(DraftRow.id)
             .limit(1)
         ).first()
@@ -55,9 +56,15 @@ def next_for_shadow(engine: Engine, model: str, since: datetime) -> tuple[int, i
 def save_shadow(
     engine: Engine, draft_id: int, model: str, readings: tuple[Reading, ...], *, code: str = "", now: datetime
 ) -> None:
-    """Store what a shadow model read of a Draft's images, once; a second worker that was slower changes nothing."""
+    """Store what a shadow model read of a Draft's images, once; a second worker that was slower changes nothing.
+
+    A Draft that was purged meanwhile gets no copy of its text.
+    """
     try:
         with writing(engine) as session:
+            draft = session.get(DraftRow, draft_id, with_for_update=True)
+            if draft is None or draft.purged_at_utc is not None:
+                return
             session.add(
                 ShadowRow(
                     draft_id=draft_id,

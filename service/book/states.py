@@ -60,7 +60,10 @@ REJECTION_KIND = "ko"
 
 
 class CustodyState(StrEnum):
-    """Where the question stands whether an archive keeps one delivered object."""
+    """Where the question stands whether an archive keeps one delivered object.
+
+    ``withdrawn`` is no longer wanted there: a rejection or a newer version has followed it.
+    """
 
     DUE = "due"
     ASKED = "asked"
@@ -68,6 +71,11 @@ class CustodyState(StrEnum):
     READ_BACK = "read_back"
     NOT_TO_BE_KNOWN = "not_to_be_known"
     LOST = "lost"
+    WITHDRAWN = "withdrawn"
+
+
+# Nothing is left to be kept for an object in one of these: the archive has it, or is not meant to.
+CUSTODY_ENDS = frozenset({CustodyState.COMMITTED, CustodyState.READ_BACK, CustodyState.WITHDRAWN})
 
 
 _S = StudyState

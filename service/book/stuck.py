@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.book.states import STUDY_ENDS, DeliveryState, StudyState
-from service.book.tables import DeliveryRow, StudyRow
+from service.book.states import STUDY_ENDS, CustodyState, DeliveryState, StudyState
+from service.book.tables import CustodyRow, DeliveryRow, StudyRow
 
 _EXAMPLES = 20
 _UNFINISHED = [state for state in StudyState if state not in STUDY_ENDS]
@@ -29,7 +29,8 @@ class Stuck:
     Attributes
     ----------
     what
-        ``"study"`` or ``"delivery"``, whose row is `row_id`.
+        ``"study"`` or ``"delivery"``, whose row is `row_id`; a delivery in state ``"lost"`` was taken by its archive,
+        which does not have it, again and again.
     since_utc
         Of a study its last movement, of a delivery when it was put into the outbox.
     """
@@ -53,7 +54,25 @@ def stuck_rows(session: Session, before: datetime | None) -> tuple[Stuck, ...]:
             found += _deliveries(session, delivering, before)
     for waiting in _NEEDS_SOMEBODY:
         found += _deliveries(session, waiting, None)
+    found += _lost(session)
     return tuple(sorted(found, key=lambda stuck: stuck.since_utc))
+
+
+def _lost(session: Session) -> list[Stuck]:
+    query = (
+        select(DeliveryRow, StudyRow.study_instance_uid)
+        .join(CustodyRow, CustodyRow.delivery_id == DeliveryRow.id)
+        .join(StudyRow, StudyRow.id == DeliveryRow.study_id)
+        .where(CustodyRow.state == CustodyState.LOST, DeliveryRow.state == DeliveryState.DELIVERED)
+        .order_by(CustodyRow.delivery_id)
+        .limit(_EXAMPLES)
+    )
+    return [
+        Stuck(
+            "delivery", row.id, uid, CustodyState.LOST, row.created_at_utc, "not-in-archive", row.destination
+        )
+        for row, uid in session.execute(query)
+    ]
 
 
 def _studies(session: Session, state: StudyState, before: datetime) -> list[Stuck]:

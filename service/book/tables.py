@@ -412,6 +412,7 @@ class CustodyRow(Base):
     __table_args__ = (
         Index("ix_custody_due_at_utc", "due_at_utc"),
         Index("ix_custody_transaction_uid", "transaction_uid"),
+        Index("ix_custody_state", "state", "delivery_id"),
     )
     delivery_id: Mapped[int] = mapped_column(ForeignKey("deliveries.id"), primary_key=True)
     state: Mapped[str] = mapped_column(String(16))

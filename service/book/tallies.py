@@ -9,7 +9,7 @@ from sqlalchemy import Engine, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from service.book.database import one_at_a_time, reading, writing
-from service.book.tables import DeliveryRow, DraftRow, InstanceRow, ReceiptRow, StudyRow, TallyRow
+from service.book.tables import CustodyRow, DeliveryRow, DraftRow, InstanceRow, ReceiptRow, StudyRow, TallyRow
 
 # Rows of single changes are added up when there are more of them than this.
 _ROWS_MAX = 2000
@@ -34,6 +34,7 @@ def counted_rows(session: Session) -> Tallies:
         ("receipts", ReceiptRow.kind),
         ("studies", StudyRow.state),
         ("deliveries", DeliveryRow.state),
+        ("custody", CustodyRow.state),
     ):
         for state, number in session.execute(select(column, func.count()).group_by(column)):
             found[counted, state] = number

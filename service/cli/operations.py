@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from service.book import Stuck
 
 
+_OFF = "[[destinations]] confirm = false lets them go"
+# By the state of what an archive was asked.
+_WHY_KEPT = {
+    "due": "{} is about to be asked whether it keeps them",
+    "asked": "{} has not answered yet whether it keeps them",
+    "not_asked": "{} has not been asked yet whether it keeps them; a purge asks",
+    "lost": "{} took them and does not hold them; see `raddraft account`",
+    "gave_up": "{} never took them; see `raddraft account`",
+    "not_to_be_known": f"{{}} offers neither storage commitment nor a query; {_OFF}",
+}
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(studies)
@@ -195,6 +207,9 @@ def account(
         )
         for problem in taken.problems:
             typer.echo(f"{problem.code}: {problem.count} {problem.what}")
+        if any(taken.custody.values()):
+            states = ", ".join(f"{state} {count}" for state, count in taken.custody.items() if count)
+            typer.echo(f"results in archives that are asked to confirm: {states}")
         _print_stuck(taken.stuck)
     if not taken.balanced:
         raise typer.Exit(1)
@@ -239,3 +254,5 @@ def purge(
         f"{verb}: {report.studies} studies, {report.received_files} received files, "
         f"{report.result_files} results, {report.drafts} drafts, {report.size_bytes / 1e6:.1f} MB"
     )
+    for kept in report.kept_back:
+        typer.echo(f"kept back: {kept.results} results, {_WHY_KEPT[kept.state].format(kept.destination)}")

@@ -581,6 +581,7 @@ class StowDestination(_ArchiveDestination):
     password: SecretStr | None = None
     tls: ClientTlsSection | None = None
     answer_timeout_s: float = Field(60.0, gt=0, description="silence after which the object is sent again")
+    confirm: bool = Field(True, description="read back by QIDO-RS what it holds of what it took")
 
     @model_validator(mode="after")
     def _one_kind_of_credentials(self) -> StowDestination:

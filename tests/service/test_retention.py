@@ -9,15 +9,21 @@ import pytest
 from sqlalchemy import text
 
 from dicom_node import PosixSpool, Reception
-from service.book import Book
+from service.book import Book, DeliveryState, outbox
 from service.book.audit import Action, audit_entries
+from service.book.confirmation import NOT_ASKED, KeptBack
+from service.book.custody import due_custody, settle
 from service.book.purge import RetentionRule, purge_study
+from service.book.shadow import next_for_shadow, save_shadow, shadow_pairs
+from service.book.states import CUSTODY_ENDS, CustodyState
 from service.house import OWN_MANUFACTURER
 from service.intake import BookLedger
 from service.orphans import Orphans, adopt_orphans
 from service.retention import Retention
+from tests.hl7_fhir.drafts import draft
 from tests.service.arrivals import QUIET, RECEIVED_AT_UTC, arrive
 from tests.service.test_comparing import radiograph
+from tests.service.test_outbox import NOW, told
 
 _LATER = RECEIVED_AT_UTC + timedelta(days=40)
 
@@ -99,6 +105,118 @@ def test_a_purged_object_that_is_sent_again_is_held_again(
     assert spool.holds(key)
     account = book.account(spool, deep=True)
     assert (account.balanced, account.objects, account.acknowledged) == (True, 1, 2)
+
+
+def told_and_ended(book: Book, results: PosixSpool, place: str = "pacs") -> tuple[int, str]:
+    """A study of long ago whose one result was taken by `place`: its delivery and the key of its file."""
+    (delivery_id,) = told(book, results, (place,))
+    lease = outbox.lease_delivery(book.engine, delivery_id, owner="w", lease_s=30, now=NOW)
+    assert lease is not None
+    outbox.end_delivery(
+        book.engine, lease, DeliveryState.DELIVERED, status="0x0000", now=NOW, confirm=place == "pacs"
+    )
+    with book.engine.begin() as connection:
+        connection.execute(text("UPDATE studies SET updated_at_utc = first_received_at_utc"))
+    return delivery_id, lease.spool_key
+
+
+def results_rule(*confirmed_by: str) -> RetentionRule:
+    return RetentionRule(results_days=30, confirmed_by=frozenset(confirmed_by))
+
+
+def set_custody(book: Book, delivery_id: int, state: CustodyState) -> None:
+    settle(book.engine, [delivery_id], state, destination="pacs", now=NOW)
+
+
+@pytest.mark.parametrize("state", [s for s in CustodyState if s not in CUSTODY_ENDS])
+def test_a_result_stays_until_its_archive_confirms_that_it_keeps_it(
+    book: Book, spool: PosixSpool, tmp_path: Path, state: CustodyState
+) -> None:
+    results = PosixSpool(tmp_path / "results")
+    delivery_id, key = told_and_ended(book, results)
+    set_custody(book, delivery_id, state)
+    purging = retention(book, spool, tmp_path, results_rule("pacs"))
+    assert purging.preview(_LATER).kept_back == (KeptBack("pacs", state, 1),)
+    report = purging.purge(_LATER)
+    assert (report.studies, report.drafts, report.kept_back) == (0, 0, (KeptBack("pacs", state, 1),))
+    assert results.holds(key)
+    account = book.account()
+    assert sum(account.custody.values()) == 1
+    assert [s.reason_code for s in account.stuck] == (["not-in-archive"] if state == "lost" else [])
+
+
+@pytest.mark.parametrize("state", sorted(CUSTODY_ENDS))
+def test_a_result_its_archive_keeps_or_is_no_longer_to_keep_has_its_time(
+    book: Book, spool: PosixSpool, tmp_path: Path, state: CustodyState
+) -> None:
+    results = PosixSpool(tmp_path / "results")
+    delivery_id, key = told_and_ended(book, results)
+    set_custody(book, delivery_id, state)
+    report = retention(book, spool, tmp_path, results_rule("pacs")).purge(_LATER)
+    assert (report.result_files, report.drafts, report.kept_back) == (1, 1, ())
+    assert not results.holds(key)
+
+
+def test_received_objects_do_not_wait_for_the_archive_of_the_results(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    told_and_ended(book, PosixSpool(tmp_path / "results"))
+    with book.engine.begin() as connection:
+        connection.execute(text("UPDATE instances SET state = 'analysed'"))
+    rule = RetentionRule(received_days=30, results_days=30, confirmed_by=frozenset({"pacs"}))
+    report = retention(book, spool, tmp_path, rule).preview(_LATER)
+    assert (report.received_files, report.result_files) == (1, 0)
+
+
+def test_without_an_archive_to_ask_results_wait_for_nobody(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    results = PosixSpool(tmp_path / "results")
+    told_and_ended(book, results)
+    assert retention(book, spool, tmp_path, results_rule("another")).purge(_LATER).result_files == 1
+
+
+def test_an_archive_that_was_never_asked_is_asked_by_the_first_purge(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    delivery_id, _ = told_and_ended(book, PosixSpool(tmp_path / "results"), "old-pacs")
+    purging = retention(book, spool, tmp_path, results_rule("old-pacs"))
+    assert purging.preview(_LATER).kept_back == (KeptBack("old-pacs", NOT_ASKED, 1),)
+    assert due_custody(book.engine, now=_LATER, wait_s=60) == []
+    assert purging.purge(_LATER).kept_back == (KeptBack("old-pacs", NOT_ASKED, 1),)
+    (due,) = due_custody(book.engine, now=_LATER, wait_s=60)
+    assert (due.delivery_id, due.destination) == (delivery_id, "old-pacs")
+    set_custody(book, delivery_id, CustodyState.READ_BACK)
+    assert purging.purge(_LATER).result_files == 1
+
+
+@pytest.mark.parametrize(("ended", "kept"), [("gave_up", 1), ("refused", 0)])
+def test_what_never_arrived_is_kept_and_what_is_refused_for_good_is_not(
+    book: Book, spool: PosixSpool, tmp_path: Path, ended: str, kept: int
+) -> None:
+    told_and_ended(book, PosixSpool(tmp_path / "results"))
+    with book.engine.begin() as connection:
+        connection.execute(text("UPDATE deliveries SET state = :state"), {"state": ended})
+        connection.execute(text("DELETE FROM custody"))
+    report = retention(book, spool, tmp_path, results_rule("pacs")).purge(_LATER)
+    assert report.kept_back == ((KeptBack("pacs", "gave_up", 1),) if kept else ())
+    assert report.result_files == 1 - kept
+
+
+def test_what_a_shadow_model_read_goes_with_the_draft_and_is_not_read_again(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    told_and_ended(book, PosixSpool(tmp_path / "results"))
+    save_shadow(book.engine, 1, "shadow", draft().readings, now=NOW)
+    assert list(shadow_pairs(book.engine))
+    assert retention(book, spool, tmp_path, results_rule()).purge(_LATER).drafts == 1
+    with book.engine.begin() as connection:
+        assert connection.execute(text("SELECT COUNT(*) FROM shadow_readings")).scalar() == 0
+    assert list(shadow_pairs(book.engine)) == []
+    assert next_for_shadow(book.engine, "shadow", NOW - timedelta(days=1)) is None
+    # A reader that was at it when the draft was purged leaves no copy behind.
+    save_shadow(book.engine, 1, "slower", draft().readings, now=NOW)
+    assert list(shadow_pairs(book.engine)) == []
 
 
 def adopt(book: Book, spool: PosixSpool, tmp_path: Path, older_than_s: float = 0.0) -> Orphans:
