@@ -6,6 +6,7 @@ padded on the right; on the left it would be silently wrong.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,15 @@ from numpy.typing import NDArray
 from clinical import Permanent
 from inference.anyres import FloatArray
 from inference.cache import CachePool, CacheRow
+from inference.captured_steps import CapturedSteps, StepShape, run_options
 from inference.device_memory import CudaMemory, DeviceMemory, HostMemory
 from inference.elements import Element, element_of
 from inference.requests import Decode
 from inference.sampling import TokenScores, token_scores
 from inference.sessions import Sessions
+from inference.shortage import is_shortage
+
+_log = logging.getLogger(__name__)
 
 _PAST = "past_key_values."
 _PRESENT = "present."
@@ -89,6 +94,9 @@ class Decoder:
         self.pool = CachePool(self._memory, reserve=reserve)
         self._logits = np.zeros((rows, 1, len(embeddings)), dtype=self._logits_element.storage)
         self._bindings: dict[tuple[int, int], Any] = {}
+        # A run of a session that captures is captured unless it says that it is none of the steps.
+        self._run_options = (run_options(-1),) if sessions.captures else ()
+        self._captured = self._capturing(embeddings.shape[1]) if sessions.captures else None
         self._fewest = fewest if quantised and not self._rounds_alike() else 1
         self._padding = [
             row for row in (self.pool.take(first=True) for _ in range(self._fewest - 1)) if row is not None
@@ -103,6 +111,16 @@ class Decoder:
     def _row_bytes(self) -> int:
         heads, capacity, size = self._row_shape
         return len(self._past_names) * heads * capacity * size * self._cache_element.storage.itemsize
+
+    def _capturing(self, width: int) -> CapturedSteps:
+        shape = StepShape(
+            width,
+            self._logits.shape[-1],
+            self._row_shape[1],
+            embeds=self._embeds_element,
+            logits=self._logits_element,
+        )
+        return CapturedSteps(self._session, self._device, lambda count: self._cache_binding(0, count), shape)
 
     def _rounds_alike(self) -> bool:
         """Whether a row's scores are the same bits alone and beside another; the number of rows chooses the kernel."""
@@ -164,16 +182,30 @@ class Decoder:
         longest = max(lengths)
         if longest > self.pool.capacity:
             raise Permanent("context-too-long", "the conversation is longer than the model's context allows")
-        binding = self._binding(rows[0].place, len(rows))
-        # Both arrays live until the run has ended: on the CPU the binding refers to them without a copy.
         inputs = self._embeds_element.encoded(embeds)
-        mask = self._mask(lengths, longest)
-        _bind_array(binding, _EMBEDS, inputs, self._embeds_element)
-        binding.bind_cpu_input(_MASK, mask)
-        self._session.run_with_iobinding(binding)
+        if not (added == 1 and rows[0].place == 0 and self._replayed(inputs, lengths)):
+            binding = self._binding(rows[0].place, len(rows))
+            # Both arrays live until the run has ended: on the CPU the binding refers to them without a copy.
+            mask = self._mask(lengths, longest)
+            _bind_array(binding, _EMBEDS, inputs, self._embeds_element)
+            binding.bind_cpu_input(_MASK, mask)
+            self._session.run_with_iobinding(binding, *self._run_options)
         for row, length in zip(rows, lengths, strict=True):
             row.length = length
         return token_scores(self._logits_element.decoded(self._logits[: len(rows), 0]))
+
+    def _replayed(self, inputs: NDArray[Any], lengths: Sequence[int]) -> bool:
+        """Run a step as a captured graph; False where there are none, or none any more."""
+        if self._captured is None:
+            return False
+        try:
+            self._captured.run(inputs, lengths, self._logits[: len(lengths)])
+        except Exception as error:
+            if is_shortage(error):
+                raise
+            _log.warning("a decode step could not be captured as a CUDA graph; they run without from now on")
+            self._captured = None
+        return self._captured is not None
 
     def _mask(self, lengths: Sequence[int], longest: int) -> NDArray[np.int64]:
         """Ones for what each row holds, zeros on the right (rows, longest)."""
@@ -187,6 +219,14 @@ class Decoder:
         known = self._bindings.get((first, count))
         if known is not None:
             return known
+        binding = self._cache_binding(first, count)
+        logits = self._logits[:count]
+        binding.bind_output(_LOGITS, "cpu", 0, self._logits_element.number, logits.shape, logits.ctypes.data)
+        self._bindings[first, count] = binding
+        return binding
+
+    def _cache_binding(self, first: int, count: int) -> Any:
+        """A new binding that names the keys and values alone."""
         binding = self._session.io_binding()
         shape, number = (count, *self._row_shape), self._cache_element.number
         for index, name in enumerate(self._past_names):
@@ -194,9 +234,6 @@ class Decoder:
             binding.bind_input(name, self._device, 0, number, shape, address)
             present = name.replace(_PAST, _PRESENT)
             binding.bind_output(present, self._device, 0, number, shape, address)
-        logits = self._logits[:count]
-        binding.bind_output(_LOGITS, "cpu", 0, self._logits_element.number, logits.shape, logits.ctypes.data)
-        self._bindings[first, count] = binding
         return binding
 
 

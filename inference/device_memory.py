@@ -13,6 +13,8 @@ from clinical import Permanent
 from inference.elements import Element
 
 Shape = tuple[int, int, int, int]
+# cudaMemcpyKind
+_HOST_TO_DEVICE, _DEVICE_TO_HOST, _DEVICE_TO_DEVICE = 1, 2, 3
 
 
 class DeviceMemory(Protocol):
@@ -29,6 +31,71 @@ class DeviceMemory(Protocol):
 
     def exchange(self, one: int, other: int, length: int) -> None:
         """Exchange the first `length` positions of two rows, in every buffer."""
+
+
+class DeviceBuffer(Protocol):
+    """Bytes at one address for as long as it lives, filled and read from this process between steps."""
+
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Fill it with as many bytes as it has."""
+
+    def read(self, into: NDArray[Any]) -> None:
+        """Copy it into a contiguous array of its size."""
+
+
+class HostBuffer:
+    """Bytes in main memory."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._bytes = np.zeros(size_bytes, dtype=np.uint8)
+
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+        return int(self._bytes.ctypes.data)
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Fill it."""
+        self._bytes[:] = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+    def read(self, into: NDArray[Any]) -> None:
+        """Copy it into a contiguous array of its size."""
+        into.reshape(-1).view(np.uint8)[:] = self._bytes
+
+
+class CudaBuffer:
+    """Bytes on a CUDA device."""
+
+    def __init__(self, size_bytes: int, device_id: int = 0) -> None:
+        import onnxruntime as ort
+
+        self._size = size_bytes
+        self._runtime = _cuda_runtime()
+        zeros = np.zeros(size_bytes, dtype=np.uint8)
+        self._value = ort.OrtValue.ortvalue_from_numpy(zeros, "cuda", device_id)
+
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+        return int(self._value.data_ptr())
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Fill it; done when this returns."""
+        whole = np.ascontiguousarray(values)
+        self._copy(self.address, whole.ctypes.data, _HOST_TO_DEVICE)
+        # From pageable memory the call may return before the last bytes have arrived.
+        _checked(self._runtime.cudaDeviceSynchronize())
+
+    def read(self, into: NDArray[Any]) -> None:
+        """Copy it into a contiguous array of its size."""
+        self._copy(into.ctypes.data, self.address, _DEVICE_TO_HOST)
+
+    def _copy(self, target: int, source: int, kind: int) -> None:
+        _checked(self._runtime.cudaMemcpy2D(target, self._size, source, self._size, self._size, 1, kind))
 
 
 class HostMemory:
@@ -100,8 +167,7 @@ class CudaMemory:
 
     def _copy(self, source: int, target: int, length: int) -> None:
         pitch = self.capacity * self._position
-        device_to_device = 3
-        arguments = (target, pitch, source, pitch, length * self._position, self._heads, device_to_device)
+        arguments = (target, pitch, source, pitch, length * self._position, self._heads, _DEVICE_TO_DEVICE)
         _checked(self._runtime.cudaMemcpy2D(*arguments))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -37,12 +37,15 @@ class DeviceOptions:
         Of the CUDA provider's arena; None leaves it unlimited.
     spin
         Whether threads spin between steps: faster on a quiet machine, slower on a shared one.
+    cuda_graphs
+        Whether decode steps are captured as CUDA graphs and replayed, where the decoder runs on CUDA.
     """
 
     allow_cpu_fallback: bool = False
     engine_cache: Path | None = None
     memory_limit_bytes: int | None = None
     spin: bool = False
+    cuda_graphs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Sessions:
         ``"cpu"`` or ``"cuda"``: where the decoder's cache lies.
     providers
         The provider that was really chosen, by graph.
+    captures
+        Whether the decoder's runs can be captured as CUDA graphs.
     """
 
     vision: Any
@@ -64,6 +69,7 @@ class Sessions:
     engine: str
     device: str
     providers: Mapping[str, str] = field(default_factory=dict)
+    captures: bool = False
 
 
 def open_sessions(
@@ -90,20 +96,57 @@ def open_sessions(
     ort = _runtime(providers)
     wanted = wanted_providers(providers, ort.get_available_providers(), options)
     session_options = _session_options(ort, threads, options)
-    graphs = {}
+    graphs: dict[str, Any] = {}
+    captures = False
     for graph in ("vision", "decoder"):
         chosen = [name for name in wanted if graph == "vision" or name != _TENSORRT] or [_CPU]
         configured = [(name, _provider_options(name, folder, options)) for name in chosen]
         path = str(folder / f"{graph}.onnx")
-        graphs[graph] = ort.InferenceSession(path, session_options, providers=configured)
+        session = None
+        if graph == "decoder" and options.cuda_graphs:
+            session = capturing_session(ort.InferenceSession, path, session_options, configured)
+            captures = session is not None
+        graphs[graph] = session or ort.InferenceSession(path, session_options, providers=configured)
         # A provider that is there may still not come up: a driver too old, a library missing.
         _refuse_fallback(providers, graphs[graph].get_providers()[0], options)
+        # One that fails later must be seen to fail: ONNX Runtime would go on with the CPU and only print it.
+        graphs[graph].disable_fallback()
     used = {graph: session.get_providers()[0] for graph, session in graphs.items()}
     _log.info("execution providers %s of %s", used, ", ".join(wanted))
     different = f" (vision {used['vision']})" if used["vision"] != used["decoder"] else ""
     engine = f"onnxruntime {ort.__version__} {used['decoder']}{different}"
     device = "cuda" if used["decoder"] == _CUDA else "cpu"
-    return Sessions(graphs["vision"], graphs["decoder"], engine, device, used)
+    return Sessions(graphs["vision"], graphs["decoder"], engine, device, used, captures)
+
+
+def capturing_session(
+    make: Callable[..., Any],
+    path: str,
+    session_options: Any,
+    providers: Sequence[tuple[str, Mapping[str, str]]],
+) -> Any | None:
+    """A session whose runs can be captured as CUDA graphs; None where that is not to be had.
+
+    ONNX Runtime refuses to make one where a node of the graph is left to another provider or needs a copy.
+
+    Parameters
+    ----------
+    make
+        ``onnxruntime.InferenceSession``.
+    providers
+        With their options; the first runs the graph.
+    """
+    (name, configured), *others = providers
+    if name != _CUDA:
+        _log.warning("CUDA graphs are for the CUDA provider; %s runs the decoder without them", name)
+        return None
+    capturing = [(name, {**configured, "enable_cuda_graph": "1"}), *others]
+    try:
+        # Without its own fallback, which would be the CPU.
+        return make(path, session_options, providers=capturing, enable_fallback=0)
+    except Exception:
+        _log.warning("the decoder cannot be captured as a CUDA graph here; it runs without", exc_info=True)
+        return None
 
 
 def wanted_providers(providers: Sequence[str], available: Sequence[str], options: DeviceOptions) -> list[str]:

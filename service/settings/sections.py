@@ -224,6 +224,9 @@ class ModelSection(Section):
         ge=1 << 28,
         description="most GPU memory that ONNX Runtime takes for weights and work; default: no limit",
     )
+    cuda_graphs: bool = Field(
+        False, description="cuda: decode steps are captured once and replayed; not yet run on a GPU"
+    )
     threads: int | None = Field(
         None, ge=1, le=256, description="threads of one engine step; default: physical cores"
     )

@@ -1,6 +1,6 @@
 """A random model of RadVLM's exact 7B shape on a GPU: decode beside the memory roofline, whole readings, batches.
 
-``python -m tests.bench.gpu [--shape radvlm-7b] [--provider cuda] [--transformers]``. Needs this
+``python -m tests.bench.gpu [--shape radvlm-7b] [--provider cuda] [--cuda-graphs] [--transformers]``. Needs this
 repository and an onnxruntime with CUDA, and nothing else: the package is written here with random weights, operator by
 operator as the export writes it (17 GB for the 7B shape), and the product's own sessions, decoder and engine run it.
 ``--transformers`` answers the same questions with transformers and torch on the same device, where they are installed.
@@ -61,7 +61,7 @@ class Bench:
             package.folder,
             providers=(arguments.provider,),
             threads=arguments.threads,
-            options=DeviceOptions(spin=arguments.provider == "cuda"),
+            options=DeviceOptions(spin=arguments.provider == "cuda", cuda_graphs=arguments.cuda_graphs),
         )
         vlm = Vlm(package, sessions, size=CacheSize(arguments.batch, 0))
         # Random models end where they like; lengths are the benchmark's to decide.
@@ -190,6 +190,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--bandwidth-gb-s", type=float, default=None, help="of the device's memory; default: of a copy in it"
     )
+    parser.add_argument("--cuda-graphs", action="store_true", help="as model.cuda_graphs")
     parser.add_argument("--transformers", action="store_true", help="the same questions by transformers too")
     parser.add_argument("--folder", type=Path, default=None)
     return parser.parse_args()
