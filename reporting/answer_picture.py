@@ -10,8 +10,9 @@ from PIL import Image
 
 from clinical import Box, ModelIdentity
 from imaging import DisplayedImage
+from reporting.marks import Colour
 from reporting.numbering import COLOURS
-from reporting.picture import Colour, LegendLine, PictureText, annotated_picture
+from reporting.picture import LegendLine, PictureText, annotated_picture
 from reporting.site_profile import DEFAULT_PROFILE
 
 

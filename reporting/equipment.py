@@ -117,11 +117,6 @@ def finish(
     dataset.DeviceSerialNumber = serial_number(draft)
     dataset.SoftwareVersions = software_versions(draft, header)
     dataset.ContributingEquipmentSequence = DicomSequence([_contribution(draft, header, profile)])
-    seal(dataset)
-
-
-def seal(dataset: Dataset) -> None:
-    """Make a complete object ready to be written as a file, its copied text byte for byte."""
     dataset.file_meta = _file_meta(dataset)
     _keep_bytes(dataset)
 

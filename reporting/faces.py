@@ -111,12 +111,11 @@ def _reports(
     sr_classes: frozenset[SrClass],
     earlier: Sequence[ResultReference],
 ) -> list[Artefact]:
-    report = build_sr(draft, sources, profile, earlier)
+    first = _artefact("sr", build_sr(draft, sources, profile, earlier))
     return [
-        _artefact(
-            rung.kind,
-            report if rung is SrClass.COMPREHENSIVE_3D else restated(report, draft, rung, earlier),
-        )
+        first
+        if rung is SrClass.COMPREHENSIVE_3D
+        else _artefact(rung.kind, restated(first.content, draft, rung, earlier))
         for rung in SR_LADDER
         if rung in sr_classes
     ]
@@ -145,6 +144,9 @@ def as_artefact(kind: str, dataset: Dataset) -> Artefact:
 
 
 def _artefact(kind: str, dataset: Dataset, image_uid: str = "") -> Artefact:
+    if "PixelData" in dataset:
+        # As a stream it is written once, where a value would be copied on its way.
+        dataset["PixelData"].value = BytesIO(dataset.PixelData)
     out = BytesIO()
     dataset.save_as(out, enforce_file_format=True)
     return Artefact(

@@ -8,20 +8,17 @@ from highdicom.sr import (
     CodedConcept,
     ContainerContentItem,
     ContentSequence,
-    EnhancedSR,
     LanguageOfContentItemAndDescendants,
     TextContentItem,
 )
 from highdicom.sr.templates import DEFAULT_LANGUAGE
 from highdicom.sr.value_types import ContentItem
 from pydicom import Dataset
-from pydicom.uid import BasicTextSRStorage
+from pydicom.uid import BasicTextSRStorage, EnhancedSRStorage
 
-from clinical import Draft, DraftOutcome, Reading
+from clinical import Draft, Reading
 from reporting.charset import writable
-from reporting.equipment import finish, result_uid, series_description
-from reporting.evaluations import failed_images
-from reporting.references import ResultReference, predecessors
+from reporting.references import ResultReference
 from reporting.report_text import provenance_lines
 from reporting.site_profile import DEFAULT_PROFILE, NarrativeClass, SiteProfile
 from reporting.source import SourceImage
@@ -38,12 +35,17 @@ from reporting.sr_codes import (
     REPORT_TITLE,
     text_item,
 )
+from reporting.sr_document import DocumentKind, sr_document
 from reporting.sr_observer import device_observer
-from reporting.sr_sources import ReportSources, image_item, referenced_requests, report_sources
-from reporting.stand_in import restore_uids
+from reporting.sr_sources import ReportSources, image_item, report_sources
 from reporting.wording import check_words, concerns, finding_line, marked_sentence, outcome_sentence
 
 _TEMPLATE = "2000"
+# The tree has text, codes and image references only, which is all Basic Text SR allows (PS3.3 A.35.1.3).
+_SOP_CLASSES = {
+    NarrativeClass.BASIC_TEXT: BasicTextSRStorage,
+    NarrativeClass.ENHANCED: EnhancedSRStorage,
+}
 
 
 def build_narrative(
@@ -65,37 +67,16 @@ def build_narrative(
         ``source-header-unusable``, naming the attribute, if a read image cannot be referenced.
     """
     found = report_sources(draft, sources)
-    whole = draft.outcome is not DraftOutcome.FAILED and not failed_images(draft)
-    report: Dataset = EnhancedSR(
-        evidence=[one.evidence for one in found.stand_ins.values()],
-        content=_content(draft, found, profile),
-        series_instance_uid=result_uid(draft, "narrative-series"),
-        series_number=profile.narrative_series_number,
-        sop_instance_uid=result_uid(draft, "narrative"),
-        instance_number=1,
-        manufacturer=profile.manufacturer,
-        is_complete=whole,
-        is_final=False,
-        is_verified=False,
-        series_description=series_description("DRAFT report", draft, found.first, profile),
+    what = DocumentKind(
+        "narrative",
+        _SOP_CLASSES[profile.narrative_class],
+        profile.narrative_series_number,
+        "DRAFT report",
     )
-    if profile.narrative_class is NarrativeClass.BASIC_TEXT:
-        # The tree has text, codes and image references only, which is all Basic Text SR allows (PS3.3 A.35.1.3).
-        report.SOPClassUID = BasicTextSRStorage
-    restore_uids(report, found.true_uids)
-    if not whole:
-        report.CompletionFlagDescription = "The reading of at least one image failed"
-    finish(report, draft, found.first, profile)
-    requests = referenced_requests(found.first, str(report.StudyInstanceUID))
-    if requests is not None:
-        report.ReferencedRequestSequence = requests
-    followed = predecessors(earlier, "narrative")
-    if followed is not None:
-        report.PredecessorDocumentsSequence = followed
-    return report
+    return sr_document(_content(draft, found, profile), what, draft, found, profile, earlier)
 
 
-def _content(draft: Draft, sources: ReportSources, profile: SiteProfile) -> Dataset:
+def _content(draft: Draft, sources: ReportSources, profile: SiteProfile) -> ContainerContentItem:
     """Root in the order of TID 2000: impressions first, so that the first line read says what this is."""
     root = ContainerContentItem(name=REPORT_TITLE, template_id=_TEMPLATE)
     content = ContentSequence()

@@ -30,8 +30,8 @@ def overlay_png(reading: Reading, displayed: DisplayedImage, *, statement: str =
         footnotes=(f"{model.name} {model.version}, weights {model.weights_sha256[:16]}. {SCORES_NOTE}",),
     )
     out = BytesIO()
-    picture = annotated_picture(displayed, numbered_findings(reading), text)
-    Image.fromarray(picture).save(out, format="PNG", compress_level=1)
+    picture = Image.fromarray(annotated_picture(displayed, numbered_findings(reading), text))
+    picture.save(out, format="PNG", compress_level=1)
     return out.getvalue()
 
 

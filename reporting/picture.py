@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Protocol
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from clinical import Box
 from imaging import DisplayedImage
+from reporting.marks import Colour, Font, Marked, draw_boxes, font_of
 
 LONGEST_SIDE_PX = 2000
 # Narrower pictures could not hold a line of text.
@@ -21,10 +21,6 @@ _BAND = (18, 20, 24)
 _WARNING = (255, 196, 92)
 _TEXT = (235, 235, 235)
 _FOOTNOTE = (165, 170, 178)
-_CASING = (0, 0, 0)
-
-Colour = tuple[int, int, int]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +39,6 @@ class PictureText:
     warnings: tuple[str, ...]
     legend: tuple[LegendLine, ...]
     footnotes: tuple[str, ...]
-
-
-class Marked(Protocol):
-    """Boxes in pixels of the stored image that share a number and an RGB colour."""
-
-    @property
-    def number(self) -> int:
-        """Number beside the box."""
-        ...
-
-    @property
-    def colour(self) -> Colour:
-        """Colour of outline and number."""
-        ...
-
-    @property
-    def boxes_px(self) -> Sequence[Box]:
-        """Boxes in pixels of the stored image."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +64,26 @@ def annotated_picture(
         uint8 (rows, columns, 3). The radiograph keeps its size up to `longest_side_px` and its place from left to
         right; over it lie only outlines and numbers.
     """
-    image, scale = _fitted(displayed, longest_side_px)
-    width = max(image.width, _NARROWEST_PX)
+    grey, scale = _fitted(displayed, longest_side_px)
+    rows, columns = grey.shape
+    width = max(columns, _NARROWEST_PX)
     top, bottom = _bands(text, width)
-    head = _height(top, width)
-    canvas = Image.new("RGB", (width, head + image.height + _height(bottom, width)), _BAND)
-    left = (width - image.width) // 2
-    canvas.paste(image.convert("RGB"), (left, head))
-    draw = ImageDraw.Draw(canvas)
-    _write(draw, top, 0, width)
-    _write(draw, bottom, head + image.height, width)
-    _draw_boxes(draw, marked, (left, head), image.size, scale)
-    return np.asarray(canvas)
+    head, left = _height(top, width), (width - columns) // 2
+    picture = np.empty((head + rows + _height(bottom, width), width, 3), dtype=np.uint8)
+    picture[:head] = _band(top, width)
+    picture[head : head + rows] = _BAND
+    radiograph = picture[head : head + rows, left : left + columns]
+    for channel in range(3):
+        radiograph[:, :, channel] = grey
+    del grey
+    picture[head + rows :] = _band(bottom, width)
+    draw_boxes(radiograph, marked, scale)
+    return picture
 
 
 def written_page(text: PictureText, width_px: int) -> NDArray[np.uint8]:
     """RGB page of text alone, uint8 (rows, columns, 3), as high as it needs to be."""
-    top, bottom = _bands(text, width_px)
-    head = _height(top, width_px)
-    canvas = Image.new("RGB", (width_px, head + _height(bottom, width_px)), _BAND)
-    draw = ImageDraw.Draw(canvas)
-    _write(draw, top, 0, width_px)
-    _write(draw, bottom, head, width_px)
-    return np.asarray(canvas)
+    return np.concatenate([_band(lines, width_px) for lines in _bands(text, width_px)])
 
 
 def _bands(text: PictureText, width: int) -> tuple[list[_Line], list[_Line]]:
@@ -123,23 +97,18 @@ def _bands(text: PictureText, width: int) -> tuple[list[_Line], list[_Line]]:
     return _wrapped(above, width), _wrapped(below, width)
 
 
-@lru_cache(maxsize=64)
-def _font(size_px: int) -> Font:
-    # Pillow carries this typeface itself, so pictures look the same on every machine.
-    return ImageFont.load_default(size_px)
-
-
 def _font_px(width: int, share: int, lowest: int) -> int:
     return max(lowest, width // share)
 
 
-def _fitted(displayed: DisplayedImage, longest_side_px: int) -> tuple[Image.Image, float]:
-    image = Image.fromarray(np.asarray(displayed.pixels))
-    scale = min(1.0, longest_side_px / max(image.size))
-    if scale < 1.0:
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    return image, scale
+def _fitted(displayed: DisplayedImage, longest_side_px: int) -> tuple[NDArray[np.uint8], float]:
+    """Displayed pixels, made smaller where they must be, and pixels of the picture per pixel of the image."""
+    scale = min(1.0, longest_side_px / max(displayed.rows, displayed.columns))
+    if scale == 1.0:
+        return displayed.pixels, scale
+    size = (max(1, round(displayed.columns * scale)), max(1, round(displayed.rows * scale)))
+    smaller = Image.fromarray(displayed.pixels).resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(smaller), scale
 
 
 def _margin(width: int) -> int:
@@ -164,86 +133,42 @@ def _wrapped(lines: Sequence[_Line], width: int) -> list[_Line]:
     parts = []
     for line in lines:
         room = width - 2 * _margin(width) - _indent(line)
-        pieces = _pieces(line.text, _font(line.size_px), room)
+        pieces = _pieces(line.text, font_of(line.size_px), room)
         parts.append(_Line(pieces[0], line.size_px, line.colour, line.number))
         parts += [_Line(piece, line.size_px, line.colour) for piece in pieces[1:] if piece]
     return parts
 
 
 def _pieces(text: str, font: Font, room: int) -> list[str]:
-    pieces = [""]
-    for word in text.split():
-        longer = f"{pieces[-1]} {word}".strip()
-        if font.getlength(longer) <= room:
-            pieces[-1] = longer
+    words, pieces = text.split(), []
+    while words:
+        count = _fitting(words, " ", font, room)
+        if count:
+            pieces.append(" ".join(words[:count]))
+            del words[:count]
             continue
-        if pieces[-1]:
-            pieces.append("")
-        while font.getlength(word) > room and len(word) > 1:
-            fits = next((n for n in range(len(word), 0, -1) if font.getlength(word[:n]) <= room), 1)
-            pieces[-1:] = [word[:fits], ""]
-            word = word[fits:]
-        pieces[-1] = word
-    return pieces
+        letters = max(1, _fitting(words[0], "", font, room))
+        pieces.append(words[0][:letters])
+        words[:1] = [words[0][letters:]] if words[0][letters:] else []
+    return pieces or [""]
 
 
-def _write(draw: ImageDraw.ImageDraw, lines: Sequence[_Line], top: int, width: int) -> None:
-    x = _margin(width)
-    y = top + x
+def _fitting(parts: Sequence[str], between: str, font: Font, room: int) -> int:
+    """How many of the first parts fit, found by halving: to measure text costs more than to draw it."""
+    counts = range(1, len(parts) + 1)
+    return bisect(counts, room, key=lambda count: ceil(font.getlength(between.join(parts[:count]))))
+
+
+def _band(lines: Sequence[_Line], width: int) -> NDArray[np.uint8]:
+    """Lines on the band's colour, uint8 (`_height`, width, 3)."""
+    if not lines:
+        return np.empty((0, width, 3), dtype=np.uint8)
+    canvas = Image.new("RGB", (width, _height(lines, width)), _BAND)
+    draw = ImageDraw.Draw(canvas)
+    x = y = _margin(width)
     for line in lines:
         if line.number is not None:
-            draw.text((x, y), str(line.number), fill=line.colour, font=_font(line.size_px))
-        draw.text((x + _indent(line), y), line.text, fill=line.colour, font=_font(line.size_px))
+            draw.text((x, y), str(line.number), fill=line.colour, font=font_of(line.size_px))
+        draw.text((x + _indent(line), y), line.text, fill=line.colour, font=font_of(line.size_px))
         y += _step(line)
-
-
-def _draw_boxes(
-    draw: ImageDraw.ImageDraw,
-    marked: Sequence[Marked],
-    origin: tuple[int, int],
-    size: tuple[int, int],
-    scale: float,
-) -> None:
-    line_px = max(1, max(size) // 700)
-    number_px = max(12, size[0] // 60)
-    edge = (origin[0] + size[0] - 1, origin[1] + size[1] - 1)
-    columns, rows = round(size[0] / scale), round(size[1] / scale)
-    taken: list[tuple[float, float, float, float]] = []
-    for entry in marked:
-        for box in entry.boxes_px:
-            try:
-                inside = box.clamped(columns=columns, rows=rows)
-            except ValueError:
-                continue  # no part of it lies inside the image
-            x0, y0 = origin[0] + inside.x0 * scale, origin[1] + inside.y0 * scale
-            x1, y1 = min(origin[0] + inside.x1 * scale, edge[0]), min(origin[1] + inside.y1 * scale, edge[1])
-            # A dark casing keeps the outline visible on bright bone.
-            draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=_CASING, width=line_px + 2)
-            draw.rectangle((x0, y0, x1, y1), outline=entry.colour, width=line_px)
-            _write_number(draw, entry, (x0, y0, x1, y1), number_px, origin[1], taken)
-
-
-def _write_number(
-    draw: ImageDraw.ImageDraw,
-    entry: Marked,
-    box: tuple[float, float, float, float],
-    size_px: int,
-    image_top: int,
-    taken: list[tuple[float, float, float, float]],
-) -> None:
-    """Number above the box's left corner, inside it at the image's upper edge, moved right of other numbers."""
-    font, text = _font(size_px), str(entry.number)
-    above = box[1] - 1.3 * size_px >= image_top
-    x, y, anchor = (
-        (box[0], box[1] - 0.15 * size_px, "ls") if above else (box[0] + 0.3 * size_px, box[1] + size_px, "ls")
-    )
-    place = draw.textbbox((x, y), text, font=font, anchor=anchor, stroke_width=2)
-    while any(_overlap(place, other) for other in taken):
-        x += place[2] - place[0] + 2
-        place = draw.textbbox((x, y), text, font=font, anchor=anchor, stroke_width=2)
-    taken.append(place)
-    draw.text((x, y), text, fill=entry.colour, font=font, anchor=anchor, stroke_width=2, stroke_fill=_CASING)
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    return np.asarray(canvas)

@@ -19,13 +19,13 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer
-from reportlab.platypus import Image as Picture
 
 from clinical import Draft, Reading
 from imaging import DisplayedImage
 from reporting.equipment import made_words
 from reporting.numbering import numbered_findings
 from reporting.overlay import reading_text
+from reporting.pdf_picture import JpegPicture
 from reporting.picture import annotated_picture
 from reporting.report_text import provenance_lines, reading_lines
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
@@ -162,14 +162,14 @@ def _picture(
     header: Dataset,
     place: str,
     profile: SiteProfile,
-) -> Picture:
+) -> JpegPicture:
     text = reading_text(draft, reading, made_words(draft, header, profile), place, profile.banner)
     pixels = annotated_picture(displayed, numbered_findings(reading), text, longest_side_px=_PICTURE_PX)
     out = BytesIO()
     Image.fromarray(pixels).save(out, format="JPEG", quality=_JPEG_QUALITY)
     rows, columns = pixels.shape[:2]
     scale = min(_PICTURE_WIDTH / columns, _PICTURE_HEIGHT / rows)
-    return Picture(out, width=columns * scale, height=rows * scale, hAlign="LEFT")
+    return JpegPicture(out.getvalue(), columns * scale, rows * scale)
 
 
 def _of_study(draft: Draft) -> list[str]:

@@ -128,7 +128,8 @@ def rgb_capture(
     """
     made = made_at(draft, header, profile)
     capture: Dataset = SCImage(
-        pixel_array=np.ascontiguousarray(picture),
+        # highdicom copies what it is given over and over; the picture goes in afterwards, as it is.
+        pixel_array=np.zeros((1, 1, 3), dtype=np.uint8),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
@@ -141,6 +142,8 @@ def rgb_capture(
         patient_orientation=("L", "F"),
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
+    capture.Rows, capture.Columns = picture.shape[:2]
+    capture.PixelData = picture.tobytes() if picture.size % 2 == 0 else picture.tobytes() + b"\0"
     capture.Modality = profile.sc_modality
     capture.ConversionType = "WSD"
     capture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from io import BytesIO
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import UID, Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage
 
 from clinical import Draft
-from reporting.equipment import result_uid, seal
+from reporting.equipment import result_uid
 from reporting.references import ResultReference, predecessors
 
 
@@ -40,28 +41,30 @@ _SOP_CLASSES = {
     SrClass.COMPREHENSIVE: ComprehensiveSRStorage,
     SrClass.ENHANCED: EnhancedSRStorage,
 }
-# What each class has for itself: SOP Class, SOP Instance and Series Instance UID, predecessors.
-_OWN = frozenset({0x00080016, 0x00080018, 0x0020000E, 0x0040A360})
 SR_LADDER = tuple(SrClass)
 
 
 def restated(
-    report: Dataset, draft: Draft, sr_class: SrClass, earlier: Sequence[ResultReference] = ()
+    report: bytes, draft: Draft, sr_class: SrClass, earlier: Sequence[ResultReference] = ()
 ) -> Dataset:
-    """The Draft's report (of `build_sr`) as an object of another SOP class.
+    """The Draft's report as an object of another SOP class.
 
     Parameters
     ----------
+    report
+        File of the report that `build_sr` made. Its sequences stay bytes, so the tree is encoded once for all classes.
     earlier
         Results of the version before; the report of the same class is named as the predecessor.
     """
-    other = Dataset()
-    other.update({tag: report.get_item(tag) for tag in report.keys() - _OWN})
+    other = dcmread(BytesIO(report))
     other.SOPClassUID = sr_class.sop_class_uid
     other.SOPInstanceUID = result_uid(draft, sr_class.kind)
     other.SeriesInstanceUID = result_uid(draft, f"{sr_class.kind}-series")
+    other.file_meta.MediaStorageSOPClassUID = other.SOPClassUID
+    other.file_meta.MediaStorageSOPInstanceUID = other.SOPInstanceUID
     followed = predecessors(earlier, sr_class.kind)
     if followed is not None:
         other.PredecessorDocumentsSequence = followed
-    seal(other)
+    elif "PredecessorDocumentsSequence" in other:
+        del other.PredecessorDocumentsSequence
     return other

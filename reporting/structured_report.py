@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from highdicom.sr import (
     CodeContentItem,
-    Comprehensive3DSR,
     ContainerContentItem,
     ContentSequence,
     LanguageOfContentItemAndDescendants,
@@ -15,25 +14,24 @@ from highdicom.sr.templates import DEFAULT_LANGUAGE
 from pydicom import Dataset
 from pydicom import Sequence as DicomSequence
 from pydicom.sr.codedict import codes
+from pydicom.uid import Comprehensive3DSRStorage
 
-from clinical import Draft, DraftOutcome
+from clinical import Draft
 from clinical.terms import LOCAL_SCHEME
-from reporting.equipment import finish, result_uid, series_description
-from reporting.evaluations import failed_images, qualitative_evaluations
+from reporting.evaluations import qualitative_evaluations
 from reporting.measurement_groups import measurement_groups
-from reporting.references import ResultReference, predecessors
+from reporting.references import ResultReference
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.source import SourceImage
 from reporting.sr_codes import CONTAINS, HAS_CONCEPT_MOD
+from reporting.sr_document import DocumentKind, sr_document
 from reporting.sr_observer import device_observer
 from reporting.sr_sources import (
     ReportSources,
     image_library,
     procedure_reported,
-    referenced_requests,
     report_sources,
 )
-from reporting.stand_in import restore_uids
 
 _TEMPLATE = "1500"
 
@@ -59,35 +57,13 @@ def build_sr(
         ``source-header-unusable``, naming the attribute, if a read image cannot be referenced.
     """
     found = report_sources(draft, sources)
-    whole = draft.outcome is not DraftOutcome.FAILED and not failed_images(draft)
-    report: Dataset = Comprehensive3DSR(
-        evidence=[one.evidence for one in found.stand_ins.values()],
-        content=_content(draft, found, profile),
-        series_instance_uid=result_uid(draft, "sr-series"),
-        series_number=profile.sr_series_number,
-        sop_instance_uid=result_uid(draft, "sr"),
-        instance_number=1,
-        manufacturer=profile.manufacturer,
-        is_complete=whole,
-        is_final=False,
-        is_verified=False,
-        series_description=series_description("findings", draft, found.first, profile),
-    )
-    restore_uids(report, found.true_uids)
-    if not whole:
-        report.CompletionFlagDescription = "The reading of at least one image failed"
-    finish(report, draft, found.first, profile)
-    requests = referenced_requests(found.first, str(report.StudyInstanceUID))
-    if requests is not None:
-        report.ReferencedRequestSequence = requests
+    what = DocumentKind("sr", Comprehensive3DSRStorage, profile.sr_series_number, "findings")
+    report = sr_document(_content(draft, found, profile), what, draft, found, profile, earlier)
     report.CodingSchemeIdentificationSequence = DicomSequence([_local_scheme()])
-    followed = predecessors(earlier, "sr")
-    if followed is not None:
-        report.PredecessorDocumentsSequence = followed
     return report
 
 
-def _content(draft: Draft, sources: ReportSources, profile: SiteProfile) -> Dataset:
+def _content(draft: Draft, sources: ReportSources, profile: SiteProfile) -> ContainerContentItem:
     """Root of the tree in the order of TID 1500.
 
     Put together by hand: highdicom's MeasurementReport refuses a report without measurement groups. The Imaging

@@ -126,8 +126,10 @@ def faces_for(
     (words,) = (face.content.decode("utf-8") for face in text if face.kind == REPORT)
     pages = [pdf_face(draft, sources, terms.profile)] if kinds & _WITH_PAGES else []
     pdf = pages[0].content if pages else b""
+    # Pictures come before objects: they need the most memory to make and are small once made.
+    pictures = picture_faces(draft, sources)
     dicom = dicom_faces(draft, sources, terms.profile, kinds=kinds, earlier=earlier, pdf=pdf)
-    faces = dicom + picture_faces(draft, sources) + text + pages
+    faces = dicom + pictures + text + pages
     unmatched = []
     header = first_header(draft, sources)
     for destination in destinations:
