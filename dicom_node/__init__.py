@@ -1,6 +1,7 @@
 """The DICOM network: listener, spool and sender."""
 
 from dicom_node.admission import Refusal, RefusedCall
+from dicom_node.arriving_file import ArrivingFile
 from dicom_node.candidates import classify, ignored_sentence
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.peers import AllowedPeer
@@ -16,6 +17,7 @@ from dicom_node.tls import ServerTls, TlsFiles
 __all__ = [
     "AllowedPeer",
     "AnnouncedObject",
+    "ArrivingFile",
     "ArrivingObject",
     "Caller",
     "IncomingObject",

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_role
+from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
 )
 
-from clinical import Permanent, Transient
+from clinical import Permanent, RadDraftError, Transient
 from dicom_node.commitment import (
     PUSH_MODEL_CLASS_UID,
     PUSH_MODEL_INSTANCE_UID,
@@ -56,22 +59,16 @@ def ask_commitment(
     Transient
         If it cannot be reached or refuses for now.
     """
-    silence_libraries()
-    contexts = [build_context(StorageCommitmentPushModel, _SYNTAXES)]
-    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
-    try:
-        if not association.accepted_contexts:
-            raise Permanent("no-commitment", "the peer does not offer storage commitment")
+    unoffered = Permanent("no-commitment", "the peer does not offer storage commitment")
+    dialling = _Dialling(peer, calling_ae_title, timeouts, tls)
+    with _associated(dialling, StorageCommitmentPushModel, unoffered) as association:
         status, _ = association.send_n_action(
             request_dataset(request),
             REQUEST_COMMITMENT,
             StorageCommitmentPushModel,
             PUSH_MODEL_INSTANCE_UID,
         )
-        _require_success(status, "the peer did not take the storage commitment request")
-    finally:
-        if association.is_established:
-            association.release()
+    _require_success(status, "the peer did not take the storage commitment request")
 
 
 def report_commitment(
@@ -89,24 +86,18 @@ def report_commitment(
     Transient
         If the peer cannot be reached or does not take the report.
     """
-    silence_libraries()
-    contexts = [build_context(StorageCommitmentPushModel, _SYNTAXES)]
     # The requestor of this association is the SCP of the service (PS3.7 section D.3.3.4).
     roles = [build_role(PUSH_MODEL_CLASS_UID, scu_role=False, scp_role=True)]
-    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls, roles=roles)
-    try:
-        if not association.accepted_contexts:
-            raise Transient("report-refused", "the peer accepts no storage commitment report from us")
+    unoffered = Transient("report-refused", "the peer accepts no storage commitment report from us")
+    dialling = _Dialling(peer, calling_ae_title, timeouts, tls)
+    with _associated(dialling, StorageCommitmentPushModel, unoffered, roles) as association:
         status, _ = association.send_n_event_report(
             report_dataset(report),
             report.event_type,
             StorageCommitmentPushModel,
             PUSH_MODEL_INSTANCE_UID,
         )
-        _require_success(status, "the peer did not take the storage commitment report")
-    finally:
-        if association.is_established:
-            association.release()
+    _require_success(status, "the peer did not take the storage commitment report")
 
 
 def read_back(
@@ -131,17 +122,46 @@ def read_back(
     Transient
         If it cannot be reached or the query fails.
     """
-    silence_libraries()
-    contexts = [build_context(StudyRootQueryRetrieveInformationModelFind, _SYNTAXES)]
-    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
-    try:
-        if not association.accepted_contexts:
-            raise Permanent("no-query", "the peer does not offer queries of the Study Root model")
+    unoffered = Permanent("no-query", "the peer does not offer queries of the Study Root model")
+    dialling = _Dialling(peer, calling_ae_title, timeouts, tls)
+    with _associated(dialling, StudyRootQueryRetrieveInformationModelFind, unoffered) as association:
         return frozenset(
             reference.sop_instance_uid
             for reference, study_uid, series_uid in references
             if _holds(association, reference.sop_instance_uid, study_uid, series_uid)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialling:
+    """Whom to call, as whom and how."""
+
+    peer: Peer
+    calling_ae_title: str
+    timeouts: SendTimeouts
+    tls: ssl.SSLContext | None
+
+
+@contextmanager
+def _associated(
+    dialling: _Dialling,
+    sop_class: UID,
+    unoffered: RadDraftError,
+    roles: Sequence[Any] = (),
+) -> Iterator[Association]:
+    """An association for one SOP class, released at the end; raises `unoffered` where the peer does not accept it."""
+    silence_libraries()
+    association = associate(
+        application_entity(dialling.calling_ae_title, dialling.timeouts),
+        dialling.peer,
+        [build_context(sop_class, _SYNTAXES)],
+        dialling.tls,
+        roles=roles,
+    )
+    try:
+        if not association.accepted_contexts:
+            raise unoffered
+        yield association
     finally:
         if association.is_established:
             association.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from io import BytesIO
 from struct import pack
 
@@ -44,8 +45,24 @@ def _short_element(element: int, vr: bytes, text: str) -> bytes:
     return pack("<HH2sH", 0x0002, element, vr, len(value)) + value
 
 
-def split_file(content: bytes | bytearray) -> tuple[str, bytes]:
-    """Transfer Syntax UID and encoded data set of a DICOM file's content (PS3.10 section 7.1).
+@dataclass(frozen=True, slots=True)
+class FileMeta:
+    """File meta information as far as anybody asks for it; UIDs it does not name are empty.
+
+    Attributes
+    ----------
+    dataset_starts
+        Where the data set begins in the file, in bytes.
+    """
+
+    transfer_syntax_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    dataset_starts: int
+
+
+def read_file_meta(content: bytes | bytearray) -> FileMeta:
+    """The file meta information at a DICOM file's beginning (PS3.10 section 7.1).
 
     Raises
     ------
@@ -58,10 +75,27 @@ def split_file(content: bytes | bytearray) -> tuple[str, bytes]:
     try:
         meta = read_dataset(head, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
         transfer_syntax_uid = str(meta["TransferSyntaxUID"].value)
+        return FileMeta(
+            transfer_syntax_uid,
+            str(meta.get("MediaStorageSOPClassUID", "")),
+            str(meta.get("MediaStorageSOPInstanceUID", "")),
+            132 + head.tell(),
+        )
     except Exception:
         # A library's text may quote the data set.
         raise _not_a_file() from None
-    return transfer_syntax_uid, bytes(memoryview(content)[132 + head.tell() :])
+
+
+def split_file(content: bytes | bytearray) -> tuple[str, bytes]:
+    """Transfer Syntax UID and encoded data set of a DICOM file's content.
+
+    Raises
+    ------
+    Quarantine
+        ``not-dicom`` as `read_file_meta` says.
+    """
+    meta = read_file_meta(content)
+    return meta.transfer_syntax_uid, bytes(memoryview(content)[meta.dataset_starts :])
 
 
 def _not_a_file() -> Quarantine:

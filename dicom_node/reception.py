@@ -40,12 +40,15 @@ class AnnouncedObject:
     ----------
     is_urgent
         Whether the C-STORE request's Priority is HIGH (PS3.7 section 9.1.1.1.4).
+    study_instance_uid
+        Study it must belong to; empty for any.
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     is_urgent: bool = False
+    study_instance_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class IncomingObject(AnnouncedObject):
 
 
 class SopClassMismatch(Quarantine):
-    """The data set is of another SOP class than the request says."""
+    """The data set is of another SOP class, or another study, than the request says."""
 
 
 class Reception:
@@ -295,6 +298,8 @@ def _checked_identification(announced: AnnouncedObject, dataset: Encoded) -> Ide
         raise SopClassMismatch("sop-class-mismatch", "data set and request name different SOP classes")
     if header.sop_instance_uid != announced.sop_instance_uid:
         raise Quarantine("sop-instance-mismatch", "data set and request name different SOP instances")
+    if announced.study_instance_uid and header.study_instance_uid != announced.study_instance_uid:
+        raise SopClassMismatch("study-mismatch", "the object is of another study than the request's")
     if is_patient_object(header.sop_class_uid):
         _require_uid(header.study_instance_uid, "(0020,000D)")
         _require_uid(header.series_instance_uid, "(0020,000E)")

@@ -88,16 +88,27 @@ def before_commit(session: Session, act: Callable[[Session, Sequence[Any]], None
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """A transaction that only reads, from one snapshot; it waits for no writer."""
+    """A transaction that only reads, from one snapshot; it waits for no writer.
+
+    Raises
+    ------
+    Transient
+        ``book-unavailable`` if the database cannot be reached.
+    """
+    with reading_rows(engine) as connection, Session(bind=connection) as session:
+        yield session
+
+
+@contextmanager
+def reading_rows(engine: Engine) -> Iterator[Connection]:
+    """As `reading`, for statements of tables: a session costs more than a short one of them."""
     try:
         with engine.connect() as raw:
             options: dict[str, Any] = {_READ_ONLY: True}
             if engine.dialect.name == "postgresql":
                 # One snapshot for all statements, as SQLite gives it: a balance must not see half a commit.
                 options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-            connection = raw.execution_options(**options)
-            with Session(bind=connection) as session:
-                yield session
+            yield raw.execution_options(**options)
     except OperationalError as error:
         raise Transient("book-unavailable", "the account book's database did not answer; check it") from error
 

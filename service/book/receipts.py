@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from service.book.audit import Action, AuditEvent, Subject, ae_actor, note
-from service.book.database import one_at_a_time, reading, writing
+from service.book.database import one_at_a_time, reading_rows, writing
 from service.book.states import InstanceState, StudyState, checked_study_change
 from service.book.tables import InstanceRow, ReceiptRow, StudyRow
 
@@ -104,9 +104,9 @@ _NEW_RECEIPT = insert(ReceiptRow.metadata.tables[ReceiptRow.__tablename__])
 
 def is_held(engine: Engine, sop_instance_uid: str, dataset_sha256: str) -> bool:
     """Whether the book already holds this very object with its file."""
-    with reading(engine) as session:
+    with reading_rows(engine) as connection:
         sought = {"sop_instance_uid": sop_instance_uid, "dataset_sha256": dataset_sha256}
-        return session.connection().execute(_IS_HELD, sought).first() is not None
+        return connection.execute(_IS_HELD, sought).first() is not None
 
 
 def commit_arrival(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:

@@ -13,21 +13,20 @@ from clinical import Permanent
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a request; `content` is None where it had more bytes than are taken."""
+class Piece:
+    """Some bytes of a part of a request, in their order; `is_last` ends the part."""
 
-    content: bytearray | None
+    content: bytes
+    is_last: bool = False
 
 
 class PartReader:
-    """Splits a body into its parts while it arrives, holding one part at a time.
+    """Splits a body into its parts while it arrives, holding none of them.
 
     Parameters
     ----------
     boundary
         Of the Content-Type header.
-    part_bytes_max
-        A longer part is passed over; the others are read all the same.
 
     Raises
     ------
@@ -35,27 +34,19 @@ class PartReader:
         ``multipart-malformed`` for a boundary that is none.
     """
 
-    def __init__(self, boundary: str, *, part_bytes_max: int) -> None:
-        self._part_bytes_max = part_bytes_max
-        self._content = bytearray()
-        self._is_too_long = False
-        self._finished: list[Part] = []
+    def __init__(self, boundary: str) -> None:
+        self._pieces: list[Piece] = []
         self.is_complete = False
         try:
             self._parser = MultipartParser(
                 boundary.encode("latin-1"),
-                {
-                    "on_part_begin": self._begin,
-                    "on_part_data": self._data,
-                    "on_part_end": self._end,
-                    "on_end": self._end_of_all,
-                },
+                {"on_part_data": self._data, "on_part_end": self._end, "on_end": self._end_of_all},
             )
         except (MultipartParseError, ValueError, UnicodeEncodeError) as error:
             raise _malformed() from error
 
-    def feed(self, piece: bytes) -> list[Part]:
-        """Take the next bytes of the body; the parts that ended in them.
+    def feed(self, content: bytes) -> list[Piece]:
+        """Take the next bytes of the body; what they are of which part.
 
         Raises
         ------
@@ -63,24 +54,17 @@ class PartReader:
             ``multipart-malformed``.
         """
         try:
-            self._parser.write(piece)
+            self._parser.write(content)
         except MultipartParseError as error:
             raise _malformed() from error
-        finished, self._finished = self._finished, []
-        return finished
+        pieces, self._pieces = self._pieces, []
+        return pieces
 
-    def _begin(self) -> None:
-        self._content, self._is_too_long = bytearray(), False
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        if len(self._content) + end - start > self._part_bytes_max:
-            self._content, self._is_too_long = bytearray(), True
-        if not self._is_too_long:
-            self._content += memoryview(data)[start:end]
+    def _data(self, content: bytes, start: int, end: int) -> None:
+        self._pieces.append(Piece(content[start:end]))
 
     def _end(self) -> None:
-        self._finished.append(Part(None if self._is_too_long else self._content))
-        self._content = bytearray()
+        self._pieces.append(Piece(b"", is_last=True))
 
     def _end_of_all(self) -> None:
         self.is_complete = True

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
 from clinical import Permanent, RadDraftError, Transient, policy_of
-from dicom_node import Caller, IncomingObject, ReceivedObject, Reception
-from dicom_node.file_format import split_file
-from dicom_node.identification import Identification, read_identification
+from dicom_node import ArrivingFile, Caller, ReceivedObject, Reception
 from dicom_node.reception import SopClassMismatch
 from service.http.dicomweb.dicom_json import Json
-from service.http.dicomweb.multipart import Part, PartReader
+from service.http.dicomweb.multipart import PartReader, Piece
 
 _log = logging.getLogger(__name__)
 
 # PS3.18 Table I.2-2: failure reasons are those of C-STORE (PS3.4 Table B.2-1).
 DATASET_DOES_NOT_MATCH = 0xA900
-# What stands before a data set in its file: preamble and file meta information.
-_FILE_META_BYTES_MAX = 1 << 16
 # One request names at most so many objects in its answer; the rest is to be sent again.
 _OBJECTS_MAX = 10_000
 
@@ -69,24 +65,25 @@ class StoreOutcome:
 
 
 class Storing:
-    """Takes the objects of one request in while its body arrives.
+    """Takes the objects of one request in while its body arrives: their bytes go to the disk as they come.
 
     Parameters
     ----------
     study_uid
         Study all objects must belong to; empty for any.
-    object_bytes_max
-        Longer data sets are refused.
     """
 
-    def __init__(
-        self, reception: Reception, caller: Caller, *, study_uid: str, object_bytes_max: int
-    ) -> None:
+    def __init__(self, reception: Reception, caller: Caller, *, study_uid: str) -> None:
         self._reception = reception
         self._caller = caller
         self._study_uid = study_uid
-        self._part_bytes_max = object_bytes_max + _FILE_META_BYTES_MAX
         self._outcome = StoreOutcome()
+        self._arriving = self._next_file()
+        # The part under way was refused: the rest of it is read over.
+        self._is_refused = False
+
+    def _next_file(self) -> ArrivingFile:
+        return ArrivingFile(self._reception, self._caller, study_instance_uid=self._study_uid)
 
     async def take(self, body: AsyncIterator[bytes], boundary: str) -> StoreOutcome:
         """Store every object of the body, each before the next is looked at.
@@ -96,47 +93,45 @@ class Storing:
         Permanent
             ``multipart-malformed``; what was stored before is stored and will be acknowledged when it is sent again.
         """
-        reader = PartReader(boundary, part_bytes_max=self._part_bytes_max)
-        async for piece in body:
-            for part in reader.feed(piece):
-                await run_in_threadpool(self._store, part)
+        reader = PartReader(boundary)
+        try:
+            async for content in body:
+                await run_in_threadpool(self._take_all, reader.feed(content))
+        finally:
+            self._arriving.discard()
         if not reader.is_complete:
             raise Permanent("multipart-malformed", "the request's body ended before its last boundary")
         return self._outcome
 
-    def _store(self, part: Part) -> None:
-        header = Identification()
+    def _take_all(self, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            if not self._is_refused:
+                self._take(piece)
+            if piece.is_last:
+                self._arriving, self._is_refused = self._next_file(), False
+
+    def _take(self, piece: Piece) -> None:
         try:
             if len(self._outcome.stored) + len(self._outcome.failed) >= _OBJECTS_MAX:
                 raise Transient("too-many-objects", "the request has more objects than are taken at once")
-            if part.content is None:
-                raise Permanent("object-too-large", "the object is larger than node.maximum_object_bytes")
-            transfer_syntax_uid, dataset = split_file(part.content)
-            header = read_identification(dataset, transfer_syntax_uid)
-            self._outcome.stored.append(self._received(header, transfer_syntax_uid, dataset))
+            self._arriving.write(piece.content)
+            if piece.is_last:
+                self._outcome.stored.append(self._arriving.finish())
         except RadDraftError as error:
             _log.warning("object by STOW-RS refused: %s %s", error.code, error.tag)
-            self._outcome.transient += isinstance(error, Transient)
             mismatch = isinstance(error, SopClassMismatch)
-            self._fail(header, DATASET_DOES_NOT_MATCH if mismatch else policy_of(error).dimse_status)
+            self._refuse(error, DATASET_DOES_NOT_MATCH if mismatch else policy_of(error).dimse_status)
         except Exception as error:
             # A defect, ours or a library's: its text may quote the data set, so only its type is kept.
             _log.error("object by STOW-RS refused after an unexpected %s", type(error).__name__)
-            self._outcome.transient += 1
-            self._fail(header, policy_of(Transient("defect", "")).dimse_status)
+            defect = Transient("defect", "")
+            self._refuse(defect, policy_of(defect).dimse_status)
 
-    def _received(self, header: Identification, transfer_syntax_uid: str, dataset: bytes) -> ReceivedObject:
-        if self._study_uid and header.study_instance_uid != self._study_uid:
-            raise SopClassMismatch("study-mismatch", "the object is of another study than the request's")
-        incoming = IncomingObject(
-            sop_class_uid=header.sop_class_uid,
-            sop_instance_uid=header.sop_instance_uid,
-            transfer_syntax_uid=transfer_syntax_uid,
-            dataset=dataset,
-        )
-        return self._reception.receive(incoming, self._caller)
-
-    def _fail(self, header: Identification, reason: int) -> None:
+    def _refuse(self, error: RadDraftError, reason: int) -> None:
+        self._is_refused = True
+        self._arriving.discard()
+        self._outcome.transient += isinstance(error, Transient)
+        header = self._arriving.identification
         self._outcome.failed.append(Failure(header.sop_class_uid, header.sop_instance_uid, reason))
 
 

@@ -17,8 +17,8 @@ from service.http.dicomweb.media_types import DICOM, MULTIPART, content_type
 from service.http.dicomweb.store import Storing
 from service.settings import NodeSection
 
-# Requests taken in at once; each holds one object in memory.
-_AT_ONCE = 4
+# Requests taken in at once; each holds the head of one object in memory (1 MiB at most) and a file open.
+_AT_ONCE = 8
 _RETRY_AFTER_S = 5
 
 
@@ -35,7 +35,7 @@ def store_router(reception: Reception, node: NodeSection) -> APIRouter:
                 503, "too many storage requests at once", headers={"Retry-After": str(_RETRY_AFTER_S)}
             )
         caller = Caller(actor_of(request), host_of(request), OVER_HTTP)
-        storing = Storing(reception, caller, study_uid=study_uid, object_bytes_max=node.maximum_object_bytes)
+        storing = Storing(reception, caller, study_uid=study_uid)
         async with free, aclosing(_body(request, node.network_timeout_s)) as body:
             try:
                 outcome = await storing.take(body, boundary)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import secrets
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import Dataset
 
 from clinical import Permanent, Transient
+from dicom_node import Caller, Reception
 from dicom_node.spool import SpoolWriter
+from service.book.receipts import OVER_HTTP, QuietRule
 from service.http.dicomweb.multipart import PartReader
+from service.http.dicomweb.store import Storing
+from service.intake import BookLedger
 from service.settings import HttpSection, NodeSection
 from tests.service.dicomweb.served import BOUNDARY, STOW, Web, body, encoded
 from training.phantoms.dicom import VARIANTS, phantom_dataset
@@ -22,6 +31,22 @@ def phantom(seed: int) -> tuple[str, bytes]:
     """Study Instance UID and file of a phantom."""
     dataset, _ = phantom_dataset(seed, VARIANTS[seed % len(VARIANTS)], 64)
     return str(dataset.StudyInstanceUID), encoded(dataset)
+
+
+def long_dataset(pixel_bytes: int) -> Dataset:
+    """A phantom's header with many more pixels than it says."""
+    dataset, _ = phantom_dataset(3, VARIANTS[0], 64)
+    dataset.PixelData = secrets.token_bytes(pixel_bytes)
+    return dataset
+
+
+async def in_pieces(content: bytes, look: Callable[[], None]) -> AsyncIterator[bytes]:
+    """A body as a network brings it; `look` is called when all but its end is there."""
+    step = 1 << 16
+    for start in range(0, len(content), step):
+        if start + step >= len(content):
+            look()
+        yield content[start : start + step]
 
 
 def reasons(answer: dict[str, object], sequence: str) -> list[int]:
@@ -66,11 +91,12 @@ def test_where_nothing_could_be_stored_the_answer_is_409(web: Web) -> None:
 
 
 def test_an_object_over_the_limit_is_refused_and_the_next_one_is_stored(web: Web) -> None:
-    small, (_, large) = phantom(1)[1], ("", b"\0" * (3 << 20))
+    small, large = phantom(1)[1], encoded(long_dataset(3 << 20))
     client = web.client(node=NodeSection(maximum_object_bytes=1 << 20))
     told = web.store([large, small], client=client).json()
-    assert reasons(told, _NAMELESS) == [0xC001]
+    assert reasons(told, _FAILED) == [0xC001]
     assert len(told[_STORED]["Value"]) == 1
+    assert len(list(web.spool.keys())) == 1
 
 
 def test_a_full_disk_answers_503_and_leaves_neither_file_nor_row(
@@ -93,6 +119,61 @@ def test_a_body_that_breaks_off_is_no_success_and_what_came_whole_is_taken_once(
     assert web.client().post("/dicom-web/studies", content=whole, headers=STOW).status_code == 200
     account = web.book.account(web.spool, deep=True)
     assert (account.balanced, account.objects) == (True, 2)
+
+
+def storing(web: Web) -> Storing:
+    reception = Reception(
+        web.spool,
+        BookLedger(web.book.engine, QuietRule(30.0, 900.0)),
+        own_manufacturer="RadDraft",
+        object_bytes_max=64 << 20,
+    )
+    return Storing(reception, Caller("token:x", "127.0.0.1", OVER_HTTP), study_uid="")
+
+
+def test_an_object_is_on_the_disk_while_it_arrives_and_not_in_memory(web: Web) -> None:
+    content = encoded(long_dataset(24 << 20))
+    seen: list[int] = []
+    tracemalloc.start()
+    try:
+        whole = body([content])
+        before = tracemalloc.get_traced_memory()[0]
+
+        def look() -> None:
+            seen.extend(path.stat().st_size for path in web.spool.path("00/x").parents[1].glob("*/.part-*"))
+            seen.append(tracemalloc.get_traced_memory()[1] - before)
+            tracemalloc.reset_peak()
+
+        tracemalloc.reset_peak()
+        outcome = asyncio.run(storing(web).take(in_pieces(whole, look), BOUNDARY))
+    finally:
+        tracemalloc.stop()
+    on_disk, in_memory = seen
+    assert on_disk > 23 << 20
+    # The head of the object (1 MiB), and the copies that are made of it when it begins.
+    assert in_memory < 6 << 20
+    assert outcome.http_status == 200
+    (path,) = map(web.spool.path, web.spool.keys())
+    assert path.read_bytes().endswith(content[-(23 << 20) :])
+
+
+def test_a_body_that_breaks_off_in_an_object_leaves_nothing_of_it(web: Web) -> None:
+    whole = body([encoded(long_dataset(3 << 20))])
+    with pytest.raises(Permanent, match="ended before"):
+        asyncio.run(storing(web).take(in_pieces(whole[: 2 << 20], lambda: None), BOUNDARY))
+    assert not [path for path in web.spool.path("00/x").parents[1].rglob("*") if path.is_file()]
+    assert web.book.account(web.spool).objects == 0
+
+
+def test_a_file_whose_meta_information_names_another_object_is_stored_as_what_it_is(web: Web) -> None:
+    dataset, _ = phantom_dataset(1, VARIANTS[1], 64)
+    content = encoded(dataset)
+    uid = str(dataset.SOPInstanceUID).encode()
+    # The first is the one of the file meta information.
+    renamed = content.replace(uid, uid[:-1] + (b"1" if uid[-1:] != b"1" else b"2"), 1)
+    assert web.store([content]).status_code == web.store([renamed]).status_code == 200
+    account = web.book.account(web.spool, deep=True)
+    assert (account.balanced, account.acknowledged, account.objects) == (True, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -139,21 +220,23 @@ def test_a_viewer_may_not_store_and_the_receipt_names_who_did(web: Web) -> None:
 )
 def test_a_body_is_split_into_the_same_parts_however_it_arrives(parts: list[bytes], cuts: list[int]) -> None:
     content = body(parts)
-    reader = PartReader(BOUNDARY, part_bytes_max=1000)
-    found, position, turn = [], 0, 0
+    reader = PartReader(BOUNDARY)
+    found, position, turn = [b""], 0, 0
     while position < len(content):
         step = cuts[turn % len(cuts)]
-        found += reader.feed(content[position : position + step])
+        for piece in reader.feed(content[position : position + step]):
+            found[-1] += piece.content
+            found += [b""] * piece.is_last
         position, turn = position + step, turn + 1
-    assert [bytes(part.content) for part in found if part.content is not None] == parts
+    assert found == [*parts, b""]
     assert reader.is_complete
 
 
 @given(st.binary(max_size=500))
 def test_any_body_is_parts_or_a_refusal(content: bytes) -> None:
-    reader = PartReader(BOUNDARY, part_bytes_max=100)
+    reader = PartReader(BOUNDARY)
     try:
-        parts = reader.feed(content)
+        pieces = reader.feed(content)
     except Permanent:
         return
-    assert all(part.content is None or len(part.content) <= 100 for part in parts)
+    assert sum(len(piece.content) for piece in pieces) <= len(content)
