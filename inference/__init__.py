@@ -1,6 +1,7 @@
 """Grayscale to model to Reading: package, processor, ONNX engine, prompts, answer parser, safety checks."""
 
 from inference.calibration import FEWEST_OF_EACH, Calibration, LoadedCalibration, fit_labels
+from inference.canary import canary_checks
 from inference.checks import (
     CheckedSentence,
     CheckTerms,
@@ -17,6 +18,7 @@ from inference.familiarity import (
     fit_familiarity,
 )
 from inference.frames import TokenEconomy
+from inference.known_images import KnownImage, known_images_of
 from inference.manifest import Manifest, ModelPackage, TaskState, describe_package, open_package
 from inference.model import Model, device_memory, load_model
 from inference.requests import Priority
@@ -38,6 +40,7 @@ __all__ = [
     "DeviceOptions",
     "Familiarity",
     "Known",
+    "KnownImage",
     "LoadedCalibration",
     "LoadedFamiliarity",
     "Manifest",
@@ -47,12 +50,14 @@ __all__ = [
     "Sampling",
     "TaskState",
     "TokenEconomy",
+    "canary_checks",
     "checked_stream",
     "describe_checkpoint",
     "describe_package",
     "device_memory",
     "fit_familiarity",
     "fit_labels",
+    "known_images_of",
     "load_model",
     "load_served_model",
     "open_package",

@@ -14,8 +14,9 @@ from imaging import Flavour
 EMBEDDED = "embedded"
 CALIBRATION_FILE = "calibration.json"
 FAMILIARITY_FILE = "familiarity.json"
-# Fitted to a package after its export: another fit is not another model.
-FITTED_FILES = frozenset({CALIBRATION_FILE, FAMILIARITY_FILE})
+CANARY_FILE = "canary.npz"
+# Added to a package after its export: with others it is the same model.
+FITTED_FILES = frozenset({CALIBRATION_FILE, CANARY_FILE, FAMILIARITY_FILE})
 MANIFEST_FILE = "manifest.json"
 TASKS = (
     "report",

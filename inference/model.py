@@ -28,6 +28,7 @@ from inference.engine import Engine
 from inference.familiarity import LoadedFamiliarity, open_familiarity
 from inference.frames import TokenEconomy
 from inference.generation import CONVERSATION_TOKENS, Generation
+from inference.known_images import KnownImage, known_images_of
 from inference.manifest import (
     CALIBRATION_FILE,
     EMBEDDED,
@@ -68,6 +69,8 @@ class Model:
         What its scores are calibrated by; None leaves them raw.
     familiarity
         Which images it knows; None where nobody has told.
+    known_images
+        Pictures with known findings that the package ships.
     providers
         What really runs each graph in this process; none where another server runs the model.
 
@@ -88,6 +91,7 @@ class Model:
         checks: CheckTerms | None = None,
         calibration: LoadedCalibration | None = None,
         familiarity: LoadedFamiliarity | None = None,
+        known_images: Sequence[KnownImage] = (),
         providers: Mapping[str, str] | None = None,
     ) -> None:
         self.manifest = manifest
@@ -97,6 +101,7 @@ class Model:
         self._checks = checks or CheckTerms()
         self._calibration = calibration
         self._familiarity = familiarity
+        self.known_images = tuple(known_images)
         if calibration is not None:
             self.identity = replace(identity, calibration_sha256=calibration.sha256)
         self.engine = Engine(backend.decode, slots=slots, stat_slots=stat_slots)
@@ -393,6 +398,7 @@ def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> 
         checks=options.get("checks"),
         calibration=calibration_of(package, options.get("calibration")),
         familiarity=familiarity_of(package, options.get("familiarity")),
+        known_images=known_images_of(package),
         providers=sessions.providers,
     )
 

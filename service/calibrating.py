@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from clinical import Permanent, RadDraftError
-from imaging import DecodeLimits, load_displayed, read_header
+from imaging import DecodeLimits, Flavour, load_displayed, read_header
 from inference import FEWEST_OF_EACH, Calibration, Model, fit_labels
 
 _PICTURES = {".png", ".jpg", ".jpeg"}
@@ -164,11 +165,22 @@ def calibrated(
     return CalibrationResult(calibration, left_out, unread)
 
 
+def labelled_pixels(path: Path, limits: DecodeLimits, flavour: Flavour) -> NDArray[np.uint8]:
+    """What a model that was trained on `flavour` reads of a DICOM file; a picture is taken as it is.
+
+    Raises
+    ------
+    RadDraftError, OSError
+        If it cannot be read.
+    """
+    if path.suffix.lower() in _PICTURES:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("L"))
+    return load_displayed(path, limits, flavour).seen_by(flavour)
+
+
 def _scores(model: Model, path: Path, limits: DecodeLimits) -> dict[str, float | None] | None:
     try:
-        if path.suffix.lower() in _PICTURES:
-            with Image.open(path) as picture:
-                return model.label_scores(np.asarray(picture.convert("L")))
-        return model.label_scores(load_displayed(path, limits, model.manifest.display))
+        return model.label_scores(labelled_pixels(path, limits, model.manifest.display))
     except (RadDraftError, OSError):
         return None

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import structlog
+from pydicom import Dataset
 from sqlalchemy import Engine
 
-from clinical import DraftOutcome, NotAssessed, RadDraftError, Transient
+from clinical import CheckResult, DraftOutcome, NotAssessed, RadDraftError, Transient
 from dicom_node import Spool
-from inference import Priority
+from inference import Model, Priority
 from service.book import walk
 from service.book.leases import LeaseKeeper
 from service.book.states import InstanceState, StudyState
@@ -38,6 +40,7 @@ class ReadingDesk:
     tell: Callable[[int], None]
     crowd: Crowd = field(default_factory=Crowd)
     priors: PriorDesk | None = None
+    standing: Callable[[Model, Dataset], tuple[CheckResult, ...]] = lambda model, header: ()
 
     def read(self, study_id: int) -> None:
         """Read one study if it is there to be had, after those that are more urgent; each ends in a committed state.
@@ -108,6 +111,7 @@ class ReadingDesk:
                 seated.terms,
                 priority=self._priority(lease),
                 keep_displayed=False,
+                standing=partial(self.standing, seated.model),
             )
             return reading if inquiry is None else with_prior(reading, inquiry())
         except Transient as error:

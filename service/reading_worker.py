@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+
 from imaging import DecodeLimits
-from inference import CheckTerms, DeviceOptions, Model, TokenEconomy, load_model, load_served_model
+from inference import (
+    CheckTerms,
+    DeviceOptions,
+    KnownImage,
+    Model,
+    TokenEconomy,
+    load_model,
+    load_served_model,
+)
 from raddraft import __version__
 from service.book.leases import LeaseKeeper
 from service.book.states import StudyState
@@ -19,6 +30,7 @@ from service.role_process import lease_owner
 from service.settings import ModelSection, Settings, configuration_sha256
 from service.shadow_reading import ShadowDesk, ShadowReader
 from service.study_reading import ReadingTerms
+from service.trial_clock import TrialClock, site_known_images
 
 # One study's questions are answered at once as well.
 _FEWEST_SLOTS = 4
@@ -139,7 +151,28 @@ def chat_desk(house: House, seat: ModelSeat) -> ChatDesk:
     )
 
 
-def reading_desk(house: House, seat: ModelSeat, hints: Hints, keeper: LeaseKeeper) -> ReadingDesk:
+def trial_clock(house: House, seat: ModelSeat) -> TrialClock:
+    """What tries the seated model every day, by the settings."""
+    checks, limits = house.settings.checks, decode_limits(house.settings)
+
+    def known(model: Model) -> Sequence[KnownImage]:
+        if checks.canary_images is None:
+            return model.known_images
+        return site_known_images(checks.canary_images, limits, model.manifest.display)
+
+    return TrialClock(
+        house.book.engine,
+        seat,
+        known,
+        every=timedelta(seconds=checks.canary_every_s),
+        lowest=checks.canary_lowest,
+        deadline_s=house.settings.model.read_timeout_s,
+    )
+
+
+def reading_desk(
+    house: House, seat: ModelSeat, hints: Hints, keeper: LeaseKeeper, trials: TrialClock
+) -> ReadingDesk:
     """Everything the ``gpu`` queue's worker works with."""
     return ReadingDesk(
         engine=house.book.engine,
@@ -151,4 +184,5 @@ def reading_desk(house: House, seat: ModelSeat, hints: Hints, keeper: LeaseKeepe
         retry_delay_s=house.settings.study.retry_delay_s,
         tell=quietly(lambda study_id: hints.study(study_id, StudyState.DRAFTED)),
         priors=PriorDesk(house, house.settings.priors) if house.settings.priors.ae_title else None,
+        standing=lambda model, header: trials.standing(model),
     )

@@ -110,6 +110,7 @@ def read_study(
     *,
     priority: Priority = Priority.ROUTINE,
     keep_displayed: bool = True,
+    standing: Callable[[Dataset], Sequence[CheckResult]] = lambda header: (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> StudyReading:
     """Read every image of a study and put the results into one Draft.
@@ -119,6 +120,8 @@ def read_study(
     keep_displayed
         Whether displayed pixels are kept for faces that are made at once. Where others make them, one decoded image of
         the study is in memory at a time.
+    standing
+        Checks that hold for every image with such a header, whatever it shows: of the model itself, of its device.
 
     Raises
     ------
@@ -131,7 +134,9 @@ def read_study(
         progress(f"image {number} of {len(files)}")
         # No name holds an image's pixels while the next is decoded.
         results.append(
-            _kept(_read_image(study_instance_uid, file, model, terms, priority), pixels=keep_displayed)
+            _kept(
+                _read_image(study_instance_uid, file, model, terms, priority, standing), pixels=keep_displayed
+            )
         )
     draft = _draft(study_instance_uid, version, results, model, terms, started)
     return StudyReading(draft, tuple(results))
@@ -212,7 +217,12 @@ def _count(header: Dataset, keyword: str) -> int:
 
 
 def _read_image(
-    study_instance_uid: str, file: ImageFile, model: Model, terms: ReadingTerms, priority: Priority
+    study_instance_uid: str,
+    file: ImageFile,
+    model: Model,
+    terms: ReadingTerms,
+    priority: Priority,
+    standing: Callable[[Dataset], Sequence[CheckResult]],
 ) -> ImageResult:
     try:
         header = read_header(file.path)
@@ -251,7 +261,8 @@ def _read_image(
         return ImageResult(
             image, InstanceState.FAILED, header, error.code, error.message, displayed=displayed
         )
-    reading = _with_checks(reading, (*verdict.checks, *seen.checks, orientation_check(header)), decode_s)
+    before = (*verdict.checks, *seen.checks, orientation_check(header), *standing(header))
+    reading = _with_checks(reading, before, decode_s)
     failed = failed_checks(reading, with_parts=terms.withhold_draft)
     if failed:
         reason = f"a safety check withholds the result: {failed[0].evidence}"

@@ -8,9 +8,10 @@ import psutil
 
 from inference import Model, device_memory
 from service.model_seat import ModelSeat
+from service.trial_clock import TrialClock
 
 
-def worker_figures(seat: ModelSeat, refused: str) -> dict[str, Any]:
+def worker_figures(seat: ModelSeat, refused: str, trials: TrialClock) -> dict[str, Any]:
     """Figures of this moment: names, counts and bytes, nothing of a patient.
 
     Parameters
@@ -28,6 +29,7 @@ def worker_figures(seat: ModelSeat, refused: str) -> dict[str, Any]:
         "cache_bytes": model.cache_bytes,
         "device_bytes": {"free": device[0], "total": device[1]} if device else {},
         "model": model_figures(model),
+        "trial": trials.figures(model),
         "model_refused": refused,
     }
 

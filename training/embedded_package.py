@@ -6,22 +6,25 @@ A task below its floor is switched off in the manifest with that reason, so that
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inference import Calibration, Familiarity, fit_familiarity, fit_labels, open_package
-from inference.manifest import CALIBRATION_FILE, FAMILIARITY_FILE, MANIFEST_FILE
+from inference import Calibration, Familiarity, KnownImage, fit_familiarity, fit_labels, open_package
+from inference.known_images import known_images_bytes
+from inference.manifest import CALIBRATION_FILE, CANARY_FILE, FAMILIARITY_FILE, MANIFEST_FILE
 from inference.plan import prompts_sha256
 from training.evaluation.operating_points import fit_operating_points
-from training.evaluation.raw_scores import phantom_features, phantom_scores
+from training.evaluation.raw_scores import SIZE_PX, phantom_features, phantom_scores
 from training.evaluation.suite import FIRST_UNSEEN_SEED, LABELS
 from training.evaluation.table import FLOORS, evaluate_model
 from training.export import export_onnx
 from training.instructions.answers import CLASSIFICATION_PREFIX
-from training.phantoms import REGIONS
+from training.phantoms import REGIONS, displayed, draw
 
+FIRST_CANARY_SEED = 4_600_000
 NAME = "RadDraft phantom model"
 VERSION = "1"
 STATEMENT = (
@@ -72,6 +75,7 @@ def package_embedded(
     present = {label: [label in labels for labels in truth] for label in scores}
     write_calibration(out, scores, present, f"{fitting} phantoms")
     write_familiarity(out, count=fitting, processes=processes)
+    write_canary(out)
     return result
 
 
@@ -104,8 +108,27 @@ def write_familiarity(package: Path, *, count: int, processes: int = 1) -> Famil
     return familiarity
 
 
+def write_canary(package: Path) -> None:
+    """Put phantoms into the package for the model's daily trial: each label twice or more, and two healthy ones."""
+    missing = dict.fromkeys([*LABELS, ""], 2)
+    chosen = []
+    for seed in itertools.count(FIRST_CANARY_SEED):
+        pixels, truth = draw(seed, SIZE_PX)
+        shown = frozenset(truth.labels) & frozenset(LABELS)
+        if any(missing.get(label, 0) for label in shown or {""}):
+            chosen.append(KnownImage(displayed(pixels), shown, frozenset(LABELS) - shown))
+            for label in shown or {""}:
+                missing[label] = max(0, missing[label] - 1)
+        if not any(missing.values()):
+            break
+    _write_file(package, CANARY_FILE, known_images_bytes(chosen))
+
+
 def _write_fitted(package: Path, name: str, document: str) -> None:
-    content = f"{document}\n".encode()
+    _write_file(package, name, f"{document}\n".encode())
+
+
+def _write_file(package: Path, name: str, content: bytes) -> None:
     (package / name).write_bytes(content)
     files = {**open_package(package).manifest.files, name: hashlib.sha256(content).hexdigest()}
     complete_manifest(package, {"files": files})

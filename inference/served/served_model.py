@@ -12,6 +12,7 @@ from clinical import Permanent
 from inference import prompts
 from inference.checks import CheckTerms
 from inference.frames import TokenEconomy
+from inference.known_images import known_images_of
 from inference.manifest import ModelPackage
 from inference.model import Model, calibration_of, identity_of
 from inference.sampling import GREEDY
@@ -95,6 +96,7 @@ def _loaded(
         stat_slots=stat_slots,
         checks=checks,
         calibration=calibration_of(package, calibration),
+        known_images=known_images_of(package),
     )
 
 

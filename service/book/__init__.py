@@ -13,6 +13,7 @@ from service.book.queries import (
 )
 from service.book.states import DeliveryState, InstanceState, StudyState
 from service.book.stuck import Stuck
+from service.book.trials import Trial
 
 __all__ = [
     "Account",
@@ -28,6 +29,7 @@ __all__ = [
     "StudyDetail",
     "StudyState",
     "StudySummary",
+    "Trial",
     "migrate",
     "open_book",
     "open_engine",

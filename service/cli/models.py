@@ -13,6 +13,7 @@ from service.cli import (
     model_describe,
     model_export,
     model_familiarise,
+    model_trial,
     model_use,
 )
 from service.cli.common import JsonOption, print_json, print_table
@@ -25,6 +26,7 @@ app.command()(model_describe.describe)
 app.command()(model_familiarise.familiarise)
 app.command()(model_export.check)
 app.command()(model_export.export)
+app.command()(model_trial.trial)
 app.command()(model_use.use)
 app.command(name="list")(model_use.packages)
 

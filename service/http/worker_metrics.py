@@ -33,6 +33,7 @@ class WorkerCollector(Collector):
                 family.add_metric([role], float(figures.get(figure, 0)))
             yield family
         yield from _models(workers)
+        yield from _trials(workers)
         yield _device(workers)
 
 
@@ -58,6 +59,24 @@ def _models(workers: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
         if figures["model_refused"]:
             refused.add_metric([role, figures["model_refused"]], 1)
     yield from (model, providers, refused)
+
+
+def _trials(workers: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    ended = GaugeMetricFamily(
+        "raddraft_model_trial_failed",
+        "How the model's last trial on blank and known images ended: 1 failed, 0 not",
+        labels=["role", "check"],
+    )
+    made = GaugeMetricFamily(
+        "raddraft_model_trial_timestamp_seconds", "When the model was last tried", labels=["role"]
+    )
+    for role, figures in workers.items():
+        trial = figures.get("trial") or {}
+        for check, status in trial.get("checks", {}).items():
+            ended.add_metric([role, check], float(status == "fail"))
+        if trial:
+            made.add_metric([role], trial["at_s"])
+    yield from (ended, made)
 
 
 def _device(workers: Mapping[str, Mapping[str, Any]]) -> Metric:

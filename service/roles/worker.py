@@ -73,7 +73,7 @@ def _read_studies(
     from service.chat_desk import ChatListener
     from service.model_changing import ModelChanger, effective_settings
     from service.model_seat import ModelSeat
-    from service.reading_worker import chat_desk, reading_desk, seated_model, shadow_reader
+    from service.reading_worker import chat_desk, reading_desk, seated_model, shadow_reader, trial_clock
     from service.watchdog import EngineWatchdog
     from service.worker_figures import worker_figures
 
@@ -109,5 +109,8 @@ def _read_studies(
         listener = ChatListener(chat_desk(house, seat))
         listener.start()
         closing.callback(listener.stop)
-    register_reading(app, reading_desk(house, seat, Hints(app), keeper))
-    return lambda: worker_figures(seat, changer.refused)
+    trials = trial_clock(house, seat)
+    trials.start()
+    closing.callback(trials.stop)
+    register_reading(app, reading_desk(house, seat, Hints(app), keeper, trials))
+    return lambda: worker_figures(seat, changer.refused, trials)

@@ -277,6 +277,15 @@ class ChecksSection(Section):
         gt=1,
         description="withhold what lies this many times as far from the images the model knows as 99 of 100 of them",
     )
+    canary_every_s: float = Field(
+        86400.0, ge=60, description="age from which the model's trial on blank and known images is repeated"
+    )
+    canary_images: Path | None = Field(
+        None, description="labels of known images, as for `model calibrate`; default: the model package's own"
+    )
+    canary_lowest: float = Field(
+        0.8, ge=0.5, le=1, description="balanced accuracy on them below which every result is withheld"
+    )
     critical: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=lambda: dict(DEFAULT_CRITICAL_SCORES),
         description="labels that raise a study's priority, with the score that does (Pneumothorax from 0.05)",

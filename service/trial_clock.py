@@ -1,0 +1,158 @@
+"""The model is tried on blank and known pictures after it was loaded and every day; what it fails withholds results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+
+from clinical import CheckResult, CheckStatus, ModelIdentity, Permanent, RadDraftError
+from imaging import DecodeLimits, Flavour
+from inference import KnownImage, Model, canary_checks
+from service.book.trials import Trial, latest_trial, save_trial
+from service.calibrating import labelled_images, labelled_pixels
+from service.clock import now_utc
+from service.model_seat import ModelSeat
+
+_log = structlog.get_logger(__name__)
+_LOOK_S = 2.0
+_RETRY = timedelta(minutes=10)
+
+
+class TrialClock:
+    """A thread that tries the seated model when it is new here and when its last trial is old.
+
+    Parameters
+    ----------
+    known
+        Images with known findings for a model: the site's, or its package's.
+    every
+        Age from which a trial is repeated.
+    lowest
+        See `inference.canary.canary_checks`.
+    deadline_s
+        Longest time for one image.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        seat: ModelSeat,
+        known: Callable[[Model], Sequence[KnownImage]],
+        *,
+        every: timedelta,
+        lowest: float,
+        deadline_s: float,
+    ) -> None:
+        self._engine = engine
+        self._seat = seat
+        self._known = known
+        self._every = every
+        self._lowest = lowest
+        self._deadline_s = deadline_s
+        self._latest: dict[tuple[str, str], Trial] = {}
+        self._not_before: datetime | None = None
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="trial-clock", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a trial under way is waited for."""
+        self._stop.set()
+        self._thread.join()
+
+    def look(self) -> bool:
+        """Try the seated model if a trial is due; True if it was tried."""
+        now = now_utc()
+        with self._seat.using() as seated:
+            model = seated.model
+            last = self._last(model.identity)
+            if last is not None and now - last.at_utc < self._every:
+                return False
+            if self._not_before is not None and now < self._not_before:
+                return False
+            try:
+                checks = canary_checks(
+                    model, self._known(model), lowest=self._lowest, deadline_s=self._deadline_s
+                )
+            except RadDraftError as error:
+                self._not_before = now + _RETRY
+                _log.warning("trial_not_made", code=error.code)
+                return False
+        self._not_before = None
+        trial = save_trial(self._engine, model.identity, checks, now=now_utc())
+        self._latest[_key(model.identity)] = trial
+        (_log.error if trial.failed else _log.info)(
+            "model_tried", model=trial.model_name, **{check.name: check.status.value for check in checks}
+        )
+        return True
+
+    def standing(self, model: Model) -> tuple[CheckResult, ...]:
+        """The checks of a model's last trial, as every result says them."""
+        trial = self._last(model.identity)
+        if trial is None:
+            return (CheckResult("canary", "1", CheckStatus.NOT_RUN, "the model was not tried here yet"),)
+        at = f"{trial.at_utc:%Y-%m-%d %H:%M} UTC"
+        return tuple(replace(check, evidence=f"{check.evidence}; trial of {at}") for check in trial.checks)
+
+    def figures(self, model: Model) -> dict[str, Any]:
+        """For metrics: when the last trial was, in seconds since 1970, and how each check ended."""
+        trial = self._last(model.identity)
+        if trial is None:
+            return {}
+        checks = {check.name: check.status.value for check in trial.checks}
+        return {"at_s": trial.at_utc.timestamp(), "checks": checks}
+
+    def _last(self, identity: ModelIdentity) -> Trial | None:
+        """What was tried in this process, or by another one that runs the same on the same engine."""
+        found = self._latest.get(_key(identity))
+        if found is None and (kept := latest_trial(self._engine, identity)) is not None:
+            self._latest[_key(identity)] = found = kept
+        return found
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            try:
+                self.look()
+            except RadDraftError as error:
+                _log.warning("trial_interrupted", code=error.code)
+            except Exception as error:
+                # A defect in a trial must not end the trials of the days to come.
+                self._not_before = now_utc() + _RETRY
+                _log.error("trial_defect", error_type=type(error).__name__)
+
+
+def _key(identity: ModelIdentity) -> tuple[str, str]:
+    return identity.weights_sha256, identity.engine
+
+
+def site_known_images(labels: Path, limits: DecodeLimits, flavour: Flavour) -> tuple[KnownImage, ...]:
+    """The images of a site's labels file (see `service.calibrating`), as a model trained on `flavour` reads them.
+
+    Raises
+    ------
+    Permanent
+        As `labelled_images` does, or ``known-image-unreadable``.
+    """
+    found = []
+    for image in labelled_images(labels, labels.parent):
+        try:
+            pixels = labelled_pixels(image.path, limits, flavour)
+        except (RadDraftError, OSError):
+            raise Permanent(
+                "known-image-unreadable",
+                f"an image of {labels} cannot be read; take it out or put it right",
+                tag="checks.canary_images",
+            ) from None
+        present = frozenset(label for label, there in image.labels.items() if there)
+        found.append(KnownImage(pixels, present, frozenset(image.labels) - present))
+    return tuple(found)

@@ -1,0 +1,172 @@
+"""The daily trial: a model that stopped looking at the picture fails it, and then nothing it says is told."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
+
+from clinical import CheckResult, CheckStatus
+from inference import KnownImage, Model, canary_checks, load_model
+from service.book import Book
+from service.book.queries import note_role
+from service.book.trials import latest_trial, save_trial, trials
+from service.cli.models import app
+from service.clock import now_utc
+from service.http.metrics import metrics_text
+from service.model_seat import ModelSeat, Seated
+from service.reading_worker import reading_terms
+from service.settings import Settings
+from service.study_reading import ImageFile, read_study
+from service.trial_clock import TrialClock
+from tests.inference.packages import other_package
+from training.phantoms import displayed, draw
+from training.phantoms.dicom import VARIANTS, phantom_dataset
+
+_TERMS = reading_terms(Settings())
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Model]:
+    model = load_model(threads=1)
+    yield model
+    model.close()
+
+
+class _Parrot:
+    """A model that names the same findings whatever it is shown."""
+
+    def __init__(self, model: Model, said: frozenset[str]) -> None:
+        self.manifest, self.identity = model.manifest, model.identity
+        self._said = said
+
+    def called_present(self, image: object, *, deadline_s: float | None = None) -> frozenset[str]:
+        return self._said
+
+
+def _statuses(checks: tuple[CheckResult, ...]) -> dict[str, CheckStatus]:
+    return {check.name: check.status for check in checks}
+
+
+def _clock(book: Book, model: Model, every: timedelta = timedelta(days=1), **changed: Any) -> TrialClock:
+    known = changed.get("known", lambda model: model.known_images)
+    seat = ModelSeat(Seated(model, _TERMS))
+    return TrialClock(book.engine, seat, known, every=every, lowest=0.8, deadline_s=60)
+
+
+def test_the_shipped_model_passes_on_the_images_it_is_shipped_with(model: Model) -> None:
+    checks = canary_checks(model, model.known_images, lowest=0.8)
+    assert set(_statuses(checks).values()) == {CheckStatus.PASS}
+    shown = {label for image in model.known_images for label in image.present}
+    assert shown == set(model.manifest.labels) and any(not image.present for image in model.known_images)
+
+
+@pytest.mark.parametrize("said", [frozenset({"Pneumothorax", "Pleural Effusion"}), frozenset[str]()])
+def test_a_model_that_answers_without_looking_fails(model: Model, said: frozenset[str]) -> None:
+    parrot: Any = _Parrot(model, said)
+    found = _statuses(canary_checks(parrot, model.known_images, lowest=0.8))
+    assert found["canary-known-images"] is CheckStatus.FAIL
+    dependence = CheckStatus.FAIL if said else CheckStatus.NOT_RUN
+    assert found["canary-image-dependence"] is dependence
+
+
+def test_known_images_of_a_site_may_spell_labels_their_way_and_name_others(model: Model) -> None:
+    own = [
+        KnownImage(i.pixels, frozenset(x.lower() for x in i.present) | {"Gout"}, i.absent)
+        for i in model.known_images
+    ]
+    assert canary_checks(model, own, lowest=0.8) == canary_checks(model, model.known_images, lowest=0.8)
+
+
+def test_without_known_images_only_the_gate_is_tried(model: Model) -> None:
+    found = canary_checks(model, (), lowest=0.8)
+    assert [c.status for c in found] == [CheckStatus.PASS, CheckStatus.NOT_RUN, CheckStatus.NOT_RUN]
+
+
+def test_a_model_is_tried_once_a_day_and_another_worker_knows(book: Book, model: Model) -> None:
+    clock = _clock(book, model)
+    assert [c.status for c in clock.standing(model)] == [CheckStatus.NOT_RUN]
+    assert clock.look() and not clock.look()
+    assert not _clock(book, model).look()
+    assert {c.status for c in _clock(book, model).standing(model)} == {CheckStatus.PASS}
+    assert _clock(book, model, every=timedelta(0)).look() and len(trials(book.engine)) == 2
+
+
+def test_another_package_is_tried_anew(book: Book, model: Model, tmp_path: Path) -> None:
+    _clock(book, model).look()
+    other = load_model(other_package(tmp_path, "other"), threads=1)
+    try:
+        assert _clock(book, other, known=lambda _: model.known_images[:3]).look()
+        assert latest_trial(book.engine, other.identity) is not None
+    finally:
+        other.close()
+
+
+def test_after_a_failed_trial_results_are_withheld_with_its_evidence(
+    book: Book, model: Model, tmp_path: Path
+) -> None:
+    failed = CheckResult("canary-known-images", "1", CheckStatus.FAIL, "3 of 17 known findings named", 0.5)
+    save_trial(book.engine, model.identity, (failed,), now=now_utc())
+    clock = _clock(book, model)
+    dataset, _ = phantom_dataset(9_860_000, VARIANTS[0], 256)
+    path = tmp_path / "image.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    files = [ImageFile(str(dataset.SOPInstanceUID), path)]
+    read = read_study(
+        str(dataset.StudyInstanceUID), 1, files, model, _TERMS, standing=lambda _: clock.standing(model)
+    )
+    assert read.draft.outcome == "not-assessed" and not read.draft.readings
+    (check,) = read.draft.checks
+    assert (
+        check.name == "canary-known-images" and "3 of 17" in check.evidence and "trial of" in check.evidence
+    )
+
+
+def test_the_trial_is_in_the_metrics(book: Book, model: Model) -> None:
+    clock = _clock(book, model)
+    clock.look()
+    identity = model.identity
+    told = {
+        "name": identity.name,
+        "version": identity.version,
+        "weights_sha256": identity.weights_sha256,
+        "precision": identity.precision,
+        "engine": identity.engine,
+        "providers": {},
+    }
+    figures = {"model": told, "model_refused": "", "trial": clock.figures(model)}
+    note_role(book.engine, "worker-gpu", ready=True, detail="", now=now_utc(), figures=figures)
+    families = {f.name: f for f in text_string_to_metric_families(metrics_text(book).decode())}
+    failed = {s.labels["check"]: s.value for s in families["raddraft_model_trial_failed"].samples}
+    assert failed == {"canary-gate": 0, "canary-known-images": 0, "canary-image-dependence": 0}
+    assert families["raddraft_model_trial_timestamp_seconds"].samples[0].value > 1e9
+
+
+def test_the_command_tries_a_site_s_own_images_and_exits_1_where_it_fails(tmp_path: Path) -> None:
+    for name, wrong in (("right", False), ("wrong", True)):
+        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["image", "pneumothorax", "Pleural Effusion"])
+            for seed in range(9_861_000, 9_861_006):
+                pixels, truth = draw(seed, 160)
+                Image.fromarray(displayed(pixels)).save(tmp_path / f"{seed}.png")
+                labels = [label in truth.labels for label in ("Pneumothorax", "Pleural Effusion")]
+                rows.writerow([f"{seed}.png", *(int(there is not wrong) for there in labels)])
+        arguments = ["trial", "--model", "embedded", "--images", str(tmp_path / f"{name}.csv"), "--json"]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == int(wrong), result.output
+        told = {check["name"]: check for check in json.loads(result.stdout)}
+        assert told["canary-known-images"]["status"] == ("fail" if wrong else "pass")
+
+
+def test_nothing_in_a_picture_means_nothing_named(model: Model) -> None:
+    assert not model.called_present(np.full((160, 160), 128, dtype=np.uint8))
