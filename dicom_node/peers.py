@@ -27,7 +27,7 @@ class AllowedPeer:
 
     def matches(self, ae_title: str, address: str) -> bool:
         """Whether a caller with this AE title and IP address is this peer."""
-        return ae_title.strip() == self.ae_title and _is_at(self.host, address)
+        return ae_title.strip() == self.ae_title and is_at(self.host, address)
 
 
 def allowed(peers: tuple[AllowedPeer, ...], ae_title: str, address: str) -> bool:
@@ -47,7 +47,8 @@ def is_this_machine(address: str) -> bool:
     return _plain_address(address).is_loopback
 
 
-def _is_at(host: str, address: str) -> bool:
+def is_at(host: str, address: str) -> bool:
+    """Whether an IP address is the one that an address, network (CIDR) or host name says."""
     caller = _plain_address(address)
     try:
         return caller in ipaddress.ip_network(host, strict=False)

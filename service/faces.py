@@ -24,7 +24,7 @@ from reporting import (
     report_pdf,
     report_text,
 )
-from service.book.states import REJECTION_KIND
+from service.book.states import FHIR_RETRACTION_KIND, REJECTION_KIND
 
 # Kinds every destination of type "folder" and `raddraft analyze` get beside the DICOM objects.
 OVERLAY = "overlay"
@@ -32,7 +32,7 @@ DRAFT = "draft"
 REPORT = "report"
 PDF_PAGES = "report-pdf"
 FHIR = "fhir"
-FHIR_RETRACTION = "fhir-retraction"
+FHIR_RETRACTION = FHIR_RETRACTION_KIND
 ORU = "oru"
 ORU_RETRACTION = "oru-retraction"
 REJECTION = REJECTION_KIND

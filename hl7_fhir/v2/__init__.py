@@ -1,23 +1,49 @@
-"""Draft to HL7 version 2: the ORU^R01 message, the MLLP connection it leaves by, and what its answer means."""
+"""HL7 version 2 both ways: a Draft as ORU^R01 over MLLP, and what others' messages say of its order and patient."""
 
+from hl7_fhir.v2.acknowledgement import (
+    EVENT_UNSUPPORTED,
+    FIELD_MISSING,
+    PROCESSING_ID_UNSUPPORTED,
+    TYPE_UNSUPPORTED,
+    VERSION_UNSUPPORTED,
+    Refused,
+    answer_to_garbage,
+    answers_to,
+)
 from hl7_fhir.v2.answers import check_answer
 from hl7_fhir.v2.charset import CHARSETS, NotEncodable
+from hl7_fhir.v2.final_report import ReportedOrder, reported_orders
 from hl7_fhir.v2.message import Message, Segment, parse_message
-from hl7_fhir.v2.mllp import MllpClient
+from hl7_fhir.v2.mllp import FrameReader, MllpClient, framed
 from hl7_fhir.v2.oru import build_oru, lane_of
+from hl7_fhir.v2.patient_identifier import Authorities, PatientIdentifier
 from hl7_fhir.v2.profile import OruProfile
 from hl7_fhir.v2.withdrawal import withdrawal_of
 
 __all__ = [
     "CHARSETS",
+    "EVENT_UNSUPPORTED",
+    "FIELD_MISSING",
+    "PROCESSING_ID_UNSUPPORTED",
+    "TYPE_UNSUPPORTED",
+    "VERSION_UNSUPPORTED",
+    "Authorities",
+    "FrameReader",
     "Message",
     "MllpClient",
     "NotEncodable",
     "OruProfile",
+    "PatientIdentifier",
+    "Refused",
+    "ReportedOrder",
     "Segment",
+    "answer_to_garbage",
+    "answers_to",
     "build_oru",
     "check_answer",
+    "framed",
     "lane_of",
     "parse_message",
+    "reported_orders",
     "withdrawal_of",
 ]

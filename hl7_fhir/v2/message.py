@@ -110,7 +110,9 @@ def parse_message(data: bytes) -> Message:
     Permanent
         ``not-hl7`` if it does not begin with such an MSH segment.
     """
-    if not data.startswith(b"MSH|^~\\&") or len(data) > _LARGEST_MESSAGE:
+    # 0x0B and 0x1C frame messages: one that holds them is two, or half of one.
+    framing = b"\x0b" in data or b"\x1c" in data
+    if framing or not data.startswith(b"MSH|^~\\&") or len(data) > _LARGEST_MESSAGE:
         raise Permanent("not-hl7", "what arrived is no HL7 message with the recommended delimiters")
     header = data.split(b"\r", 1)[0].split(b"|")
     charset = header[17].split(b"~")[0].decode("ascii", errors="replace") if len(header) > 17 else ""

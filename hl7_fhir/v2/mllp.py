@@ -7,6 +7,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 
 from clinical import Permanent, Transient
 
@@ -38,7 +39,19 @@ class FrameReader:
 
     def __init__(self, largest: int = _LARGEST_ANSWER) -> None:
         self._largest = largest
-        self._held = b""
+        self._held = bytearray()
+        self._looked_at = 0
+        self._began_s = 0.0
+
+    @property
+    def in_message(self) -> bool:
+        """Whether a message has begun and not ended."""
+        return bool(self._held)
+
+    @property
+    def message_began_s(self) -> float:
+        """When the message that has not ended began, by the monotonic clock."""
+        return self._began_s
 
     def feed(self, data: bytes) -> list[bytes]:
         """Messages that are whole with `data`; bytes before a frame's start are skipped.
@@ -48,18 +61,24 @@ class FrameReader:
         Permanent
             ``hl7-too-large``.
         """
+        if not self._held:
+            self._began_s = time.monotonic()
         self._held += data
         whole: list[bytes] = []
         while True:
             start = self._held.find(START)
-            self._held = self._held[start:] if start >= 0 else b""
-            end = self._held.find(END)
+            del self._held[: start if start >= 0 else len(self._held)]
+            # An end may lie across two pieces; what was looked at before is not looked at again.
+            end = self._held.find(END, max(self._looked_at - 1, 0))
+            if (end if end >= 0 else len(self._held)) > self._largest:
+                raise Permanent("hl7-too-large", "an HL7 message is larger than allowed")
             if end < 0:
-                if len(self._held) > self._largest:
-                    raise Permanent("hl7-too-large", "an HL7 message is larger than allowed")
+                self._looked_at = len(self._held)
                 return whole
-            whole.append(self._held[1:end])
-            self._held = self._held[end + len(END) :]
+            whole.append(bytes(self._held[1:end]))
+            del self._held[: end + len(END)]
+            self._looked_at = 0
+            self._began_s = time.monotonic()
 
 
 class MllpClient:

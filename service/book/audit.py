@@ -48,6 +48,7 @@ class Action(StrEnum):
     HOLD = "hold"
     RELEASE = "release"
     RECONCILE = "reconcile"
+    SIGN = "sign"
     MERGE = "merge"
     PURGE = "purge"
 

@@ -14,6 +14,7 @@ from service.book.circuits import CircuitRule, admit, note_failure, note_success
 from service.book.database import reading, writing
 from service.book.states import (
     DELIVERY_OPEN,
+    KEPT_AFTER_SIGNATURE,
     CustodyState,
     DeliveryState,
     StudyState,
@@ -21,6 +22,9 @@ from service.book.states import (
     checked_study_change,
 )
 from service.book.tables import ArtefactRow, CustodyRow, DeliveryAttemptRow, DeliveryRow, DraftRow, StudyRow
+
+# Why a draft's delivery ends once a person has signed: code and words.
+SIGNED = ("report-signed", "a signed report exists: a draft is not sent any more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,9 @@ def lease_delivery(
         draft = session.get(DraftRow, row.draft_id)
         if artefact is None or study is None or draft is None:
             return None
+        if study.signed_at_utc is not None and row.kind not in KEPT_AFTER_SIGNATURE:
+            _withdraw(session, row, now)
+            return None
         if not admit(session, row.destination, trial_s=lease_s, now=now):
             row.enqueued_at_utc = None
             return None
@@ -163,6 +170,15 @@ def lease_delivery(
             artefact.sop_instance_uid,
             _chosen_patient(session, row),
         )
+
+
+def _withdraw(session: Session, row: DeliveryRow, now: datetime) -> None:
+    """End a draft's delivery that comes too late, however it came back into the outbox."""
+    row.state = checked_delivery_change(DeliveryState(row.state), DeliveryState.SUPERSEDED)
+    row.reason_code, row.reason = SIGNED
+    row.lease_owner, row.lease_until_utc, row.enqueued_at_utc, row.due_at_utc = "", None, None, None
+    session.flush()
+    close_study(session, row.study_id, now)
 
 
 def _chosen_patient(session: Session, row: DeliveryRow) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from clinical import Draft, Permanent, draft_from_json
 from service.book.database import reading, writing
+from service.book.final_reports import FinalReport, final_report_of
 from service.book.states import STUDY_ENDS, StudyState
 from service.book.tables import (
     DeliveryAttemptRow,
@@ -45,6 +46,7 @@ class StudySummary:
     updated_at_utc: datetime
     priority: int = 0
     critical: str = ""
+    signed_at_utc: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class StudyDetail:
     instances: tuple[InstanceSummary, ...]
     deliveries: tuple[DeliverySummary, ...]
     draft: Draft | None
+    final_report: FinalReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ def _summary(row: StudyRow, image_count: int) -> StudySummary:
         row.updated_at_utc,
         row.priority,
         row.critical,
+        row.signed_at_utc,
     )
 
 
@@ -225,6 +229,7 @@ def study_detail(engine: Engine, study_instance_uid: str) -> StudyDetail | None:
             tuple(_instance(i) for i in instances),
             tuple(_deliveries(session, row.id)),
             draft_from_json(draft.draft_json) if draft and draft.purged_at_utc is None else None,
+            final_report_of(session, row.id),
         )
 
 

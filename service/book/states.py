@@ -57,6 +57,10 @@ class DeliveryState(StrEnum):
 
 # Kind of the artefact by which an archive withdraws results: on its way it is superseded by nothing.
 REJECTION_KIND = "ko"
+FHIR_RETRACTION_KIND = "fhir-retraction"
+# What may still leave once a person has signed: an archive's objects are ours alone, and a FHIR server is asked whether
+# the report there is signed. An ORU would come down on the signed report's own order.
+KEPT_AFTER_SIGNATURE = frozenset({REJECTION_KIND, FHIR_RETRACTION_KIND})
 
 
 class CustodyState(StrEnum):
@@ -96,7 +100,9 @@ STUDY_ENDS = frozenset({_S.DONE, _S.FAILED, _S.IGNORED})
 _D = DeliveryState
 DELIVERY_CHANGES: dict[DeliveryState, frozenset[DeliveryState]] = {
     _D.PENDING: frozenset({_D.SENDING, _D.HELD, _D.SUPERSEDED}),
-    _D.SENDING: frozenset({_D.SENDING, _D.PENDING, _D.DELIVERED, _D.REFUSED, _D.GAVE_UP, _D.UNMATCHED}),
+    _D.SENDING: frozenset(
+        {_D.SENDING, _D.PENDING, _D.DELIVERED, _D.REFUSED, _D.GAVE_UP, _D.UNMATCHED, _D.SUPERSEDED}
+    ),
     _D.HELD: frozenset({_D.PENDING, _D.SUPERSEDED}),
     _D.UNMATCHED: frozenset({_D.PENDING, _D.SUPERSEDED, _D.REFUSED}),
     _D.DELIVERED: frozenset({_D.PENDING}),

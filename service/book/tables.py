@@ -72,7 +72,8 @@ class StudyRow(Base):
 
     `fence` grows with every lease; a change that carries an older one fails. `critical` names what the
     critical-finding channel raised, in any version of the Draft. `priority` is 0 for routine work; a
-    study of a higher one is read first. `expected_images` is what an archive says the study has.
+    study of a higher one is read first. `expected_images` is what an archive says the study has. `signed_at_utc` is
+    when a signed report of it was first heard of.
     """
 
     __tablename__ = "studies"
@@ -101,6 +102,7 @@ class StudyRow(Base):
     destinations_json: Mapped[str] = mapped_column(Text, default="")
     expected_images: Mapped[int | None]
     expected_asked_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    signed_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
     draft_version: Mapped[int] = mapped_column(default=0)
     outcome: Mapped[str] = mapped_column(String(16), default="")
     reason_code: Mapped[str] = mapped_column(String(64), default="")
@@ -420,3 +422,41 @@ class CustodyRow(Base):
     due_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
     attempts: Mapped[int] = mapped_column(default=0)
     losses: Mapped[int] = mapped_column(default=0)
+
+
+class FinalReportRow(Base):
+    """What is kept of a study's signed report: its status, and verdicts by label as JSON; never its words."""
+
+    __tablename__ = "final_reports"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), unique=True)
+    status: Mapped[str] = mapped_column(String(1))
+    signed_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+    draft_version: Mapped[int] = mapped_column(default=0)
+    verdicts_json: Mapped[str] = mapped_column(Text, default="{}")
+
+
+class AgreementRow(Base):
+    """In how many studies Draft and signed report stand so to each other on one label."""
+
+    __tablename__ = "agreement"
+    label: Mapped[str] = mapped_column(String(64), primary_key=True)
+    verdict: Mapped[str] = mapped_column(String(32), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Hl7MessageRow(Base):
+    """A message that was taken, by the digest of its sender, control ID and content."""
+
+    __tablename__ = "hl7_messages"
+    __table_args__ = (Index("ix_hl7_messages_received_at_utc", "received_at_utc"),)
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    received_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Hl7CountRow(Base):
+    """How many messages came to one end."""
+
+    __tablename__ = "hl7_counts"
+    outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from clinical import RadDraftError
 from service.cli import (
+    agreement,
     audit,
     configuration,
     conversation,
@@ -40,7 +41,7 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (roles, reading, conversation, network, operations, delivery):
+    for module in (roles, reading, conversation, network, operations, delivery, agreement):
         module.register(app)
     app.add_typer(models.app, name="model", help="Models: what is installed, what it knows.")
     app.add_typer(configuration.app, name="config", help="The configuration: check it, print it.")

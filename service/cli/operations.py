@@ -137,6 +137,14 @@ def show(
     )
     for reading in detail.draft.readings if detail.draft else ():
         typer.echo(reading.report_text)
+    if detail.final_report is not None:
+        signed = detail.final_report
+        corrected = ", corrected since" if signed.status == "C" else ""
+        print_table(
+            ["label", "draft and signed report"],
+            [[label, verdict] for label, verdict in sorted(signed.verdicts.items())],
+            title=f"signed report since {signed.signed_at_utc:%Y-%m-%d %H:%M:%S} UTC{corrected}",
+        )
 
 
 def retry(

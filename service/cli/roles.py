@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(serve)
     app.command()(node)
+    app.command()(hl7)
     app.command()(worker)
     app.command()(scheduler)
     app.command()(api)
@@ -44,6 +45,14 @@ def node(config: ConfigOption = None) -> None:
     from service.roles.node import run_node
 
     run_node(settings)
+
+
+def hl7(config: ConfigOption = None) -> None:
+    """The HL7 v2 listener alone: signed reports over MLLP."""
+    settings = _settings(config)
+    from service.roles.hl7 import run_hl7
+
+    run_hl7(settings)
 
 
 def worker(

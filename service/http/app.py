@@ -21,6 +21,7 @@ from reporting import RejectionReason
 from service.auditing import RefusalLog
 from service.book import Book, StudyCursor, StudyState
 from service.book.audit import Action, Subject, audit_entries, verify_audit
+from service.book.final_reports import agreement, signed_studies
 from service.chat_channel import open_chat_channel
 from service.clock import now_utc
 from service.house import House, broker_url
@@ -218,6 +219,11 @@ def _account(book: Book, spool: Spool) -> APIRouter:
     def account(deep: bool = False) -> dict[str, Any]:
         """The balance of receipts, rows and files."""
         return book.account(spool, deep=deep).as_json()
+
+    @router.get("/api/v1/agreement")
+    def agreed() -> dict[str, Any]:
+        """How often drafts and the signed reports that came afterwards agree: studies by label and verdict."""
+        return {"signed_studies": signed_studies(book.engine), "labels": agreement(book.engine)}
 
     @router.get("/metrics", response_class=Response)
     def metrics() -> Response:

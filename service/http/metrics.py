@@ -9,6 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from service.book import Book
+from service.book.final_reports import agreement
+from service.book.hl7_inbox import message_counts
 from service.book.refusals import refusals
 from service.http.worker_metrics import WorkerCollector
 
@@ -57,6 +59,25 @@ class BookCollector(Collector):
         for reason, number in refusals(self._book.engine).items():
             refused.add_metric([reason], number)
         yield refused
+        yield from _hospital_messages(self._book)
+
+
+def _hospital_messages(book: Book) -> Iterator[Metric]:
+    """What HL7 v2 messages brought, and how drafts compare with the reports that people signed."""
+    messages = CounterMetricFamily(
+        "raddraft_hl7_messages", "Messages of the HL7 listener, by what became of them", labels=["outcome"]
+    )
+    for outcome, number in message_counts(book.engine).items():
+        messages.add_metric([outcome], number)
+    yield messages
+    # A corrected report moves a study from one verdict to another: gauges, not counters.
+    agreed = GaugeMetricFamily(
+        "raddraft_agreement", "Studies by label and verdict of signed report", labels=["label", "verdict"]
+    )
+    for label, found in agreement(book.engine).items():
+        for verdict, number in found.items():
+            agreed.add_metric([label, verdict], number)
+    yield agreed
 
 
 def metrics_text(book: Book) -> bytes:

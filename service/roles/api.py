@@ -18,6 +18,7 @@ from service.role_process import (
     inherited_socket,
     reading_workers,
 )
+from service.roles.hl7 import HL7_ROLE
 from service.roles.node import listener_names
 from service.settings import Settings
 
@@ -61,7 +62,8 @@ def _readiness(house: House, under_supervisor: bool) -> Callable[[], str]:
         except Transient as error:
             return error.message
         readers = [name for name, _ in reading_workers(house.settings)]
-        roles_of_serve = [*listener_names(house.settings), *_SERVE_ROLES, *readers]
+        hl7 = [HL7_ROLE] if house.settings.hl7_listener.port is not None else []
+        roles_of_serve = [*listener_names(house.settings), *hl7, *_SERVE_ROLES, *readers]
         expected = roles_of_serve if under_supervisor else []
         missing = [name for name in expected if name not in roles]
         if missing:

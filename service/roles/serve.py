@@ -29,6 +29,7 @@ from service.role_process import (
     reading_workers,
     stop_on_signals,
 )
+from service.roles.hl7 import bind_hl7_socket, hl7_roles
 from service.roles.node import listener_roles
 from service.settings import Settings
 from service.supervisor import RoleCommand, Supervisor, bind_listening_socket, lock_data_dir, role_command
@@ -41,6 +42,7 @@ def run_serve(settings: Settings) -> None:
     lock = lock_data_dir(settings.data_dir)
     node_socket = bind_listening_socket(settings.node.host, settings.node.port, "node.port")
     http_socket = bind_listening_socket(settings.http.host, settings.http.port, "http.port")
+    hl7_socket = bind_hl7_socket(settings)
     house = open_house(settings)
     # Workers of an earlier supervisor on this data_dir died with it (the lock is ours now): their leases are void.
     freed = free_leases(house.book.engine, f"{socket.gethostname()[:64]}/", now=now_utc())
@@ -54,7 +56,7 @@ def run_serve(settings: Settings) -> None:
     )
     _log.info("serve_starts", freed_leases=freed, **{f"orphans_{k}": v for k, v in asdict(orphans).items()})
     stop = stop_on_signals()
-    roles = _serve_roles(settings, house, node_socket, http_socket)
+    roles = _serve_roles(settings, house, node_socket, http_socket, hl7_socket)
     supervisor = Supervisor(roles)
     if not sys.stdin.isatty():
         # At a terminal SIGHUP says that the terminal is gone, and ends us as it ends any program.
@@ -64,11 +66,17 @@ def run_serve(settings: Settings) -> None:
     finally:
         node_socket.close()
         http_socket.close()
+        if hl7_socket is not None:
+            hl7_socket.close()
         lock.close()
 
 
 def _serve_roles(
-    settings: Settings, house: House, node_socket: socket.socket, http_socket: socket.socket
+    settings: Settings,
+    house: House,
+    node_socket: socket.socket,
+    http_socket: socket.socket,
+    hl7_socket: socket.socket | None,
 ) -> list[RoleCommand]:
     me = str(os.getpid())
     environment = {SUPERVISOR_PID_VARIABLE: me}
@@ -87,6 +95,7 @@ def _serve_roles(
         *roles,
         RoleCommand("api", role_command("api"), http, (http_socket.fileno(),)),
         *listener_roles(settings, node_socket, environment),
+        *hl7_roles(hl7_socket, environment),
         RoleCommand("scheduler", role_command("scheduler"), environment, ended=free),
         RoleCommand("worker-io", role_command("worker", "--queues", IO_QUEUE), environment, ended=free),
         *(_reading_worker(name, device, environment, free) for name, device in reading_workers(settings)),

@@ -26,6 +26,7 @@ from service.settings.sections import (
     DecodeSection,
     DeliverySection,
     DestinationSection,
+    Hl7ListenerSection,
     HttpSection,
     LeaseSection,
     ModelSection,
@@ -47,6 +48,7 @@ _NO_KEYS = frozenset(
         "RADDRAFT_NODE_SOCKET_FD",
         "RADDRAFT_NODE_NUMBER",
         "RADDRAFT_HTTP_SOCKET_FD",
+        "RADDRAFT_HL7_SOCKET_FD",
         "RADDRAFT_ROLE_NAME",
     }
 )
@@ -79,6 +81,7 @@ class Settings(BaseSettings):
         default_factory=_default_data_dir, description="spool, embedded database and broker"
     )
     node: NodeSection = NodeSection()
+    hl7_listener: Hl7ListenerSection = Hl7ListenerSection()
     study: StudySection = StudySection()
     priors: PriorsSection = PriorsSection()
     model: ModelSection = ModelSection()

@@ -1,0 +1,31 @@
+"""Which studies an order or a patient of the hospital's messages means, by the headers that came with the images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from service.book.tables import CatalogueRow, StudyRow
+
+
+def studies_of_order(
+    session: Session, study_instance_uids: Collection[str], accession_numbers: Collection[str]
+) -> list[int]:
+    """Row numbers of the studies with one of these UIDs or accession numbers, oldest first."""
+    numbers = [number for number in accession_numbers if number]
+    named = StudyRow.study_instance_uid.in_(list(study_instance_uids))
+    catalogued = select(CatalogueRow.study_id).where(
+        CatalogueRow.accession_number.in_(numbers), CatalogueRow.instance_id.is_not(None)
+    )
+    query = select(StudyRow.id).where(or_(named, StudyRow.id.in_(catalogued))).order_by(StudyRow.id)
+    return list(session.scalars(query))
+
+
+def patients_of_study(session: Session, study_id: int) -> set[tuple[str, str]]:
+    """Patient ID with its issuer in the headers of a study's images; more than one where they contradict each other."""
+    query = select(CatalogueRow.patient_id, CatalogueRow.issuer_of_patient_id).where(
+        CatalogueRow.study_id == study_id, CatalogueRow.instance_id.is_not(None)
+    )
+    return {(row[0], row[1]) for row in session.execute(query.distinct())}

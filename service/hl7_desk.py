@@ -1,0 +1,162 @@
+"""What the hospital's HL7 v2 messages do to the account book: one message, one transaction, then its answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy.orm import Session
+
+from clinical import Draft, Permanent
+from hl7_fhir.v2 import (
+    EVENT_UNSUPPORTED,
+    FIELD_MISSING,
+    PROCESSING_ID_UNSUPPORTED,
+    TYPE_UNSUPPORTED,
+    VERSION_UNSUPPORTED,
+    Authorities,
+    Message,
+    Refused,
+    ReportedOrder,
+    answer_to_garbage,
+    answers_to,
+    parse_message,
+    reported_orders,
+)
+from service.agreement import compare
+from service.book.database import writing
+from service.book.final_reports import close_with_report
+from service.book.hl7_inbox import count_message, count_refused, is_new
+from service.book.orders import patients_of_study, studies_of_order
+from service.clock import now_utc
+from service.house import House
+from service.http.dicomweb.catalogue import Cataloguer
+
+_log = structlog.get_logger(__name__)
+
+# HL7 2.5.1 chapter 2.15.9.10 allows 20 characters, 2.7 and newer 199.
+_LONGEST_CONTROL_ID = 199
+
+
+@dataclass(frozen=True, slots=True)
+class Hl7Terms:
+    """How a site's messages are read.
+
+    Attributes
+    ----------
+    accession_fields
+        Where accession numbers stand, such as ``"OBR-18"``.
+    processing_id
+        MSH-11 of messages that count; a test system's message does nothing here.
+    """
+
+    authorities: Authorities
+    accession_fields: tuple[str, ...]
+    processing_id: str
+
+
+class Hl7Desk:
+    """Takes messages: signed reports close their studies.
+
+    Everything a message does is committed before it is answered; a message that comes again is answered as before.
+    """
+
+    def __init__(self, house: House, terms: Hl7Terms) -> None:
+        self._engine = house.book.engine
+        self._cataloguer = Cataloguer(house)
+        self._terms = terms
+
+    def answer(self, data: bytes, host: str) -> tuple[bytes, ...]:
+        """Act on one message; the acknowledgements its sender wants.
+
+        Raises
+        ------
+        Transient
+            If the account book cannot be written: nothing was done, and nothing is answered.
+        """
+        now = now_utc()
+        try:
+            message = parse_message(data)
+        except Permanent:
+            self._refused("not-hl7", host)
+            return (answer_to_garbage(now),)
+        try:
+            self._check(message)
+            outcomes = self._act(message, data, f"hl7:{host}", now)
+        except Refused as refusal:
+            self._refused(f"{refusal.code}-{refusal.error[0]}", host)
+            return answers_to(message, refusal.code, now, refusal.error)
+        _log.info("hl7_message_taken", outcomes=outcomes)
+        return answers_to(message, "AA", now)
+
+    def _refused(self, outcome: str, host: str) -> None:
+        count_refused(self._engine, outcome)
+        _log.warning("hl7_message_refused", outcome=outcome, host=host)
+
+    def _check(self, message: Message) -> None:
+        header = message.first("MSH")
+        if header.component(9) not in _EVENTS:
+            raise Refused("AR", TYPE_UNSUPPORTED)
+        if header.component(9, 2) not in _EVENTS[header.component(9)]:
+            raise Refused("AR", EVENT_UNSUPPORTED)
+        if header.component(11) != self._terms.processing_id:
+            raise Refused("AR", PROCESSING_ID_UNSUPPORTED)
+        if not header.component(12).startswith("2."):
+            raise Refused("AR", VERSION_UNSUPPORTED)
+        if not 0 < len(header.raw(10)) <= _LONGEST_CONTROL_ID:
+            raise Refused("AE", FIELD_MISSING)
+
+    def _act(self, message: Message, data: bytes, actor: str, now: datetime) -> list[str]:
+        orders = reported_orders(message, self._terms.accession_fields)
+        self._cataloguer.catch_up()
+        with writing(self._engine) as session:
+            if not is_new(session, _digest(message, data), now=now):
+                outcomes = ["duplicate"]
+            else:
+                outcomes = [self._close(session, order, actor, now) for order in orders]
+            for outcome in outcomes:
+                count_message(session, outcome)
+        return outcomes
+
+    def _close(self, session: Session, order: ReportedOrder, actor: str, now: datetime) -> str:
+        """Close the studies of one signed order whose patient is the message's; what became of it."""
+        if not order.status:
+            return "not-signed"
+        found = studies_of_order(session, order.study_instance_uids, order.accession_numbers)
+        ours = [study_id for study_id in found if self._same_patient(session, study_id, order)]
+
+        def verdicts(draft: Draft) -> Mapping[str, str]:
+            return compare(draft, order.text)
+
+        for study_id in ours:
+            close_with_report(session, study_id, order.status, verdicts, actor=actor, now=now)
+        if ours:
+            return "closed"
+        return "patient-mismatch" if found else "no-such-study"
+
+    def _same_patient(self, session: Session, study_id: int, order: ReportedOrder) -> bool:
+        """Whether every image of the study is of the message's patient, number and issuer."""
+        named = {
+            (identifier.value, issuer)
+            for identifier in order.patients
+            for issuer in self._terms.authorities.issuers_of(identifier)
+        }
+        patients = patients_of_study(session, study_id)
+        return bool(patients) and patients <= named
+
+
+_EVENTS: Mapping[str, frozenset[str]] = {"ORU": frozenset({"R01"})}
+
+
+def _digest(message: Message, data: bytes) -> str:
+    """What makes a message the same message: its sender, its control ID, and all it says after its header.
+
+    A sender whose control IDs begin anew after a restart sends another message all the same.
+    """
+    header = message.first("MSH")
+    _, _, body = data.partition(b"\r")
+    named = "|".join((header.raw(3), header.raw(4), header.raw(10)))
+    return hashlib.sha256(named.encode("utf-8") + b"\r" + body).hexdigest()

@@ -1,0 +1,194 @@
+"""An installation with one read study, and a hospital that sends it HL7 v2 messages."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from pydicom import dcmread
+from sqlalchemy import select
+
+from clinical import Draft, draft_to_json, merge_study_findings
+from hl7_fhir.v2 import FrameReader, framed
+from service.book.database import reading, writing
+from service.book.states import DeliveryState, InstanceState, StudyState
+from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, InstanceRow, StudyRow
+from service.clock import now_utc
+from service.house import House, open_house
+from service.settings import load_settings
+from tests.hl7_fhir.drafts import draft
+from tests.service.arrivals import arrive
+from training.phantoms.dicom import VARIANTS, phantom_dataset
+
+PATIENT_ID, ACCESSION, STUDY_UID = "P-4711", "ACC-1", "1.2.3.4"
+
+
+@contextmanager
+def opened(tmp_path: Path, settings: str = "") -> Iterator[House]:
+    """An installation of its own."""
+    config = tmp_path / "site.toml"
+    config.write_text(f'data_dir = "{tmp_path / "data"}"\n{settings}', encoding="utf-8")
+    house = open_house(load_settings(config))
+    yield house
+    house.book.engine.dispose()
+
+
+def received(
+    house: House,
+    tmp_path: Path,
+    *,
+    study_uid: str = STUDY_UID,
+    accession: str = ACCESSION,
+    patient_id: str = PATIENT_ID,
+    issuer: str = "HOSP",
+    seed: int = 9_810_000,
+) -> int:
+    """One image of a study, taken as the listener takes it; the study's row number."""
+    dataset, _ = phantom_dataset(seed, VARIANTS[0], 64)
+    dataset.StudyInstanceUID, dataset.AccessionNumber = study_uid, accession
+    dataset.PatientID, dataset.IssuerOfPatientID = patient_id, issuer
+    dataset.SOPInstanceUID = f"{study_uid}.1"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    path = tmp_path / f"{study_uid}.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    uid = str(dcmread(path).SOPInstanceUID)
+    arrive(
+        house.book.engine,
+        house.spool,
+        path.read_bytes(),
+        sop_instance_uid=uid,
+        study_instance_uid=study_uid,
+    )
+    return house.book.study_row_id(study_uid)
+
+
+def drafted(
+    house: House, study_id: int, deliveries: Mapping[str, DeliveryState], version: int = 1
+) -> list[int]:
+    """A Draft of the study, with one result for each destination in its state; the deliveries' row numbers."""
+    now = now_utc()
+    with writing(house.book.engine) as session:
+        study = session.get_one(StudyRow, study_id)
+        uid = study.study_instance_uid
+        held = session.scalars(select(InstanceRow).where(InstanceRow.study_id == study_id)).all()
+        for row in held:
+            row.state = InstanceState.ANALYSED
+        made = _draft_of(uid, held[0].sop_instance_uid, version)
+        study.state, study.outcome, study.draft_version = StudyState.DELIVERING, made.outcome, version
+        stored = DraftRow(
+            study_id=study_id,
+            version=version,
+            outcome=made.outcome,
+            draft_json=draft_to_json(made),
+            created_at_utc=now,
+        )
+        session.add(stored)
+        session.flush()
+        ids = []
+        for destination, state in deliveries.items():
+            entry = house.results.put(f"{destination} {version} {uid}".encode())
+            artefact = ArtefactRow(
+                draft_id=stored.id,
+                kind="fhir",
+                destination=destination,
+                file_name="fhir_bundle.json",
+                spool_key=entry.key,
+                file_sha256=entry.file_sha256,
+                size_bytes=entry.size_bytes,
+            )
+            session.add(artefact)
+            session.flush()
+            tried = state not in (DeliveryState.PENDING, DeliveryState.HELD)
+            row = DeliveryRow(
+                study_id=study_id,
+                draft_id=stored.id,
+                artefact_id=artefact.id,
+                destination=destination,
+                kind="fhir",
+                state=state,
+                attempts=int(tried),
+                created_at_utc=now,
+                due_at_utc=now,
+            )
+            session.add(row)
+            session.flush()
+            ids.append(row.id)
+        return ids
+
+
+def _draft_of(study_uid: str, image_uid: str, version: int) -> Draft:
+    made = draft(version=version)
+    readings = tuple(
+        replace(read, image=replace(read.image, sop_instance_uid=image_uid)) for read in made.readings
+    )
+    return replace(
+        made,
+        study_instance_uid=study_uid,
+        readings=readings,
+        study_findings=merge_study_findings(readings),
+    )
+
+
+def state_of(house: House, delivery_id: int) -> tuple[str, str]:
+    """State and reason code of a delivery."""
+    with reading(house.book.engine) as session:
+        row = session.get_one(DeliveryRow, delivery_id)
+        return row.state, row.reason_code
+
+
+def oru(
+    *,
+    control_id: str = "M1",
+    status: str = "F",
+    accession: str = ACCESSION,
+    patient: str = f"{PATIENT_ID}^^^HOSP&1.2.3&ISO^MR",
+    text: Sequence[str] = ("Right pleural effusion.", "No pneumothorax."),
+    header: str = "P|2.5.1",
+    kind: str = "ORU^R01^ORU_R01",
+) -> bytes:
+    """A report as a RIS sends it."""
+    lines = [
+        f"MSH|^~\\&|RIS|HOSP|RADDRAFT|HOSP|20260102030405||{kind}|{control_id}|{header}",
+        f"PID|1||{patient}||Smith^John||19600101|M",
+        f"OBR|1|PL1|FI1|36643-5^XR Chest 2 Views^LN|||20260102|||||||||||{accession}||||20260102||RAD|{status}",
+    ]
+    lines += [
+        f"OBX|{number}|TX|18748-4^Report^LN||{line}||||||{status}"
+        for number, line in enumerate(text, start=1)
+    ]
+    return "".join(f"{line}\r" for line in lines).encode()
+
+
+class Sender:
+    """A connection of the hospital's interface engine."""
+
+    def __init__(self, port: int, timeout_s: float = 20.0) -> None:
+        self._connection = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+        self._reader = FrameReader(1 << 20)
+
+    def send(self, *messages: bytes) -> None:
+        """Frames, one after the other, without waiting."""
+        self.send_raw(b"".join(framed(message) for message in messages))
+
+    def send_raw(self, data: bytes) -> None:
+        """Bytes as they are."""
+        self._connection.sendall(data)
+
+    def answers(self, count: int) -> list[bytes]:
+        """The next answers; fewer where the connection ends before."""
+        found: list[bytes] = []
+        while len(found) < count:
+            data = self._connection.recv(1 << 16)
+            if not data:
+                break
+            found += self._reader.feed(data)
+        return found
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
