@@ -28,7 +28,11 @@ pytest.importorskip("onnxruntime_genai")
 from inference.golden import compare
 from training.export import export_onnx
 from training.export.building import whole_package
+from training.export.checkpoint import Checkpoint
+from training.export.decoder_graph import builder_command, export_decoder
+from training.export.families import family_of
 from training.export.parity import Reference, golden_answers
+from training.export.precisions import layout
 
 _QUESTIONS = ["What do you see?", "Where is the left lung?"]
 _IMAGES = [gray_picture(40, 90), gray_picture(128, 61)]
@@ -99,6 +103,33 @@ def test_fewer_bits_are_smaller_and_within_their_tolerance(
     assert parity.largest_difference > 0
     weights = sum(path.stat().st_size for path in (tmp_path / "package").glob("decoder*"))
     assert weights < 0.8 * 1_171_328, "the decoder's weights take fewer bytes than in fp32"
+
+
+@pytest.mark.parametrize(("precision", "device"), [("int4", "cpu"), ("int8", "cuda")])
+def test_a_decoder_quantised_matrix_by_matrix_is_the_model_builders(
+    precision: str, device: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    import onnx
+
+    source, wanted = Checkpoint(checkpoint), layout(precision, device)
+    config, keys = family_of(source).language(source)
+    ours, theirs, scratch = (tmp_path / name for name in ("ours", "theirs", "scratch"))
+    ours.mkdir()
+    scratch.mkdir()
+    export_decoder(source, config, keys, checkpoint / "tokenizer.json", wanted, ours, scratch=scratch)
+    command = builder_command(
+        scratch / "language", theirs, wanted.precision, wanted.device, tmp_path / "cache"
+    )
+    subprocess.run(command, check=True, capture_output=True)
+    found, expected = (onnx.load(folder / "decoder.onnx").graph for folder in (ours, theirs))
+    assert [node.SerializeToString(deterministic=True) for node in found.node] == [
+        node.SerializeToString(deterministic=True) for node in expected.node
+    ]
+    assert _weights(found) == _weights(expected)
+
+
+def _weights(graph: Any) -> dict[str, tuple[int, tuple[int, ...], bytes]]:
+    return {t.name: (t.data_type, tuple(t.dims), t.raw_data) for t in graph.initializer}
 
 
 def test_bf16_for_cuda_holds_the_checkpoint_rounded_once(checkpoint: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The decoder as an ONNX graph: GroupQueryAttention on shared buffers, logits of the last row only.
 
 onnxruntime-genai's model builder writes it, in a process of its own, from a folder that holds the decoder alone. The
-weights go through memory layer by layer: once into that folder, then mapped, converted and written by the builder.
+weights go through memory layer by layer: once into that folder, then mapped, converted and written by the builder, and
+matrices of 8 or 4 bits matrix by matrix from what it wrote.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from safetensors.torch import save_file
 
 from clinical import Permanent
 from training.export.checkpoint import Checkpoint
-from training.export.precisions import Layout
+from training.export.precisions import Device, Layout, Precision
+from training.export.quantised_graph import quantise_graph
 
 GRAPH = "decoder.onnx"
 _WEIGHTS = f"{GRAPH}.data"
@@ -63,12 +65,9 @@ def export_decoder(
     shutil.copy(tokenizer, language / "tokenizer.json")
     tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast"}
     (language / "tokenizer_config.json").write_text(json.dumps(tokenizer_config), encoding="utf-8")
-    progress(f"building the {layout.precision} decoder")
-    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", language, "-o", built]
-    command += ["-p", layout.precision.value, "-e", layout.builder_device.value, "-c", scratch / "cache"]
-    command += ["--extra_options", "exclude_embeds=true", "prune_lm_head=true", f"filename={GRAPH}"]
+    progress(f"building the {layout.built} decoder")
     done = subprocess.run(
-        [str(part) for part in command],
+        builder_command(language, built, layout.built, layout.builder_device, scratch / "cache"),
         capture_output=True,
         text=True,
         check=False,
@@ -79,8 +78,29 @@ def export_decoder(
     if done.returncode != 0:
         words = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise Permanent("export-failed", f"the model builder could not write the decoder: {words}")
+    if layout.bits is not None:
+        on_cpu = layout.device is Device.CPU
+        quantise_graph(built / GRAPH, folder / GRAPH, layout.bits, int8_products=on_cpu, progress=progress)
+        return
     for name in (GRAPH, _WEIGHTS):
         (built / name).rename(folder / name)
+
+
+def builder_command(
+    language: Path, built: Path, precision: Precision, device: Device, cache: Path
+) -> list[str]:
+    """The model builder's command line for a folder that holds the decoder alone."""
+    command = [
+        sys.executable,
+        "-m",
+        "onnxruntime_genai.models.builder",
+        "-i",
+        str(language),
+        "-o",
+        str(built),
+    ]
+    command += ["-p", precision.value, "-e", device.value, "-c", str(cache)]
+    return [*command, "--extra_options", "exclude_embeds=true", "prune_lm_head=true", f"filename={GRAPH}"]
 
 
 def opset_of(path: Path) -> int:

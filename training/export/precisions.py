@@ -16,6 +16,9 @@ class Precision(StrEnum):
     INT4 = "int4"
 
 
+_BITS = {Precision.INT8: 8, Precision.INT4: 4}
+
+
 class Device(StrEnum):
     """The package is made for."""
 
@@ -31,17 +34,23 @@ class Layout:
     ----------
     precision, device
         As asked for.
+    built
+        Precision the model builder writes: matrices in fewer bits are made of it afterwards, one by one.
     builder_device
         What the model builder is told. Its fp16 and bf16 graphs for the CPU lack GroupQueryAttention and shared
         buffers; those for CUDA have both, and nothing in them is bound to the device.
     vision
         Precision of the vision tower and projector; pixels and features are fp32 in every graph.
+    bits
+        Of a quantised matrix; None where none is.
     """
 
     precision: Precision
     device: Device
+    built: Precision
     builder_device: Device
     vision: Precision
+    bits: int | None = None
 
 
 def layout(precision: str, device: str) -> Layout:
@@ -65,4 +74,7 @@ def layout(precision: str, device: str) -> Layout:
     # A medical image loses more by fewer bits than the text that is made of it, and a CPU gains no time by them.
     whole = place is Device.CPU or wanted is Precision.FP32
     shortened = wanted if half else Precision.FP16
-    return Layout(wanted, place, Device.CUDA if half else place, Precision.FP32 if whole else shortened)
+    bits = _BITS.get(wanted)
+    built = wanted if bits is None else Precision.FP32 if place is Device.CPU else Precision.FP16
+    builder_device = Device.CUDA if half else place
+    return Layout(wanted, place, built, builder_device, Precision.FP32 if whole else shortened, bits)
