@@ -29,6 +29,7 @@ from clinical.finding import Finding, GroundedBox, Polarity, Score, Sentence
 from clinical.geometry import Box
 from clinical.identity import derived_uid, finding_uid, object_uid
 from clinical.model_identity import ModelIdentity
+from clinical.model_package import ComputeDevice, Precision
 from clinical.prior import PriorOutcome, PriorSearch, prior_sentence
 from clinical.study import ImageRef, Study
 from clinical.terms import (
@@ -52,6 +53,7 @@ __all__ = [
     "CheckStatus",
     "CodeMatch",
     "CodedTerm",
+    "ComputeDevice",
     "CriticalFinding",
     "Draft",
     "DraftOutcome",
@@ -68,6 +70,7 @@ __all__ = [
     "NotAssessed",
     "Permanent",
     "Polarity",
+    "Precision",
     "Presence",
     "PriorOutcome",
     "PriorSearch",

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clinical import ComputeDevice, Precision
 from service.cli.common import JsonOption, print_json, say_step
 
 if TYPE_CHECKING:
     from inference.golden import Golden
-
-
-class Precision(StrEnum):
-    """Precision of the decoder's weights."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-    INT8 = "int8"
-    INT4 = "int4"
-
-
-class Device(StrEnum):
-    """What the package is made for."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 def export(
@@ -39,8 +22,8 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="Package folder; replaced whole when all is written.")],
     precision: Annotated[Precision, typer.Option(help="Of the decoder's weights.")] = Precision.FP32,
     device: Annotated[
-        Device, typer.Option(help="For the CPU the vision tower stays fp32; bf16 is for CUDA only.")
-    ] = Device.CPU,
+        ComputeDevice, typer.Option(help="For the CPU the vision tower stays fp32; bf16 is for CUDA only.")
+    ] = ComputeDevice.CPU,
     description: Annotated[
         Path | None, typer.Option(help="JSON file: name, version, labels, statement, licence, ...")
     ] = None,

@@ -64,9 +64,6 @@ def create_app(
     app.include_router(_health(readiness))
     app.include_router(_studies(book, results), prefix="/api/v1", dependencies=viewer)
     app.include_router(
-        _retraction(House(settings, book, spool, results)), prefix="/api/v1", dependencies=operator
-    )
-    app.include_router(
         chat_router(settings, book, open_chat_channel(broker_url(settings))),
         prefix="/api/v1",
         dependencies=[Depends(needs(Role[settings.chat.role.upper()], settings.http))],

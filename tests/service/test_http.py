@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,14 @@ def site(tmp_path: Path) -> Iterator[Site]:
     key = arrive(book.engine, spool, b"content", sop_instance_uid=_IMAGE, study_instance_uid=_STUDY)
     yield Site(book, spool, PosixSpool(tmp_path / "results"), key)
     book.engine.dispose()
+
+
+def test_every_operation_of_the_api_has_an_id_of_its_own(site: Site) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        paths = site.app().openapi()["paths"]
+    ids = [operation["operationId"] for path in paths.values() for operation in path.values()]
+    assert len(ids) == len(set(ids))
 
 
 def guarded() -> HttpSection:

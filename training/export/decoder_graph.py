@@ -21,9 +21,9 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from clinical import Permanent
+from clinical import ComputeDevice, Permanent, Precision
 from training.export.checkpoint import Checkpoint
-from training.export.precisions import Device, Layout, Precision
+from training.export.precisions import Layout
 from training.export.quantised_graph import quantise_graph
 
 GRAPH = "decoder.onnx"
@@ -79,7 +79,7 @@ def export_decoder(
         words = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise Permanent("export-failed", f"the model builder could not write the decoder: {words}")
     if layout.bits is not None:
-        on_cpu = layout.device is Device.CPU
+        on_cpu = layout.device is ComputeDevice.CPU
         quantise_graph(built / GRAPH, folder / GRAPH, layout.bits, int8_products=on_cpu, progress=progress)
         return
     for name in (GRAPH, _WEIGHTS):
@@ -87,7 +87,7 @@ def export_decoder(
 
 
 def builder_command(
-    language: Path, built: Path, precision: Precision, device: Device, cache: Path
+    language: Path, built: Path, precision: Precision, device: ComputeDevice, cache: Path
 ) -> list[str]:
     """The model builder's command line for a folder that holds the decoder alone."""
     command = [

@@ -10,14 +10,14 @@ from typing import Any
 import onnxruntime
 import torch
 
-from clinical import regions
+from clinical import Precision, regions
 from inference.labels import EXPECTED_LABELS
 from inference.manifest import MANIFEST_FILE, TASKS, Manifest
 from training.export.building import whole_package
 from training.export.checkpoint import Checkpoint, file_sha256
 from training.export.decoder_graph import GRAPH, export_decoder, opset_of
 from training.export.families import ModelFamily, family_of
-from training.export.precisions import Layout, Precision, layout
+from training.export.precisions import Layout, layout
 from training.export.tables import licence_note, write_table, write_texts
 from training.export.vision_graph import export_vision
 

@@ -3,27 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class Precision(StrEnum):
-    """Of the decoder's weights."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-    INT8 = "int8"
-    INT4 = "int4"
-
+from clinical import ComputeDevice, Precision
 
 _BITS = {Precision.INT8: 8, Precision.INT4: 4}
-
-
-class Device(StrEnum):
-    """The package is made for."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +29,9 @@ class Layout:
     """
 
     precision: Precision
-    device: Device
+    device: ComputeDevice
     built: Precision
-    builder_device: Device
+    builder_device: ComputeDevice
     vision: Precision
     bits: int | None = None
 
@@ -63,18 +46,18 @@ def layout(precision: str, device: str) -> Layout:
     """
     if precision not in list(Precision):
         raise ValueError(f"no precision {precision}; there are {', '.join(Precision)}")
-    if device not in list(Device):
-        raise ValueError(f"no device {device}; there are {', '.join(Device)}")
-    wanted, place = Precision(precision), Device(device)
+    if device not in list(ComputeDevice):
+        raise ValueError(f"no device {device}; there are {', '.join(ComputeDevice)}")
+    wanted, place = Precision(precision), ComputeDevice(device)
     half = wanted in (Precision.FP16, Precision.BF16)
-    if wanted is Precision.BF16 and place is Device.CPU:
+    if wanted is Precision.BF16 and place is ComputeDevice.CPU:
         raise ValueError(
             "ONNX Runtime multiplies no bf16 matrices on the CPU: export fp16 or fp32, or with --device cuda"
         )
     # A medical image loses more by fewer bits than the text that is made of it, and a CPU gains no time by them.
-    whole = place is Device.CPU or wanted is Precision.FP32
+    whole = place is ComputeDevice.CPU or wanted is Precision.FP32
     shortened = wanted if half else Precision.FP16
     bits = _BITS.get(wanted)
-    built = wanted if bits is None else Precision.FP32 if place is Device.CPU else Precision.FP16
-    builder_device = Device.CUDA if half else place
+    built = wanted if bits is None else Precision.FP32 if place is ComputeDevice.CPU else Precision.FP16
+    builder_device = ComputeDevice.CUDA if half else place
     return Layout(wanted, place, built, builder_device, Precision.FP32 if whole else shortened, bits)
