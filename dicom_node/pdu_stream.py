@@ -132,7 +132,7 @@ class PduStream:
         try:
             while (left_s := ends_s - time.monotonic()) > 0:
                 self._connection.settimeout(left_s)
-                if not self._connection.recv(_HEADER.size):
+                if not self._connection.recv_into(self._buffer):
                     return
         except OSError:
             return

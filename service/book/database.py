@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from sqlalchemy.orm import Session
 from clinical import Permanent, Transient
 
 BUSY_TIMEOUT_S = 30.0
+_LOOK_AGAIN_S = 0.01
 _READ_ONLY = "raddraft_read_only"
 _LAST_ACTS = "raddraft_last_acts"
 
@@ -41,14 +44,28 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     # The driver must not open transactions of its own: BEGIN IMMEDIATE is ours to send.
     connection.isolation_level = None
     cursor = connection.cursor()
+    _use_write_ahead_log(cursor)
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",
         f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
         "foreign_keys=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
+    ends_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # SQLite does not wait here as it does elsewhere: two processes that make one new book at once would both
+            # wait for the other's lock. The mode stays in the file, so this happens to a new book only.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends_s:
+                raise
+            time.sleep(_LOOK_AGAIN_S)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -31,7 +31,7 @@ from service.supervisor import RoleCommand, Supervisor, bind_listening_socket, r
 _log = structlog.get_logger(__name__)
 
 # A file without a row for so long waits for no commit: the book answers or fails within half a minute.
-_LEFT_AFTER_S = 90.0
+LEFT_AFTER_S = 90.0
 
 
 def listener_names(settings: Settings) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def _run_one(settings: Settings, listening: socket.socket | None) -> None:
     listener.start()
     refused.start()
     name = listener_names(settings)[int(os.environ.get(NODE_NUMBER_VARIABLE, "1")) - 1]
-    Thread(target=_adopt_left_files, args=(house, stop), name="adopt-left-files", daemon=True).start()
+    Thread(target=adopt_left_files, args=(house, stop), name="adopt-left-files", daemon=True).start()
     signs = SignsOfLife(engine, name, lambda: (True, "listening"))
     clerk = CommitmentClerk(
         house,
@@ -115,9 +115,15 @@ def _run_one(settings: Settings, listening: socket.socket | None) -> None:
     signs.stop()
 
 
-def _adopt_left_files(house: House, stop: Event) -> None:
-    """Account for what the process before this one may have left when it was killed; once, when it must be old."""
-    if stop.wait(2 * _LEFT_AFTER_S):
+def adopt_left_files(house: House, stop: Event, *, left_after_s: float = LEFT_AFTER_S) -> None:
+    """Account for what the process before this one may have left when it was killed; once, when it must be old.
+
+    Parameters
+    ----------
+    left_after_s
+        Age at which a file without a row waits for no commit any more. It is looked for after twice that time.
+    """
+    if stop.wait(2 * left_after_s):
         return
     try:
         orphans = adopt_orphans(
@@ -126,7 +132,7 @@ def _adopt_left_files(house: House, stop: Event) -> None:
             reception_of(house),
             quiet_rule(house.settings),
             house.settings.data_dir / "orphans",
-            older_than_s=_LEFT_AFTER_S,
+            older_than_s=left_after_s,
         )
     except RadDraftError as error:
         _log.warning("left_files_not_adopted", code=error.code)

@@ -107,6 +107,20 @@ def test_an_object_without_end_is_cut_off_before_it_fills_the_memory(start_node:
     assert node.nothing_left()
 
 
+def test_an_object_that_comes_by_drops_is_cut_off_though_each_drop_is_in_time(start_node: StartNode) -> None:
+    node = start_node(object_timeout_s=1.0, network_timeout_s=30.0)
+    cr = [(ComputedRadiographyImageStorage, [ExplicitVRLittleEndian])]
+    with associated(node.peer, cr) as association:
+        association.dul.send_pdu(_data(b"\x03" + _store_request()))
+        ends_s = time.monotonic() + 30
+        while association.is_established and time.monotonic() < ends_s:
+            association.dul.send_pdu(_data(b"\x00" + b"\0" * 100))
+            time.sleep(0.1)
+        assert not association.is_established
+    assert echo(node.peer, calling_ae_title="MODALITY") == 0x0000
+    assert node.nothing_left()
+
+
 def _data(fragment: bytes) -> P_DATA:
     primitive = P_DATA()
     primitive.presentation_data_value_list = cast(Any, [[1, fragment]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from alembic import command
@@ -20,6 +22,41 @@ def test_migrated_tables_are_those_of_the_code(book: Book) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         differences = compare_metadata(context, Base.metadata)
     assert differences == []
+
+
+_OPEN_AT_ONCE = """
+import multiprocessing, sys, time
+from service.book import migrate, open_book
+
+def open_one(url, at_s):
+    while time.monotonic() < at_s:
+        pass
+    migrate(url)
+    open_book(url).account()
+
+fork = multiprocessing.get_context("fork")
+for number in range(20):
+    at_s = time.monotonic() + 0.05
+    url = f"sqlite:///{sys.argv[1]}/{number}.sqlite"
+    processes = [fork.Process(target=open_one, args=(url, at_s)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+"""
+
+
+def test_processes_that_make_one_new_book_at_once_all_open_it(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", _OPEN_AT_ONCE, tmp_path],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_a_book_of_the_first_edition_keeps_its_rows(book: Book, book_url: str) -> None:
