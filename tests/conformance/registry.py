@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.conformance.archive import archived
+from tests.conformance.ehr import fhir_schema, fhirpath, hl7_parser, hl7_server, medplum
 from tests.conformance.programs import (
     dcentvfy,
     dciodvfy,
@@ -30,4 +31,9 @@ READERS: tuple[Reader, ...] = (
     dcmp2pgm,
     plain_viewer,
     poppler,
+    medplum,
+    fhir_schema,
+    fhirpath,
+    hl7_server,
+    hl7_parser,
 )
