@@ -31,8 +31,8 @@ def train_dense(
     """Train and write `out/dense.pt` (model and head); ends after the stage's minutes or `steps` (0: no limit)."""
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model)
-    head = DenseHead(recipe.model.language_width)
     entries = list(read_collection(data))
+    head = DenseHead(recipe.model.language_width, entries[0].truth.edition)
     images = load_images(data, [entry.image for entry in entries], recipe.model.image_size_px)
     tables = load_tables(entries)
     named = trained_parameters(model, head)

@@ -18,19 +18,23 @@ from inference.manifest import CALIBRATION_FILE, CANARY_FILE, FAMILIARITY_FILE, 
 from inference.plan import prompts_sha256
 from training.evaluation.operating_points import fit_operating_points
 from training.evaluation.raw_scores import SIZE_PX, phantom_features, phantom_scores
-from training.evaluation.suite import FIRST_UNSEEN_SEED, LABELS
+from training.evaluation.suite import FIRST_UNSEEN_SEED
 from training.evaluation.table import FLOORS, evaluate_model
 from training.export import export_onnx
 from training.instructions.answers import CLASSIFICATION_PREFIX
-from training.phantoms import REGIONS, displayed, draw
+from training.phantoms import Edition, displayed, draw
 
 FIRST_CANARY_SEED = 4_600_000
 NAME = "RadDraft phantom model"
-VERSION = "1"
 STATEMENT = (
     "SYNTHETIC PHANTOM MODEL - NOT FOR CLINICAL USE. Trained on drawn phantoms only; what it says about a real "
     "radiograph is without meaning."
 )
+
+_SOURCES = {
+    Edition.FIRST: "training/recipes/embedded.toml, then embedded_second.toml; phantoms of seeds 0 to 33999",
+    Edition.SECOND: "training/recipes/embedded_wide.toml; phantoms of the second edition, seeds 0 to 39999",
+}
 
 # The manifest's task names, and the group of the evaluation table that decides each; detection has no floor of
 # its own and is decided by the boxes of abnormalities.
@@ -51,6 +55,7 @@ def package_embedded(
     *,
     count: int = 500,
     fitting: int = 200,
+    edition: Edition = Edition.FIRST,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -58,24 +63,25 @@ def package_embedded(
 
     Returns the evaluation's result.
     """
-    export_onnx(checkpoint, out, description=describe(None, {}))
+    export_onnx(checkpoint, out, description=describe(None, {}, edition))
     result = evaluate_model(
         str(out),
         count=count,
         first_seed=FIRST_UNSEEN_SEED,
         size_px=160,
+        edition=edition,
         processes=processes,
         progress=progress,
     )
-    scores, truth = phantom_scores(str(out), count=fitting, processes=processes)
+    scores, truth = phantom_scores(str(out), count=fitting, edition=edition, processes=processes)
     points = {
         label: round(point.threshold, 4) for label, point in fit_operating_points(scores, truth).items()
     }
-    complete_manifest(out, describe(result, points))
+    complete_manifest(out, describe(result, points, edition))
     present = {label: [label in labels for labels in truth] for label in scores}
     write_calibration(out, scores, present, f"{fitting} phantoms")
-    write_familiarity(out, count=fitting, processes=processes)
-    write_canary(out)
+    write_familiarity(out, count=fitting, edition=edition, processes=processes)
+    write_canary(out, edition)
     return result
 
 
@@ -96,11 +102,13 @@ def write_calibration(
     return calibration
 
 
-def write_familiarity(package: Path, *, count: int, processes: int = 1) -> Familiarity:
+def write_familiarity(
+    package: Path, *, count: int, edition: Edition = Edition.FIRST, processes: int = 1
+) -> Familiarity:
     """Fit which images the model knows on phantoms, put it into the package and name it in the manifest."""
     opened = open_package(package)
     familiarity = fit_familiarity(
-        phantom_features(str(package), count=count, processes=processes),
+        phantom_features(str(package), count=count, edition=edition, processes=processes),
         weights_sha256=opened.weights_sha256,
         source=f"{count} phantoms",
     )
@@ -108,15 +116,16 @@ def write_familiarity(package: Path, *, count: int, processes: int = 1) -> Famil
     return familiarity
 
 
-def write_canary(package: Path) -> None:
+def write_canary(package: Path, edition: Edition = Edition.FIRST) -> None:
     """Put phantoms into the package for the model's daily trial: each label twice or more, and two healthy ones."""
-    missing = dict.fromkeys([*LABELS, ""], 2)
+    labels = frozenset(edition.labels)
+    missing = dict.fromkeys([*edition.labels, ""], 2)
     chosen = []
     for seed in itertools.count(FIRST_CANARY_SEED):
-        pixels, truth = draw(seed, SIZE_PX)
-        shown = frozenset(truth.labels) & frozenset(LABELS)
+        pixels, truth = draw(seed, SIZE_PX, edition)
+        shown = frozenset(truth.labels)
         if any(missing.get(label, 0) for label in shown or {""}):
-            chosen.append(KnownImage(displayed(pixels), shown, frozenset(LABELS) - shown))
+            chosen.append(KnownImage(displayed(pixels), shown, labels - shown))
             for label in shown or {""}:
                 missing[label] = max(0, missing[label] - 1)
         if not any(missing.values()):
@@ -141,20 +150,22 @@ def complete_manifest(package: Path, description: dict[str, Any]) -> None:
     path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def describe(result: dict[str, Any] | None, operating_points: dict[str, float]) -> dict[str, Any]:
+def describe(
+    result: dict[str, Any] | None, operating_points: dict[str, float], edition: Edition
+) -> dict[str, Any]:
     """Manifest entries of the embedded model; every task is on before it was measured."""
     tasks = {name: task_state(group, result) for name, group in TASK_GROUPS.items()}
     return {
         "name": NAME,
-        "version": VERSION,
-        "labels": list(LABELS),
+        "version": str(edition.value),
+        "labels": list(edition.labels),
         "classification_prefix": CLASSIFICATION_PREFIX,
-        "regions": list(REGIONS),
+        "regions": list(edition.regions),
         "operating_points": operating_points,
         "tasks": tasks,
         "statement": STATEMENT,
         "licence": "Apache-2.0",
-        "source": "training/recipes/embedded.toml, then embedded_second.toml; phantoms of seeds 0 to 33999",
+        "source": _SOURCES[edition],
     }
 
 

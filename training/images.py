@@ -28,7 +28,7 @@ def load_images(folder: Path, names: list[str], size_px: int) -> NDArray[np.uint
 
 
 def load_tables(entries: list[Entry]) -> NDArray[np.float32]:
-    """Dense boxes (N, classes, 2, 4)."""
+    """Dense boxes (N, classes, 5, 4)."""
     return np.stack([box_table(entry.truth) for entry in entries])
 
 

@@ -22,6 +22,7 @@ from training.log import TrainingLog
 from training.optimiser import build_optimiser
 from training.packing import instruction_loss, prefix_cache
 from training.parallel import agreed
+from training.phantoms import Edition
 from training.phantoms.collection import read_collection
 from training.processor import save_processor
 from training.recipe import Recipe
@@ -39,9 +40,9 @@ def train_instructions(
     """Train from `out/dense.pt`; the checkpoint folder `out/model` is renewed every few minutes."""
     torch.manual_seed(recipe.seed)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
-    model, head = _restore(recipe, tokenizer, out / CHECKPOINT)
-    writer = block_writer(tokenizer)
     entries = list(read_collection(data))
+    model, head = _restore(recipe, tokenizer, out / CHECKPOINT, entries[0].truth.edition)
+    writer = block_writer(tokenizer)
     images = load_images(data, [entry.image for entry in entries], recipe.model.image_size_px)
     tables = load_tables(entries)
     rows = rows_by_image(data, [entry.image for entry in entries])
@@ -107,10 +108,10 @@ def rows_by_image(data: Path, names: list[str]) -> list[list[Row]]:
 
 
 def _restore(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, dense: Path
+    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, dense: Path, edition: Edition
 ) -> tuple[LlavaOnevisionForConditionalGeneration, DenseHead]:
     ids = {token: tokenizer.get_vocab()[token] for token in SPECIALS}
-    model, head = build_model(recipe.model, ids), DenseHead(recipe.model.language_width)
+    model, head = build_model(recipe.model, ids), DenseHead(recipe.model.language_width, edition)
     state = torch.load(dense, weights_only=True)
     model.load_state_dict(state["model"])
     head.load_state_dict(state["head"])

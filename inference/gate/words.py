@@ -62,7 +62,7 @@ OBLIQUE = (
     "schrag*", "кос*", "斜位",
 )  # fmt: skip
 LATERAL = (
-    "lateral*", "latero*", "lat", "llat", "rlat", "ll", "rl", "lt lat", "rt lat", "seitlich*", "profil*",
+    "lateral*", "latero*", "lat", "llat", "rlat", "ll", "rl", "lt lat", "rt lat", "seitl*", "profil*",
     "perfil", "боков*", "側面",
 )  # fmt: skip
 

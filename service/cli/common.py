@@ -24,6 +24,9 @@ ConfigOption = Annotated[
     typer.Option("--config", help="TOML configuration; default: the file RADDRAFT_CONFIG names, or none."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+EditionOption = Annotated[
+    int, typer.Option(min=1, max=2, help="phantom: 1, as the embedded model knows them, or the wider 2.")
+]
 
 
 def open_migrated_book(settings: Settings) -> Book:

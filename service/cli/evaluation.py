@@ -12,7 +12,7 @@ import typer
 from rich.progress import Progress
 
 from service.cli import writing
-from service.cli.common import JsonOption, print_json, print_table
+from service.cli.common import EditionOption, JsonOption, print_json, print_table
 from service.cli.instructions import archives, counting
 from service.cli.writing import AgreementOption, KeyOption
 
@@ -52,6 +52,7 @@ def evaluate(
         int, typer.Option(help="phantom: seed of the first one (training used seeds below 1,000,000).")
     ] = 5_000_000,
     size: Annotated[int, typer.Option(min=32, max=4096, help="phantom: width and height.")] = 160,
+    edition: EditionOption = 1,
     processes: Annotated[int, typer.Option(min=1, help="phantom: processes to ask with.")] = 1,
     manifest: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="radvlm: file of `train manifest`.")
@@ -83,7 +84,7 @@ def evaluate(
             raise typer.BadParameter(
                 "--suite phantom needs a model of this machine; a server answers --suite radvlm"
             )
-        _on_phantoms(model, n, seed, size, processes, as_json)
+        _on_phantoms(model, n, seed, size, edition, processes, as_json)
         return
     if manifest is None or image_root is None or out is None:
         raise typer.BadParameter("--suite radvlm needs --manifest, --image-root and --out")
@@ -94,13 +95,16 @@ def evaluate(
     _on_manifest(model, answerer, manifest, image_root, out, weights_dir, author_of_judgements, as_json)
 
 
-def _on_phantoms(model: str, n: int, seed: int, size: int, processes: int, as_json: bool) -> None:
+def _on_phantoms(
+    model: str, n: int, seed: int, size: int, edition: int, processes: int, as_json: bool
+) -> None:
     from training.evaluation.table import evaluate_model, rows_of_table
+    from training.phantoms import Edition
 
     with Progress(transient=True, disable=as_json) as progress:
         task = progress.add_task("phantoms", total=n)
         result: dict[str, Any] = evaluate_model(
-            model, count=n, first_seed=seed, size_px=size, processes=processes,
+            model, count=n, first_seed=seed, size_px=size, edition=Edition(edition), processes=processes,
             progress=lambda done: progress.update(task, completed=done),
         )  # fmt: skip
     if as_json:

@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress
 
 from service.cli import evaluation, finetuning, instructions, writing
-from service.cli.common import print_table
+from service.cli.common import EditionOption, print_table
 
 app = typer.Typer(no_args_is_help=True)
 instructions.register(app)
@@ -28,12 +28,17 @@ def phantoms(
     out: _Out,
     seed: Annotated[int, typer.Option(help="Seed of the first phantom.")] = 0,
     size: Annotated[int, typer.Option(min=32, max=4096, help="Width and height in pixels.")] = 160,
+    edition: EditionOption = 1,
+    others: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of mirrored and lateral views and of what is no chest.")
+    ] = 0.0,
     dicom: Annotated[
         bool, typer.Option("--dicom", help="Write DX and CR DICOM files instead of PNG.")
     ] = False,
     processes: _Processes = 1,
 ) -> None:
     """Write synthetic radiographs (PNG, or DICOM) and their ground truth."""
+    from training.phantoms import Edition
     from training.phantoms.collection import write_collection, write_dicom_collection
 
     with Progress(transient=True) as progress:
@@ -44,6 +49,8 @@ def phantoms(
             count=n,
             first_seed=seed,
             size_px=size,
+            edition=Edition(edition),
+            others_share=others,
             processes=processes,
             progress=lambda done: progress.update(task, completed=done),
         )
@@ -57,13 +64,15 @@ def package(
     ],
     out: _Out,
     n: Annotated[int, typer.Option("--n", min=50, help="Phantoms to measure on.")] = 500,
+    edition: EditionOption = 1,
     processes: Annotated[int, typer.Option(min=1, help="Processes to ask with.")] = 1,
 ) -> None:
     """Export a checkpoint as the embedded model: measure it, fit operating points, write its manifest."""
     from training.embedded_package import package_embedded
     from training.evaluation.table import rows_of_table
+    from training.phantoms import Edition
 
-    result = package_embedded(checkpoint, out, count=n, processes=processes)
+    result = package_embedded(checkpoint, out, count=n, edition=Edition(edition), processes=processes)
     print_table(
         ("metric", "model", "floor", "best constant answer"),
         rows_of_table(result),

@@ -9,7 +9,7 @@ from typing import Any
 from training.evaluation.boxes import best_constant_box, mean_average_precision, mean_box
 from training.evaluation.labels import macro_f1
 from training.evaluation.reports import compare, rates
-from training.evaluation.suite import LABELS, Item, follow_up_right, items_of
+from training.evaluation.suite import Item, follow_up_right, items_of
 from training.instructions import Task, sentences
 from training.phantoms import Truth
 from training.phantoms.phantom import truth_of
@@ -20,12 +20,14 @@ _FIT_SEED = 1_000_000
 
 def constant_answers(items: Sequence[Item]) -> dict[str, Any]:
     """Metrics of the best constant answers on the suite's items, fitted on other phantoms."""
-    fit = [item for seed in range(_FIT_SEED, _FIT_SEED + FIT_PHANTOMS) for item in items_of(truth_of(seed))]
+    edition = items[0].truth.edition
+    fit_seeds = range(_FIT_SEED, _FIT_SEED + FIT_PHANTOMS)
+    fit = [item for seed in fit_seeds for item in items_of(truth_of(seed, edition))]
     truths = [item.truth for item in items if item.task is Task.REPORT]
-    every, there = frozenset(LABELS), [frozenset(truth.labels) for truth in truths]
-    normal = sentences.report(Truth(0, (), {}))
+    every, there = frozenset(edition.labels), [frozenset(truth.labels) for truth in truths]
+    normal = sentences.report(Truth(0, (), {}, edition))
     return {
-        "classification": {"all_labels_macro_f1": macro_f1([every] * len(there), there, LABELS)},
+        "classification": {"all_labels_macro_f1": macro_f1([every] * len(there), there, edition.labels)},
         "anatomy": {
             "mean_box_map50": _anatomy_mean(items, fit),
             "best_box_map50": _constant_boxes(Task.ANATOMY, items, fit),

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import load_model
-from training.evaluation.suite import LABELS
-from training.phantoms import displayed, draw
+from training.phantoms import Edition, displayed, draw
 
 FIRST_FITTING_SEED = 4_000_000
 SIZE_PX = 160
@@ -24,20 +23,30 @@ Scored = list[tuple[dict[str, float], frozenset[str]]]
 
 
 def phantom_scores(
-    model: str, *, count: int, first_seed: int = FIRST_FITTING_SEED, processes: int = 1
+    model: str,
+    *,
+    count: int,
+    first_seed: int = FIRST_FITTING_SEED,
+    edition: Edition = Edition.FIRST,
+    processes: int = 1,
 ) -> tuple[dict[str, list[float]], list[frozenset[str]]]:
     """Scores by label (one per phantom) and the true labels of each phantom."""
-    scored = _over_seeds(partial(_score, model), count, first_seed, processes)
-    return {label: [scores[label] for scores, _ in scored] for label in LABELS}, [
+    scored = _over_seeds(partial(_score, model, edition), count, first_seed, processes)
+    return {label: [scores[label] for scores, _ in scored] for label in edition.labels}, [
         truth for _, truth in scored
     ]
 
 
 def phantom_features(
-    model: str, *, count: int, first_seed: int = FIRST_FITTING_SEED, processes: int = 1
+    model: str,
+    *,
+    count: int,
+    first_seed: int = FIRST_FITTING_SEED,
+    edition: Edition = Edition.FIRST,
+    processes: int = 1,
 ) -> list[NDArray[np.float32]]:
     """Pooled vision features (width,) of each phantom."""
-    return _over_seeds(partial(_features, model), count, first_seed, processes)
+    return _over_seeds(partial(_features, model, edition), count, first_seed, processes)
 
 
 def _over_seeds(work: Callable[[range], list[One]], count: int, first_seed: int, processes: int) -> list[One]:
@@ -50,21 +59,21 @@ def _over_seeds(work: Callable[[range], list[One]], count: int, first_seed: int,
         return [one for part in pool.map(work, parts) for one in part]
 
 
-def _features(model: str, seeds: range) -> list[NDArray[np.float32]]:
+def _features(model: str, edition: Edition, seeds: range) -> list[NDArray[np.float32]]:
     served = load_model(model)
     try:
-        found = [served.pooled_features(displayed(draw(seed, SIZE_PX)[0])) for seed in seeds]
+        found = [served.pooled_features(displayed(draw(seed, SIZE_PX, edition)[0])) for seed in seeds]
         return [features for features in found if features is not None]
     finally:
         served.close()
 
 
-def _score(model: str, seeds: range) -> Scored:
+def _score(model: str, edition: Edition, seeds: range) -> Scored:
     served = load_model(model)
     scored: Scored = []
     try:
         for seed in seeds:
-            pixels, truth = draw(seed, SIZE_PX)
+            pixels, truth = draw(seed, SIZE_PX, edition)
             found = served.read(displayed(pixels)).findings
             scored.append(({f.label.name: f.score.raw for f in found if f.score}, frozenset(truth.labels)))
     finally:

@@ -10,7 +10,23 @@ from training.phantoms import Kind, Truth
 
 _WORDS = {
     Kind.CARDIOMEGALY: ("cardiomegaly", "heart size", "enlarged heart", "heart is"),
-    Kind.SUPPORT_DEVICES: ("support device", "pacemaker", "port"),
+    Kind.SUPPORT_DEVICES: (
+        "support device",
+        "pacemaker",
+        "port",
+        "endotracheal tube",
+        "nasogastric tube",
+        "central venous",
+    ),
+    Kind.EDEMA: ("edema",),
+    Kind.ENLARGED_CARDIOMEDIASTINUM: ("enlarged cardiomediastinum",),
+    Kind.MEDIASTINAL_SHIFT: ("mediastinal shift",),
+    Kind.LUNG_OPACITY: ("lung opacity",),
+    Kind.PNEUMONIA: ("pneumonia",),
+    Kind.CALCIFICATION: ("calcification",),
+    Kind.EMPHYSEMA: ("emphysema",),
+    Kind.PLEURAL_OTHER: ("pleural thickening",),
+    Kind.FRACTURE: ("fracture",),
     Kind.CONSOLIDATION: ("consolidation",),
     Kind.LUNG_LESION: ("lung lesion", "nodule"),
     Kind.ATELECTASIS: ("atelectasis",),
@@ -18,7 +34,7 @@ _WORDS = {
     Kind.PNEUMOTHORAX: ("pneumothorax",),
 }
 _ABSENT = re.compile(r"\b(no|not|normal|without)\b")
-_SIDES = ("bilateral", "right", "left")
+_SIDES = ("bilateral", "both", "right", "left")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +62,11 @@ class ReportCounts:
 
 
 def mentions(report: str) -> list[Mention]:
-    """Every mention of one of the seven labels, sentence by sentence."""
+    """Every mention of a finding, sentence by sentence."""
     found = []
     for sentence in re.split(r"(?<=\.)\s+", report.lower().strip()):
-        side = next((side for side in _SIDES if side in sentence), "")
+        side = next((side for side in _SIDES if re.search(rf"\b{side}\b", sentence)), "")
+        side = "bilateral" if side == "both" else side
         for kind, words in _WORDS.items():
             if any(re.search(rf"\b{word}", sentence) for word in words):
                 found.append(Mention(kind, not _ABSENT.search(sentence), side))

@@ -20,9 +20,9 @@ from training.evaluation.reports import compare, rates
 from training.instructions import Task, questions, sentences
 from training.instructions.conversation import converse
 from training.instructions.questions import Wording
-from training.phantoms import Kind, Truth, displayed, draw
+from training.phantoms import Edition, Truth, displayed, draw
 
-LABELS = tuple(kind.value for kind in Kind)
+LABELS = Edition.FIRST.labels
 FIRST_UNSEEN_SEED = 5_000_000
 _BOX_QUESTIONS = (questions.WHERE, questions.WHERE_FIRST, questions.WHERE_LAST)
 
@@ -65,11 +65,11 @@ def items_of(truth: Truth) -> list[Item]:
     ]
     for finding in truth.findings:
         name = finding.label.value
-        sentence = sentences.present(finding)
         items.append(
             Item(Task.ABNORMALITY, Asked(prompts.grounding(name.lower())), truth, name, finding.boxes)
         )
-        items.append(Item(Task.PHRASE, Asked(prompts.phrase_grounding(sentence)), truth, name, finding.boxes))
+        for sentence, boxes in sentences.phrases(truth, finding):
+            items.append(Item(Task.PHRASE, Asked(prompts.phrase_grounding(sentence)), truth, name, boxes))
     if truth.findings:
         boxes = tuple(box for finding in truth.findings for box in finding.boxes)
         items.append(Item(Task.DETECTION, Asked(prompts.DETECTION), truth, boxes=boxes))
@@ -95,12 +95,13 @@ def run_suite(
     count: int,
     first_seed: int = FIRST_UNSEEN_SEED,
     size_px: int = 160,
+    edition: Edition = Edition.FIRST,
     progress: Callable[[int], None] | None = None,
 ) -> list[tuple[Item, str]]:
     """Ask everything about phantoms `first_seed ..`; returns every item with its answer."""
     results: list[tuple[Item, str]] = []
     for done, seed in enumerate(range(first_seed, first_seed + count), start=1):
-        pixels, truth = draw(seed, size_px)
+        pixels, truth = draw(seed, size_px, edition)
         items = items_of(truth)
         said = answerer.answers(displayed(pixels), [item.asked for item in items])
         results.extend(zip(items, said, strict=True))
@@ -115,7 +116,8 @@ def follow_up_right(item: Item, answer: str) -> bool:
         return average_precision(read_boxes(answer), item.boxes) >= 0.5
     if item.name == questions.OTHERS:
         denied = answer.lower().startswith("no") == item.answer.lower().startswith("no")
-        return denied and named_labels(answer, LABELS) == named_labels(item.answer, LABELS)
+        labels = item.truth.edition.labels
+        return denied and named_labels(answer, labels) == named_labels(item.answer, labels)
     return answer.strip().lower() == item.answer.lower()
 
 
@@ -126,9 +128,10 @@ def metrics(results: Sequence[tuple[Item, str]]) -> dict[str, Any]:
         return [(item, answer) for item, answer in results if item.task is task]
 
     classified = of(Task.CLASSIFICATION)
-    predicted = [named_labels(answer, LABELS) for _, answer in classified]
+    labels = classified[0][0].truth.edition.labels
+    predicted = [named_labels(answer, labels) for _, answer in classified]
     truth = [frozenset(item.truth.labels) for item, _ in classified]
-    by_label = f1_by_label(predicted, truth, LABELS)
+    by_label = f1_by_label(predicted, truth, labels)
     follow_ups = of(Task.CONVERSATION)
     right = [follow_up_right(item, answer) for item, answer in follow_ups]
     return {

@@ -13,6 +13,7 @@ from typing import Any
 
 from training.evaluation.baselines import constant_answers
 from training.evaluation.suite import Answerer, Item, metrics, run_suite
+from training.phantoms import Edition
 
 CHECKPOINT_FILE = "model.safetensors"
 
@@ -44,6 +45,7 @@ def evaluate_model(
     count: int,
     first_seed: int,
     size_px: int,
+    edition: Edition = Edition.FIRST,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -53,11 +55,13 @@ def evaluate_model(
     """
     parts = _parts(first_seed, count, processes)
     if processes == 1:
-        results = _ask_part(model, size_px, parts[0], progress)
+        results = _ask_part(model, size_px, edition, parts[0], progress)
     else:
         results = []
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            for part, found in zip(parts, pool.map(partial(_ask_part, model, size_px), parts), strict=True):
+            for part, found in zip(
+                parts, pool.map(partial(_ask_part, model, size_px, edition), parts), strict=True
+            ):
                 results += found
                 if progress:
                     progress(part.stop - first_seed)
@@ -72,6 +76,7 @@ def evaluate_model(
         "n": count,
         "seed": first_seed,
         "size_px": size_px,
+        "edition": edition.value,
     }
 
 
@@ -81,11 +86,16 @@ def _parts(first_seed: int, count: int, processes: int) -> list[range]:
 
 
 def _ask_part(
-    model: str, size_px: int, seeds: range, progress: Callable[[int], None] | None = None
+    model: str,
+    size_px: int,
+    edition: Edition,
+    seeds: range,
+    progress: Callable[[int], None] | None = None,
 ) -> list[tuple[Item, str]]:
     return run_suite(
-        open_answerer(model), count=len(seeds), first_seed=seeds.start, size_px=size_px, progress=progress
-    )
+        open_answerer(model), count=len(seeds), first_seed=seeds.start, size_px=size_px, edition=edition,
+        progress=progress,
+    )  # fmt: skip
 
 
 def passed(measured: dict[str, Any], baselines: dict[str, Any]) -> dict[str, bool]:

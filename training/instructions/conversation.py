@@ -8,7 +8,7 @@ import numpy as np
 
 from training.instructions import answers, questions
 from training.instructions.questions import Wording
-from training.phantoms import Kind, TrueFinding, Truth
+from training.phantoms import TrueFinding, Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,7 @@ class _Talk:
 
     def details(self, finding: TrueFinding) -> None:
         """Side and size of the finding just located, in either order, one of them left out at times."""
-        asked = (
-            [questions.EXTENT] if finding.label is Kind.CARDIOMEGALY else [questions.SIDE, questions.EXTENT]
-        )
+        asked = [questions.SIDE, questions.EXTENT] if finding.side else [questions.EXTENT]
         self.rng.shuffle(asked)
         for asks in asked[: 1 + int(self.rng.random() < 0.5)]:
             self.ask(asks, answers.side(finding) if asks == questions.SIDE else answers.extent(finding.boxes))

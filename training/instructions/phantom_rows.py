@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from inference.prompts import spelled
 from training.datasets.example import Finding
 from training.instructions import answers, sentences
 from training.instructions.conversation import Turn, converse
 from training.instructions.questions import Wording
 from training.instructions.row import ROWS_FILE, Row, line_of
-from training.phantoms import Truth
+from training.phantoms import Edition, Truth
 from training.phantoms.collection import Entry, read_collection
 from training.task import Task
 
@@ -39,8 +40,11 @@ def _tasks(
     for finding in truth.findings:
         name = finding.label.value.lower()
         yield Task.ABNORMALITY, (Turn(wording.grounding(name), answers.location(name, finding.boxes)),)
-        sentence = sentences.present(finding)
-        yield Task.PHRASE, (Turn(wording.phrase(sentence), answers.phrase(finding.boxes)),)
+        other = spelled(finding.vindr)
+        if truth.edition is Edition.SECOND and other and other != name:
+            yield Task.ABNORMALITY, (Turn(wording.grounding(other), answers.location(other, finding.boxes)),)
+        for sentence, boxes in sentences.phrases(truth, finding):
+            yield Task.PHRASE, (Turn(wording.phrase(sentence), answers.phrase(boxes)),)
     for _ in range(CONVERSATIONS_PER_IMAGE):
         yield Task.CONVERSATION, converse(truth, rng, wording)
 
@@ -50,11 +54,14 @@ def _boxed(truth: Truth) -> list[Finding]:
 
 
 def write_rows(folder: Path) -> int:
-    """Write `instructions.jsonl` beside a collection's images; returns the number of rows."""
+    """Write `instructions.jsonl` beside a collection's images; returns the number of rows.
+
+    Lateral and mirrored views and what is no chest have none.
+    """
     count = 0
     with (folder / ROWS_FILE).open("w", encoding="utf-8") as lines:
         for entry in read_collection(folder):
-            for row in rows_of(entry):
+            for row in rows_of(entry) if entry.truth.is_frontal else ():
                 lines.write(line_of(row.to_json()))
                 count += 1
     return count

@@ -15,9 +15,10 @@ from typing import Any
 
 from PIL import Image
 
-from training.phantoms.dicom import VARIANTS, phantom_dataset
-from training.phantoms.phantom import FractionBox, TrueFinding, Truth, displayed, draw
-from training.phantoms.scene import Kind
+from training.phantoms.dicom import phantom_dataset, variants_of
+from training.phantoms.kinds import Edition, Kind
+from training.phantoms.phantom import FractionBox, TrueDevice, TrueFinding, Truth, displayed
+from training.phantoms.subjects import draw_subject, subject_of
 
 TRUTH_FILE = "truth.jsonl"
 
@@ -36,13 +37,18 @@ def write_collection(
     count: int,
     first_seed: int,
     size_px: int,
+    edition: Edition = Edition.FIRST,
+    others_share: float = 0.0,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Render phantoms `first_seed .. first_seed + count - 1` into `out`."""
+    """Render phantoms `first_seed .. first_seed + count - 1` into `out`.
+
+    `others_share` of them are mirrored, lateral or no chest, a third each.
+    """
     (out / "images").mkdir(parents=True, exist_ok=True)
     seeds = range(first_seed, first_seed + count)
-    render = partial(_render_one, out, size_px)
+    render = partial(_render_one, out, size_px, edition, others_share)
     with (out / TRUTH_FILE).open("w", encoding="utf-8") as lines:
         for done, line in enumerate(_rendered(render, seeds, processes), start=1):
             lines.write(line + "\n")
@@ -56,15 +62,19 @@ def write_dicom_collection(
     count: int,
     first_seed: int,
     size_px: int,
+    edition: Edition = Edition.FIRST,
+    others_share: float = 0.0,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write phantoms as DICOM, in turn as DX (both intents) and CR, MONOCHROME1 and MONOCHROME2.
 
+    The second edition adds 8 to 16 bits and the headers of other machines.
+
     `truth.jsonl` names each file as its image and adds its SOP Instance UID; PNGs are not written.
     """
     (out / "dicom").mkdir(parents=True, exist_ok=True)
-    write = partial(_write_dicom, out, size_px)
+    write = partial(_write_dicom, out, size_px, edition, others_share)
     seeds = range(first_seed, first_seed + count)
     with (out / TRUTH_FILE).open("w", encoding="utf-8") as lines:
         for done, line in enumerate(_rendered(write, seeds, processes), start=1):
@@ -73,8 +83,11 @@ def write_dicom_collection(
                 progress(done)
 
 
-def _write_dicom(out: Path, size_px: int, seed: int) -> str:
-    dataset, truth = phantom_dataset(seed, VARIANTS[seed % len(VARIANTS)], size_px)
+def _write_dicom(out: Path, size_px: int, edition: Edition, others_share: float, seed: int) -> str:
+    variants = variants_of(edition)
+    dataset, truth = phantom_dataset(
+        seed, variants[seed % len(variants)], size_px, edition=edition, subject=subject_of(seed, others_share)
+    )
     name = f"dicom/{seed:08d}.dcm"
     dataset.save_as(out / name, enforce_file_format=True)
     record = {"image": name, "sop_instance_uid": str(dataset.SOPInstanceUID), **to_json(truth)}
@@ -89,8 +102,8 @@ def _rendered(render: Callable[[int], str], seeds: Iterable[int], processes: int
         yield from pool.map(render, seeds, chunksize=32)
 
 
-def _render_one(out: Path, size_px: int, seed: int) -> str:
-    pixels, truth = draw(seed, size_px)
+def _render_one(out: Path, size_px: int, edition: Edition, others_share: float, seed: int) -> str:
+    pixels, truth = draw_subject(seed, size_px, edition, subject_of(seed, others_share))
     name = f"images/{seed:08d}.png"
     Image.fromarray(displayed(pixels)).save(out / name, compress_level=1)
     return json.dumps({"image": name, **to_json(truth)}, separators=(",", ":"))
@@ -98,8 +111,11 @@ def _render_one(out: Path, size_px: int, seed: int) -> str:
 
 def to_json(truth: Truth) -> dict[str, Any]:
     """Truth as plain JSON values; boxes to four decimals."""
-    return {
+    record: dict[str, Any] = {
         "seed": truth.seed,
+        "edition": truth.edition.value,
+        "view": truth.view,
+        "mirrored": truth.mirrored,
         "labels": list(truth.labels),
         "findings": [
             {
@@ -113,6 +129,18 @@ def to_json(truth: Truth) -> dict[str, Any]:
         ],
         "regions": {name: _rounded(box) for name, box in truth.regions.items()},
     }
+    if truth.devices:
+        record["devices"] = [
+            {
+                "form": device.form,
+                "side": device.side,
+                "place": device.place,
+                "tip": [round(edge, 4) for edge in device.tip],
+                "box": _rounded(device.box),
+            }
+            for device in truth.devices
+        ]
+    return record
 
 
 def _rounded(box: FractionBox) -> list[float]:
@@ -128,7 +156,16 @@ def from_json(record: dict[str, Any]) -> Truth:
         )
         for found in record["findings"]
     )  # fmt: skip
-    return Truth(record["seed"], findings, {name: _box(box) for name, box in record["regions"].items()})
+    devices = tuple(
+        TrueDevice(
+            told["form"], told["side"], told["place"], (told["tip"][0], told["tip"][1]), _box(told["box"])
+        )
+        for told in record.get("devices", ())
+    )
+    regions = {name: _box(box) for name, box in record["regions"].items()}
+    # Collections of before the second edition say nothing of it.
+    edition, view = Edition(record.get("edition", 1)), record.get("view", "PA")
+    return Truth(record["seed"], findings, regions, edition, view, record.get("mirrored", False), devices)
 
 
 def _box(values: list[float]) -> FractionBox:

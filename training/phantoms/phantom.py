@@ -7,23 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.phantoms.render import ANALYSIS_SIZE_PX, anatomy_masks, expose, grid_of, image_of, lesion_mask
-from training.phantoms.scene import Kind, Scene, compose
+from training.phantoms.anatomy import Masks, anatomy_masks, region_masks
+from training.phantoms.compose import compose
+from training.phantoms.devices import line_end
+from training.phantoms.exposure import expose, open_window
+from training.phantoms.grid import ANALYSIS_SIZE_PX, Array, Grid, grid_of
+from training.phantoms.kinds import Edition, Kind, vindr_name
+from training.phantoms.lesions import lesion_mask
+from training.phantoms.picture import image_of
+from training.phantoms.scene import BILATERAL, Lesion, Scene
+
+_SLIVER = 0.02
 
 FractionBox = tuple[float, float, float, float]
 
-REGIONS = (
-    "right lung",
-    "left lung",
-    "cardiac silhouette",
-    "mediastinum",
-    "trachea",
-    "spine",
-    "right clavicle",
-    "left clavicle",
-    "right hemidiaphragm",
-    "left hemidiaphragm",
-)
+REGIONS = Edition.FIRST.regions
+"""Regions of the phantoms that the embedded model was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +35,53 @@ class TrueFinding:
     form: str
     boxes: tuple[FractionBox, ...]
 
+    @property
+    def vindr(self) -> str:
+        """VinDr-CXR's class; empty where it has none."""
+        return vindr_name(self.label, self.form)
+
+
+@dataclass(frozen=True, slots=True)
+class TrueDevice:
+    """A tube, line or implant: its box, its tip (x, y) as fractions of the image, and where that lies."""
+
+    form: str
+    side: str
+    place: str
+    tip: tuple[float, float]
+    box: FractionBox
+
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is to be seen on one phantom."""
+    """What is to be seen on one phantom.
+
+    `view` is ``PA``, ``AP``, ``LATERAL``, or the name of what is no chest; `mirrored` says that the image's left
+    is the patient's left. Sides of findings are the patient's in any case.
+    """
 
     seed: int
     findings: tuple[TrueFinding, ...]
     regions: dict[str, FractionBox]
+    edition: Edition = Edition.FIRST
+    view: str = "PA"
+    mirrored: bool = False
+    devices: tuple[TrueDevice, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels present, in alphabetical order."""
+        """Labels present, in alphabetical order; empty for CheXpert's No Finding."""
         return tuple(sorted(finding.label.value for finding in self.findings))
 
+    @property
+    def is_frontal(self) -> bool:
+        """Whether this is a chest from the front, the right way round: what questions are asked about."""
+        return self.view in ("PA", "AP") and not self.mirrored
 
-def box_of(mask: NDArray[np.float32]) -> FractionBox | None:
+
+def box_of(mask: NDArray[np.floating] | NDArray[np.bool_]) -> FractionBox | None:
     """Smallest box round the pixels where the mask is at least one half; None for an empty mask."""
-    inside = mask >= 0.5
+    inside = mask if mask.dtype == np.bool_ else mask >= 0.5
     columns, rows = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
     if not len(columns):
         return None
@@ -64,29 +92,25 @@ def box_of(mask: NDArray[np.float32]) -> FractionBox | None:
     )  # fmt: skip
 
 
-def draw(seed: int, size_px: int = ANALYSIS_SIZE_PX) -> tuple[NDArray[np.float32], Truth]:
+def draw(
+    seed: int, size_px: int = ANALYSIS_SIZE_PX, edition: Edition = Edition.FIRST
+) -> tuple[NDArray[np.float32], Truth]:
     """Phantom image (size_px, size_px), 0 black .. 1 white as displayed, and its truth.
 
     The truth does not depend on `size_px`: boxes are measured on the analysis grid, to 1/160 of the width.
     """
-    scene = compose(seed)
-    grid = grid_of(scene, ANALYSIS_SIZE_PX)
-    anatomy = anatomy_masks(scene, grid)
-    lesions = [lesion_mask(scene, lesion, grid, anatomy) for lesion in scene.lesions]
-    truth = _truth(scene, anatomy, lesions)
+    scene = compose(seed, edition)
+    grid, anatomy, lesions = _masks(scene, ANALYSIS_SIZE_PX)
+    truth = _truth(scene, grid, anatomy, lesions)
     if size_px != ANALYSIS_SIZE_PX:
-        grid = grid_of(scene, size_px)
-        anatomy = anatomy_masks(scene, grid)
-        lesions = [lesion_mask(scene, lesion, grid, anatomy) for lesion in scene.lesions]
+        grid, anatomy, lesions = _masks(scene, size_px)
     return expose(scene, image_of(scene, grid, anatomy, lesions)), truth
 
 
-def truth_of(seed: int) -> Truth:
+def truth_of(seed: int, edition: Edition = Edition.FIRST) -> Truth:
     """Truth of a phantom without drawing its image."""
-    scene = compose(seed)
-    grid = grid_of(scene, ANALYSIS_SIZE_PX)
-    anatomy = anatomy_masks(scene, grid)
-    return _truth(scene, anatomy, [lesion_mask(scene, lesion, grid, anatomy) for lesion in scene.lesions])
+    scene = compose(seed, edition)
+    return _truth(scene, *_masks(scene, ANALYSIS_SIZE_PX))
 
 
 def displayed(image: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -94,20 +118,76 @@ def displayed(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.round(image * 255).astype(np.uint8)
 
 
-def _truth(scene: Scene, anatomy: dict[str, NDArray[np.float32]], masks: list[NDArray[np.float32]]) -> Truth:
+def _masks(scene: Scene, size_px: int) -> tuple[Grid, Masks, list[Array]]:
+    grid = grid_of(scene, size_px)
+    anatomy = anatomy_masks(scene, grid)
+    return grid, anatomy, [lesion_mask(scene, lesion, grid, anatomy) for lesion in scene.lesions]
+
+
+def _truth(scene: Scene, grid: Grid, anatomy: Masks, masks: list[Array]) -> Truth:
+    shown = _Shown(scene)
+    boxes = [shown.box(mask) for mask in masks]
     found: list[TrueFinding] = []
-    for kind in Kind:
+    for kind in scene.edition.kinds:
         parts = [
             (lesion, box)
-            for lesion, mask in zip(scene.lesions, masks, strict=True)
-            if lesion.kind is kind and (box := box_of(mask)) is not None
+            for lesion, box in zip(scene.lesions, boxes, strict=True)
+            if lesion.kind is kind and box is not None
         ]
         if not parts:
             continue
-        sides = {lesion.side for lesion, _ in parts}
         lesion = parts[0][0]
-        side = lesion.side if len(sides) == 1 else "bilateral"
-        form = lesion.form if len(sides) == 1 else ""
+        side, form = _side_and_form(scene.edition, [one for one, _ in parts])
         found.append(TrueFinding(kind, side, lesion.zone, form, tuple(box for _, box in parts)))
-    regions = {name: box for name in REGIONS if (box := box_of(anatomy[name])) is not None}
-    return Truth(scene.seed, tuple(found), regions)
+    regions = {
+        name: box
+        for name, mask in region_masks(scene, grid, anatomy).items()
+        if (box := shown.box(mask)) is not None and not _is_sliver(box)
+    }
+    return Truth(
+        scene.seed, tuple(found), regions, scene.edition, scene.view, devices=_devices(scene, grid, boxes)
+    )
+
+
+def _side_and_form(edition: Edition, parts: list[Lesion]) -> tuple[str, str]:
+    """Side and form of a finding of one or two parts; several devices have neither in common."""
+    sides, forms = {one.side for one in parts}, {one.form for one in parts}
+    if edition is Edition.SECOND and parts[0].kind is Kind.SUPPORT_DEVICES and len(parts) > 1:
+        return "", ""
+    side = parts[0].side if len(sides) == 1 else BILATERAL
+    alike = len(forms) == 1 and (len(sides) == 1 or edition is Edition.SECOND)
+    return side, parts[0].form if alike else ""
+
+
+def _is_sliver(box: FractionBox) -> bool:
+    """Whether too little of a region is in the picture to point at."""
+    return min(box[2] - box[0], box[3] - box[1]) < _SLIVER
+
+
+class _Shown:
+    """Boxes of what the collimator leaves to be seen; the first edition's narrow borders are not counted."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._window = (
+            open_window(scene, ANALYSIS_SIZE_PX)
+            if scene.edition is Edition.SECOND and any(scene.exposure.collimation)
+            else None
+        )
+
+    def box(self, mask: NDArray[np.floating] | NDArray[np.bool_]) -> FractionBox | None:
+        if self._window is None:
+            return box_of(mask)
+        open_mask = np.zeros_like(mask)
+        open_mask[self._window] = mask[self._window]
+        return box_of(open_mask)
+
+
+def _devices(scene: Scene, grid: Grid, boxes: list[FractionBox | None]) -> tuple[TrueDevice, ...]:
+    if scene.edition is Edition.FIRST:
+        return ()
+    found = []
+    for lesion, box in zip(scene.lesions, boxes, strict=True):
+        if lesion.kind is Kind.SUPPORT_DEVICES and box is not None:
+            ((x, y),) = (grid.pixels_of([line_end(scene, lesion)]) + 0.5) / grid.size_px
+            found.append(TrueDevice(lesion.form, lesion.side, lesion.place, (float(x), float(y)), box))
+    return tuple(found)

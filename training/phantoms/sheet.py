@@ -7,15 +7,23 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from training.phantoms.kinds import Edition
 from training.phantoms.phantom import displayed, draw
 
 
-def contact_sheet(seeds: Sequence[int], path: Path, *, columns: int = 6, size_px: int = 320) -> None:
+def contact_sheet(
+    seeds: Sequence[int],
+    path: Path,
+    *,
+    edition: Edition = Edition.FIRST,
+    columns: int = 6,
+    size_px: int = 320,
+) -> None:
     """Write a PNG with one phantom per seed, its finding boxes and labels drawn on it."""
     rows = -(-len(seeds) // columns)
     sheet = Image.new("RGB", (columns * size_px, rows * size_px))
     for index, seed in enumerate(seeds):
-        pixels, truth = draw(seed, size_px)
+        pixels, truth = draw(seed, size_px, edition)
         tile = Image.fromarray(displayed(pixels)).convert("RGB")
         pen = ImageDraw.Draw(tile)
         for finding in truth.findings:
