@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -16,10 +16,12 @@ from dicom_node import Spool
 from inference import Model, Priority
 from service.book import walk
 from service.book.leases import LeaseKeeper
+from service.book.observations import note_observations
 from service.book.states import InstanceState, StudyState
 from service.clock import now_utc
 from service.crowd import Crowd
 from service.model_seat import ModelSeat, Seated
+from service.observing import device_of, observation
 from service.priors import PriorDesk
 from service.study_reading import ImageFile, StudyReading, failed_draft, read_study, with_prior
 
@@ -144,6 +146,7 @@ class ReadingDesk:
             _log.info("study_ignored", study_row=lease.study_id)
             return
         walk.save_draft(self.engine, lease, result.draft, verdicts, now=now)
+        self._observe(held, result, now)
         failed = result.draft.outcome is DraftOutcome.FAILED
         (_log.warning if failed else _log.info)(
             "study_drafted",
@@ -153,3 +156,18 @@ class ReadingDesk:
             images=len(result.images),
         )
         self.tell(lease.study_id)
+
+    def _observe(self, held: tuple[walk.HeldInstance, ...], result: StudyReading, now: datetime) -> None:
+        """Note what each image looked like that was not read before; a study is not held up by what goes wrong here."""
+        seen = [
+            (device_of(image.header), looked)
+            for instance, image in zip(held, result.images, strict=True)
+            if instance.state in (InstanceState.WAITING, InstanceState.READING)
+            and image.header is not None
+            and (looked := observation(image)) is not None
+        ]
+        try:
+            weights = result.draft.model.weights_sha256
+            note_observations(self.engine, seen, weights_sha256=weights, now=now)
+        except RadDraftError as error:
+            _log.warning("observations_not_kept", code=error.code)

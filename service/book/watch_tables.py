@@ -28,14 +28,13 @@ class TrialRow(Base):
 
 
 class ImageSourceRow(Base):
-    """A kind of device images come from. What was observed up to `baseline_after` is not compared with any more."""
+    """A kind of device images come from."""
 
     __tablename__ = "image_sources"
     __table_args__ = (UniqueConstraint("manufacturer", "device_model"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     manufacturer: Mapped[str] = mapped_column(String(64))
     device_model: Mapped[str] = mapped_column(String(64))
-    baseline_after: Mapped[int] = mapped_column(default=0)
 
 
 class ObservationRow(Base):

@@ -15,6 +15,7 @@ from service.cli import (
     configuration,
     conversation,
     delivery,
+    drift,
     models,
     network,
     operations,
@@ -46,6 +47,7 @@ def build_app() -> typer.Typer:
     app.add_typer(models.app, name="model", help="Models: what is installed, what it knows.")
     app.add_typer(configuration.app, name="config", help="The configuration: check it, print it.")
     app.add_typer(audit.app, name="audit", help="Who did what: list it, verify that nothing was changed.")
+    app.add_typer(drift.app, name="drift", help="Whether images of each device stay what they were.")
     app.add_typer(reconcile.app, name="reconcile", help="Reports that wait for their patient.")
     app.add_typer(rules.app, name="rules", help="Routing rules: try new ones on what has come.")
     # The one arrow into training: its commands import it (and torch) only when they run.

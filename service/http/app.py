@@ -32,7 +32,7 @@ from service.http.dicomweb import dicomweb_router
 from service.http.metrics import metrics_text
 from service.http.reconciling import reconcile_router
 from service.http.viewing import record_view
-from service.http.watching import watching_router
+from service.http.watching import drift_router, watching_router
 from service.retracting import retract_study
 from service.settings import Settings
 
@@ -73,6 +73,7 @@ def create_app(
     app.include_router(reconcile_router(book), prefix="/api/v1", dependencies=operator)
     app.include_router(_account(book, spool), dependencies=viewer)
     app.include_router(watching_router(book), prefix="/api/v1", dependencies=viewer)
+    app.include_router(drift_router(book), prefix="/api/v1", dependencies=operator)
     names = [entry.name for entry in settings.destinations]
     app.include_router(destinations_router(book, names), prefix="/api/v1", dependencies=viewer)
     app.include_router(outbox_router(book, names), prefix="/api/v1", dependencies=operator)

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from service.book import Book
 from service.book.final_reports import agreement
 from service.book.hl7_inbox import message_counts
+from service.book.observations import drift_alarms
 from service.book.refusals import refusals
 from service.http.worker_metrics import WorkerCollector
 
@@ -53,6 +54,14 @@ class BookCollector(Collector):
         for role in self._book.roles():
             roles.add_metric([role.name], float(role.ready))
         yield roles
+        drift = GaugeMetricFamily(
+            "raddraft_drift_alarm",
+            "1 where images of a device, or what is read of them, are not what they were",
+            labels=["device", "quantity"],
+        )
+        for alarm in drift_alarms(self._book.engine):
+            drift.add_metric([str(alarm.source_id), alarm.quantity], 1)
+        yield drift
         refused = CounterMetricFamily(
             "raddraft_refused_calls", "Calls the listener refused, by reason", labels=["reason"]
         )

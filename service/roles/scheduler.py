@@ -9,6 +9,7 @@ from hl7_fhir import AUDIT_SCOPES
 from service.archive_counting import ArchiveCounting, counter_of
 from service.audit_feed import AuditFeed, FactFinder, file_sink, server_sink
 from service.book.clock_steps import LongestAhead
+from service.drift_watch import DriftWatch, drift_terms
 from service.fhir_access import fhir_client
 from service.house import House, celery_app, open_house, require_shared_broker
 from service.intake import quiet_rule
@@ -34,6 +35,10 @@ def run_scheduler(settings: Settings) -> None:
     ]
     for teller in tellers:
         teller.start()
+    drift = DriftWatch(house.book.engine, drift_terms(settings))
+    tellers.append(
+        Thread(target=drift.run, args=(stop, settings.drift.look_every_s), name="drift", daemon=True)
+    )
     retention = RetentionClock(site_retention(house, "role:scheduler"), settings.retention.interval_s)
     retention.start()
     archive = settings.study.archive

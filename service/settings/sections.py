@@ -325,6 +325,16 @@ class ChecksSection(Section):
     )
 
 
+class DriftSection(Section):
+    """Whether images of each device, and what is read of them, stay what they were."""
+
+    baseline_images: int = Field(
+        200, ge=50, le=10_000, description="first images of a device, for comparison"
+    )
+    recent_images: int = Field(100, ge=30, le=1000, description="newest ones that are compared with them")
+    look_every_s: float = Field(3600.0, gt=0, description="how often every device is judged")
+
+
 class ChatSection(Section):
     """Conversations about an image over the HTTP API."""
 

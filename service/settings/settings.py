@@ -26,6 +26,7 @@ from service.settings.sections import (
     DecodeSection,
     DeliverySection,
     DestinationSection,
+    DriftSection,
     Hl7ListenerSection,
     HttpSection,
     LeaseSection,
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     priors: PriorsSection = PriorsSection()
     model: ModelSection = ModelSection()
     checks: ChecksSection = ChecksSection()
+    drift: DriftSection = DriftSection()
     chat: ChatSection = ChatSection()
     decode: DecodeSection = DecodeSection()
     profile: ProfileSection = ProfileSection()

@@ -31,7 +31,6 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("manufacturer", sa.String(64), nullable=False),
         sa.Column("device_model", sa.String(64), nullable=False),
-        sa.Column("baseline_after", sa.Integer(), nullable=False),
         sa.UniqueConstraint("manufacturer", "device_model"),
     )
     op.create_table(
