@@ -16,19 +16,11 @@ from service.book.receipts import QuietRule
 from service.intake import BookLedger
 from service.supervisor import role_command
 from tests.postgres import PostgresServer
-from tests.promises.installation import Installation, installation
+from tests.promises.installation import installation
+from tests.promises.once import assert_all_delivered_once
 from training.phantoms.dicom import VARIANTS, write_phantom
 
 STUDIES = 8
-# One object per face and version of a Draft.
-OBJECTS = [
-    "01_sr.dcm",
-    "02_pr.dcm",
-    "03_sc.dcm",
-    "04_summary.dcm",
-    "05_narrative.dcm",
-    "06_pdf.dcm",
-]
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +32,6 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         write_phantom(path, 9_000_000 + number, VARIANTS[number % len(VARIANTS)], size_px=512)
         files.append(path)
     return files
-
-
-def assert_all_delivered_once(site: Installation, acknowledged: int) -> None:
-    site.wait_until(lambda: site.all_done(acknowledged), 240, "every study to be done")
-    account = site.account()
-    assert account.balanced, account.as_json()
-    assert account.acknowledged >= acknowledged
-    assert account.states["analysed"] == acknowledged
-    assert account.deliveries["delivered"] == sum(account.deliveries.values())
-    versions = sorted(site.results.glob("*/v*"))
-    assert len(versions) == acknowledged
-    for version in versions:
-        names = sorted(path.name for path in version.iterdir())
-        assert [n for n in names if n.endswith(".dcm")] == OBJECTS
-        assert "fhir_bundle.json" in names
 
 
 def test_acknowledged_studies_survive_the_death_of_every_role(phantoms: list[Path]) -> None:
