@@ -15,7 +15,9 @@ from service.book.outbox import put_back
 from service.book.states import CUSTODY_ENDS, REJECTION_KIND, CustodyState
 from service.book.tables import ArtefactRow, CustodyRow, DeliveryRow, StudyRow
 
-_TRIES_MAX = 3
+# What an archive loses is sent again after pauses that double up to the longest: some eleven hours in all.
+_AGAIN_MAX = 20
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,9 @@ def settle(
 
 
 def note_lost(engine: Engine, delivery_ids: Collection[int], *, destination: str, now: datetime) -> int:
-    """The archive does not hold what it took: it is sent again, a few times at most; how many are.
+    """The archive does not hold what it took: it is sent again after a pause; how many are.
+
+    The pauses grow, and after many losses a person is needed: then the row stays ``lost``.
 
     What was withdrawn there meanwhile is not sent again: an archive may drop what a rejection names.
     """
@@ -94,8 +98,10 @@ def note_lost(engine: Engine, delivery_ids: Collection[int], *, destination: str
             row.losses += 1
             row.state, row.due_at_utc = CustodyState.LOST, None
             _note(session, row.delivery_id, destination, CustodyState.LOST.value, now)
-            if row.losses <= _TRIES_MAX:
-                again += put_back(session, select(DeliveryRow).where(DeliveryRow.id == row.delivery_id), now)
+            if row.losses <= _AGAIN_MAX:
+                pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (row.losses - 1))
+                this = select(DeliveryRow).where(DeliveryRow.id == row.delivery_id)
+                again += put_back(session, this, now, pause_s)
     return again
 
 

@@ -321,13 +321,20 @@ def retry_undelivered(engine: Engine, study_instance_uid: str | None, *, now: da
         return put_back(session, query, now)
 
 
-def put_back(session: Session, deliveries: Select[DeliveryRow], now: datetime) -> int:
-    """Let ended or held deliveries be sent (again): the stored bytes, from their first attempt on; how many."""
+def put_back(session: Session, deliveries: Select[DeliveryRow], now: datetime, after_s: float = 0.0) -> int:
+    """Let ended or held deliveries be sent (again): the stored bytes, from their first attempt on; how many.
+
+    Parameters
+    ----------
+    after_s
+        Seconds until they are due.
+    """
+    due_at_utc = now + timedelta(seconds=after_s)
     # Without an artefact there is nothing to send: such a row is held until the patient can be named.
     rows = session.scalars(deliveries.where(DeliveryRow.artefact_id.is_not(None)).with_for_update()).all()
     for row in rows:
         row.state = checked_delivery_change(DeliveryState(row.state), DeliveryState.PENDING)
-        row.attempts, row.due_at_utc, row.enqueued_at_utc, row.created_at_utc = 0, now, None, now
+        row.attempts, row.due_at_utc, row.enqueued_at_utc, row.created_at_utc = 0, due_at_utc, None, now
         study = session.get(StudyRow, row.study_id, with_for_update=True)
         if study is not None and study.state in (StudyState.DONE, StudyState.FAILED):
             study.state = checked_study_change(StudyState(study.state), StudyState.DELIVERING)
