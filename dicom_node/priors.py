@@ -1,39 +1,22 @@
-"""Query/Retrieve as an SCU (PS3.4 Annex C): the newest earlier chest radiograph of a patient, and fetching it."""
+"""Query as an SCU (PS3.4 Annex C): the newest earlier chest radiograph of a patient."""
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from pydicom import Dataset
-from pydicom.uid import (
-    UID,
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    RLELossless,
-    SecondaryCaptureImageStorage,
-)
-from pynetdicom import build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
 )
 
-from clinical import Permanent, RadDraftError, Transient, policy_of
+from clinical import Permanent, Transient
 from dicom_node.library_words import silence_libraries
-from dicom_node.reception import IncomingObject
 from dicom_node.sender import Peer, SendTimeouts, application_entity, associate
 
 # PS3.4 C.2.2.2.4: these would make a single value match others, and a backslash makes it several.
@@ -45,21 +28,7 @@ _SUCCESS = 0x0000
 # A patient with more studies is looked at by the newest of what came first; an archive that never ends is left.
 _ANSWERS_MAX = 500
 _STUDIES_LOOKED_INTO = 10
-_STORAGE = (
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    SecondaryCaptureImageStorage,
-)
 _PATIENCE = SendTimeouts()
-_SYNTAXES: list[str | UID] = [
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEG2000Lossless,
-    RLELossless,
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,73 +103,6 @@ def find_prior(
     finally:
         if association.is_established:
             association.release()
-
-
-def fetch_study(
-    peer: Peer,
-    study_instance_uid: str,
-    receive: Callable[[IncomingObject], object],
-    *,
-    calling_ae_title: str,
-    tls: ssl.SSLContext | None = None,
-    timeouts: SendTimeouts = _PATIENCE,
-) -> int:
-    """C-GET a study's radiographs; how many objects came.
-
-    Parameters
-    ----------
-    receive
-        Takes one object in durably; what it raises is answered as a failure of that object.
-
-    Raises
-    ------
-    Transient
-        ``peer-unreachable``, ``association-refused`` or ``retrieve-failed``.
-    """
-    silence_libraries()
-    came = [0]
-
-    def store(event: evt.Event) -> int:
-        request: Any = event.request
-        incoming = IncomingObject(
-            sop_class_uid=str(request.AffectedSOPClassUID),
-            sop_instance_uid=str(request.AffectedSOPInstanceUID),
-            transfer_syntax_uid=str(event.context.transfer_syntax),
-            dataset=event.encoded_dataset(include_meta=False),
-        )
-        try:
-            receive(incoming)
-        except RadDraftError as error:
-            return policy_of(error).dimse_status
-        came[0] += 1
-        return _SUCCESS
-
-    contexts = [build_context(StudyRootQueryRetrieveInformationModelGet)]
-    contexts += [build_context(uid, _SYNTAXES) for uid in _STORAGE]
-    association = associate(
-        application_entity(calling_ae_title, timeouts),
-        peer,
-        contexts,
-        tls,
-        handlers=[(evt.EVT_C_STORE, store)],
-        roles=[build_role(uid, scp_role=True) for uid in _STORAGE],
-    )
-    keys = Dataset()
-    keys.QueryRetrieveLevel = "STUDY"
-    keys.StudyInstanceUID = study_instance_uid
-    try:
-        last = None
-        for status, _ in association.send_c_get(keys, StudyRootQueryRetrieveInformationModelGet):
-            last = status.get("Status")
-    except (RuntimeError, ValueError):
-        raise Transient("retrieve-failed", "the archive does not give studies by C-GET") from None
-    finally:
-        if association.is_established:
-            association.release()
-    # PS3.4 Table C.4-3: B000 is success with failed sub-operations, such as objects we did not propose.
-    if last not in (_SUCCESS, 0xB000):
-        raise Transient("retrieve-failed", "the archive did not finish the C-GET")
-    return came[0]
 
 
 def _study_keys(wanted: PatientStudy) -> Dataset:

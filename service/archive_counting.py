@@ -18,6 +18,7 @@ from service.book.completeness import note_expected, studies_to_count
 from service.book.receipts import QuietRule
 from service.clock import now_utc
 from service.settings import ArchiveSection
+from service.tls import client_tls
 
 _log = structlog.get_logger(__name__)
 # An archive that does not answer is left alone so long: its studies wait for their quiet period meanwhile.
@@ -32,8 +33,14 @@ def counter_of(archive: ArchiveSection, calling_ae_title: str) -> CountImages:
     """How this archive is asked: by QIDO-RS where it has an address for it, else by C-FIND."""
     if archive.qido_url is not None:
         return lambda uid: _count_by_qido(archive, uid)
+    return lambda uid: _count_by_find(archive, calling_ae_title, uid)
+
+
+def _count_by_find(archive: ArchiveSection, calling_ae_title: str, study_instance_uid: str) -> int | None:
     peer = Peer(archive.ae_title or "", archive.host or "", archive.port)
-    return lambda uid: images_in_archive(uid, peer, calling_ae_title=calling_ae_title)
+    # Read anew for each association, so that renewed certificates are used at once.
+    tls = client_tls(archive.tls) if archive.tls is not None else None
+    return images_in_archive(study_instance_uid, peer, calling_ae_title=calling_ae_title, tls=tls)
 
 
 def _count_by_qido(archive: ArchiveSection, study_instance_uid: str) -> int | None:
@@ -47,6 +54,7 @@ def _count_by_qido(archive: ArchiveSection, study_instance_uid: str) -> int | No
             params={"StudyInstanceUID": study_instance_uid, "includefield": "00201208"},
             headers=headers,
             timeout=_QIDO_TIMEOUT_S,
+            verify=client_tls(archive.tls) if archive.tls is not None else True,
         )
         if answer.status_code == httpx.codes.NO_CONTENT:
             return None

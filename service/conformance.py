@@ -13,6 +13,8 @@ from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
 
@@ -127,6 +129,16 @@ def _requestor() -> str:
         ],
         [_named(StorageCommitmentPushModel), ", ".join(map(_name, UNCOMPRESSED)), "SCU; SCP when we report"],
         [_named(StudyRootQueryRetrieveInformationModelFind), ", ".join(map(_name, UNCOMPRESSED)), "SCU"],
+        [
+            f"{_named(StudyRootQueryRetrieveInformationModelGet)}; classes of radiography",
+            "Implicit and Explicit VR LE; lossless JPEG, JPEG-LS, JPEG 2000 and RLE of the images",
+            "SCU; SCP of the storage classes by role selection (`priors.fetch`)",
+        ],
+        [
+            _named(StudyRootQueryRetrieveInformationModelMove),
+            "Implicit and Explicit VR LE",
+            "SCU (`priors.move`)",
+        ],
         [_named(Verification), ", ".join(map(_name, UNCOMPRESSED)), "SCU (`raddraft echo`)"],
     ]
     return (
@@ -136,7 +148,9 @@ def _requestor() -> str:
         "Results are committed to by\n"
         "the archive (N-ACTION; its N-EVENT-REPORT is taken on an association of the archive's), "
         "or read back by C-FIND at\n"
-        "IMAGE level where it does not offer that.\n"
+        "IMAGE level where it does not offer that. While a study is moved to us, the move destination "
+        "listens and takes its\n"
+        "storage classes of radiography.\n"
     )
 
 

@@ -127,6 +127,16 @@ class Hl7ListenerSection(Section):
     idle_timeout_s: float = Field(3600.0, gt=0, description="silence after which a connection is closed")
 
 
+class ClientTlsSection(Section):
+    """TLS towards a receiver beyond the system's own authorities."""
+
+    ca: Path | None = Field(
+        None, description="PEM certificates of the authorities to trust instead of the system's"
+    )
+    cert: Path | None = Field(None, description="our client certificate (mutual TLS)")
+    key: Path | None = Field(None, description="its private key; default: in the same file")
+
+
 class ArchiveSection(Section):
     """An archive that knows how many objects a study has: by C-FIND, or by QIDO-RS."""
 
@@ -135,6 +145,9 @@ class ArchiveSection(Section):
     port: Port = 104
     qido_url: AnyHttpUrl | None = Field(None, description="DICOMweb service, instead of ae_title and host")
     bearer_token: SecretStr | None = None
+    tls: ClientTlsSection | None = Field(
+        None, description="by C-FIND, an empty table speaks TLS by the system's authorities"
+    )
     ask_every_s: float = Field(5.0, gt=0)
     settled_s: float = Field(
         5.0, ge=0, description="silence after which a study with all its objects is complete"
@@ -148,14 +161,14 @@ class ArchiveSection(Section):
         return self
 
 
-class ClientTlsSection(Section):
-    """TLS towards a receiver beyond the system's own authorities."""
+class PriorMoveSection(Section):
+    """Our move destination, as the archive knows it; it listens only while an earlier study is fetched."""
 
-    ca: Path | None = Field(
-        None, description="PEM certificates of the authorities to trust instead of the system's"
+    ae_title: AeTitle
+    host: str = Field(
+        "127.0.0.1", description="address to bind; with several machines, of the reading workers"
     )
-    cert: Path | None = Field(None, description="our client certificate (mutual TLS)")
-    key: Path | None = Field(None, description="its private key; default: in the same file")
+    port: Port = 11113
 
 
 class PriorsSection(Section):
@@ -169,12 +182,17 @@ class PriorsSection(Section):
     default_issuer: str = Field(
         "", description="issuer of patients for whom image or answer name none: a site's explicit choice"
     )
-    fetch: bool = Field(False, description="fetch the newest one by C-GET, to be shown and never read")
+    fetch: bool = Field(False, description="fetch the newest one, to be shown and never read: by C-GET")
+    move: PriorMoveSection | None = Field(
+        None, description="fetch by C-MOVE instead, to this destination of ours (`ae_title`, `host`, `port`)"
+    )
 
     @model_validator(mode="after")
     def _whole_address(self) -> PriorsSection:
         if (self.ae_title is None) != (self.host is None):
             raise ValueError("ae_title and host belong together")
+        if self.move is not None and not self.fetch:
+            raise ValueError("move says how to fetch: it needs fetch = true")
         return self
 
 

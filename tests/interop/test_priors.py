@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import partial
@@ -11,9 +12,10 @@ import httpx
 import pytest
 from pydicom.uid import generate_uid
 
-from clinical import Permanent
+from clinical import Permanent, Transient
 from dicom_node import Caller, Peer, PosixSpool
-from dicom_node.priors import PatientStudy, PriorStudy, fetch_study, find_prior
+from dicom_node.priors import PatientStudy, PriorStudy, find_prior
+from dicom_node.retrieving import MoveDestination, Receive, get_study, move_study
 from service.book import migrate, open_book
 from service.house import House
 from service.intake import prior_reception_of
@@ -23,6 +25,7 @@ from tests.promises.installation import free_port
 from tests.service.dicomweb.served import encoded
 from training.phantoms.dicom import VARIANTS, phantom_dataset
 
+MOVE_PORT = free_port()
 _PATIENT, _ISSUER = "P-1", "HOSPITAL"
 _STUDIES = {
     # name: (day, Patient ID, issuer, body part, birth date)
@@ -44,7 +47,11 @@ def archive(
     port = free_port()
     folder = tmp_path_factory.mktemp("archive")
     uids = {}
-    with orthanc(program("Orthanc"), folder, dicom_port=port) as pacs:
+    known = {
+        "DicomAlwaysAllowMove": True,
+        "DicomModalities": {"priors": ["RD_PRIORS", "127.0.0.1", MOVE_PORT]},
+    }
+    with orthanc(program("Orthanc"), folder, dicom_port=port, more=known) as pacs:
         for number, (name, study) in enumerate(_STUDIES.items()):
             uids[name] = _load(pacs, number, study)
         yield Peer("ORTHANC", "127.0.0.1", port), uids
@@ -95,20 +102,60 @@ def test_a_prior_counts_only_where_patient_id_and_issuer_agree(archive: tuple[Pe
             search(unsearchable)
 
 
-def test_a_fetched_prior_is_kept_and_accounted_for_and_never_read(
-    archive: tuple[Peer, dict[str, str]], tmp_path: Path
-) -> None:
-    peer, uids = archive
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """An installation that has received nothing."""
     url = f"sqlite:///{tmp_path / 'book.sqlite'}"
     migrate(url)
     book = open_book(url)
-    spool = PosixSpool(tmp_path / "spool")
-    house = House(Settings(data_dir=tmp_path), book, spool, PosixSpool(tmp_path / "results"))
-    receive = partial(prior_reception_of(house).receive, caller=Caller("ORTHANC", "127.0.0.1", "RADDRAFT"))
-    assert fetch_study(peer, uids["oldest"], receive, calling_ae_title="RADDRAFT") == 1
-    account = book.account(spool, deep=True)
+    settings = Settings(data_dir=tmp_path)
+    yield House(settings, book, PosixSpool(tmp_path / "spool"), PosixSpool(tmp_path / "results"))
+    book.engine.dispose()
+
+
+def assert_kept_and_not_read(house: House, study_uid: str) -> None:
+    account = house.book.account(house.spool, deep=True)
     assert (account.balanced, account.acknowledged, account.states["ignored"]) == (True, 1, 1)
-    detail = book.study(uids["oldest"])
+    detail = house.book.study(study_uid)
     assert detail is not None
     assert (detail.summary.state, detail.instances[0].reason_code) == ("ignored", "prior")
-    book.engine.dispose()
+
+
+def receiver(house: House, called: str) -> Receive:
+    return partial(prior_reception_of(house).receive, caller=Caller("ORTHANC", "127.0.0.1", called))
+
+
+def test_a_fetched_prior_is_kept_and_accounted_for_and_never_read(
+    archive: tuple[Peer, dict[str, str]], house: House
+) -> None:
+    peer, uids = archive
+    assert get_study(peer, uids["oldest"], receiver(house, "RADDRAFT"), calling_ae_title="RADDRAFT") == 1
+    assert_kept_and_not_read(house, uids["oldest"])
+
+
+def test_a_moved_prior_comes_to_a_destination_of_its_own_and_is_never_read(
+    archive: tuple[Peer, dict[str, str]], house: House
+) -> None:
+    peer, uids = archive
+    to = MoveDestination("RD_PRIORS", "127.0.0.1", MOVE_PORT)
+    receive = receiver(house, to.ae_title)
+    assert move_study(peer, uids["oldest"], receive, to=to, calling_ae_title="RADDRAFT") == 1
+    assert_kept_and_not_read(house, uids["oldest"])
+    with socket.socket() as probe:
+        assert probe.connect_ex((to.host, to.port)), "it listens only while something is moved"
+
+
+def test_an_archive_that_does_not_know_our_destination_is_not_asked_again(
+    archive: tuple[Peer, dict[str, str]], house: House
+) -> None:
+    peer, uids = archive
+    with pytest.raises((Permanent, Transient)) as caught:
+        move_study(
+            peer,
+            uids["oldest"],
+            receiver(house, "NOBODY"),
+            to=MoveDestination("NOBODY", "127.0.0.1", free_port()),
+            calling_ae_title="RADDRAFT",
+        )
+    assert caught.value.code in ("move-destination-unknown", "retrieve-failed")
+    assert house.book.account().objects == 0

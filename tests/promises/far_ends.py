@@ -8,7 +8,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -47,8 +47,12 @@ def orthanc(
     lua: str = "",
     raddraft_port: int | None = None,
     plugins: Path | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Iterator[httpx.Client]:
-    """Orthanc as the PACS, with a client of its REST interface; with `plugins`, its DICOMweb too."""
+    """Orthanc as the PACS, with a client of its REST interface; with `plugins`, its DICOMweb too.
+
+    `more` is added to its configuration.
+    """
     http_port = free_port()
     (folder / "route.lua").write_text(lua)
     config = {
@@ -69,6 +73,7 @@ def orthanc(
     }
     if raddraft_port:
         config["DicomModalities"] = {"raddraft": ["RADDRAFT", "127.0.0.1", raddraft_port]}
+    config |= more or {}
     (folder / "orthanc.json").write_text(json.dumps(config))
     with (folder / "orthanc.log").open("wb") as log:
         process = subprocess.Popen(

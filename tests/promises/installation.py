@@ -33,11 +33,13 @@ def free_port() -> int:
 class Installation:
     """`raddraft serve` as a site runs it, and the ways to hurt it."""
 
-    def __init__(self, folder: Path, more: str = "", database_url: str = "") -> None:
+    def __init__(
+        self, folder: Path, more: str = "", database_url: str = "", node_port: int | None = None
+    ) -> None:
         self.folder = folder
         self.results = folder / "archive"
         self.database_url = database_url or f"sqlite:///{folder / 'data' / 'raddraft.sqlite'}"
-        self.node_port, self.http_port = free_port(), free_port()
+        self.node_port, self.http_port = node_port or free_port(), free_port()
         self.config = folder / "site.toml"
         self.config.write_text(
             f"""
@@ -166,11 +168,13 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
 
 
 @contextmanager
-def installation(more: str = "", *, database_url: str = "") -> Iterator[Installation]:
+def installation(
+    more: str = "", *, database_url: str = "", node_port: int | None = None
+) -> Iterator[Installation]:
     """An installation not yet started; `more` is added to its configuration. Without a database it has SQLite."""
     # A short path: the embedded broker's socket must fit into 107 bytes.
     folder = Path(mkdtemp(prefix="rd-"))
-    site = Installation(folder, more, database_url)
+    site = Installation(folder, more, database_url, node_port)
     try:
         yield site
     finally:

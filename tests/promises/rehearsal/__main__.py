@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.promises.rehearsal.faults import FAULTS
+from tests.promises.rehearsal.pacs_faults import find_orthanc, play_ill_pacs
 from tests.promises.rehearsal.plan import write_plan
 from tests.promises.rehearsal.play import Play
 
@@ -20,9 +21,16 @@ def main() -> int:
     parser.add_argument("--size-px", type=int, default=256, help="longer side of an image (default 256)")
     parser.add_argument("--timeout-s", type=float, default=14_400, help="longest time to wait (default 4 h)")
     parser.add_argument("--no-faults", action="store_true", help="nothing goes wrong")
+    parser.add_argument(
+        "--ill-pacs-s",
+        type=float,
+        help="instead: a PACS (Orthanc) that is ill for so many seconds, in five ways in turn; 600 for the whole",
+    )
     arguments = parser.parse_args()
     if arguments.studies < 1:
         parser.error("--studies is at least 1")
+    if arguments.ill_pacs_s is not None:
+        return _ill_pacs(parser, arguments.ill_pacs_s)
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as name:
         folder = Path(name)
         say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
@@ -34,6 +42,16 @@ def main() -> int:
         verdict = Play(plan, faults, timeout_s=arguments.timeout_s, say=say).run(folder)
     print(verdict.page())
     return 1 if verdict.broken else 0
+
+
+def _ill_pacs(parser: argparse.ArgumentParser, ill_s: float) -> int:
+    orthanc = find_orthanc()
+    if orthanc is None:
+        parser.error("--ill-pacs-s needs Orthanc (Debian: apt-get install orthanc)")
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as name:
+        day = play_ill_pacs(orthanc, Path(name), ill_s, lambda text: print(text, file=sys.stderr, flush=True))
+    print(day.page())
+    return 1 if day.broken else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""How many objects an archive of another maker says a study has: by C-FIND, over TLS too, and by QIDO-RS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clinical import Transient
+from service.archive_counting import counter_of
+from service.settings import ArchiveSection
+from tests.authorities import site_authority
+from tests.dicom_node.crafted import as_file, crafted_dataset
+from tests.promises.far_ends import orthanc
+from tests.promises.installation import free_port
+
+pytestmark = pytest.mark.interop
+_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
+def stored_study(pacs: httpx.Client, images: int) -> str:
+    """A study of so many images in the archive; its UID."""
+    first = crafted_dataset()
+    for number in range(images):
+        image = crafted_dataset()
+        image.StudyInstanceUID, image.SeriesInstanceUID = first.StudyInstanceUID, first.SeriesInstanceUID
+        image.PatientID, image.InstanceNumber = "COUNTED", number + 1
+        pacs.post("/instances", content=as_file(image)).raise_for_status()
+    return str(first.StudyInstanceUID)
+
+
+def test_an_archive_counts_a_study_by_c_find_and_by_qido(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    port = free_port()
+    plugins = _PLUGIN if _PLUGIN.exists() else None
+    with orthanc(program("Orthanc"), tmp_path, dicom_port=port, plugins=plugins) as pacs:
+        study = stored_study(pacs, 3)
+        asked = [ArchiveSection(ae_title="ORTHANC", host="127.0.0.1", port=port)]
+        if plugins is not None:
+            asked.append(ArchiveSection.model_validate({"qido_url": f"{pacs.base_url}/dicom-web"}))
+        for archive in asked:
+            count = counter_of(archive, "RADDRAFT")
+            assert count(study) == 3
+            assert count("1.2.3.4.5") is None
+
+
+def test_an_archive_that_speaks_tls_is_asked_over_tls_and_its_certificate_is_checked(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    port = free_port()
+    ours, other = tmp_path / "ours", tmp_path / "other"
+    for folder in (ours, other):
+        folder.mkdir()
+        site_authority(folder)
+    secured = {
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(ours / "server.pem"),
+        "DicomTlsPrivateKey": str(ours / "server.key"),
+        "DicomTlsTrustedCertificates": str(ours / "ca.pem"),
+    }
+    with orthanc(program("Orthanc"), tmp_path, dicom_port=port, more=secured) as pacs:
+        study = stored_study(pacs, 2)
+
+        def archive(authority: Path) -> ArchiveSection:
+            files = {"ca": authority / "ca.pem", "cert": ours / "client.pem", "key": ours / "client.key"}
+            return ArchiveSection.model_validate(
+                {"ae_title": "ORTHANC", "host": "localhost", "port": port, "tls": files}
+            )
+
+        assert counter_of(archive(ours), "RADDRAFT")(study) == 2
+        with pytest.raises(Transient):
+            counter_of(archive(other), "RADDRAFT")(study)
