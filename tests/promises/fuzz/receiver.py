@@ -41,6 +41,13 @@ class Receiver:
         with self.book.engine.connect() as connection:
             return set(connection.exec_driver_sql("SELECT spool_key FROM instances").scalars())
 
+    def kept_under(self, sop_instance_uid: str) -> list[Path]:
+        """Files of what came under this UID."""
+        query = "SELECT spool_key FROM instances WHERE sop_instance_uid = ?"
+        with self.book.engine.connect() as connection:
+            keys = connection.exec_driver_sql(query, (sop_instance_uid,)).scalars()
+            return [self.spool.path(key) for key in keys]
+
     def unfinished(self) -> list[Path]:
         """Files of objects that were never finished."""
         return list(self.folder.glob("spool/**/.part-*"))
