@@ -91,6 +91,7 @@ class Turn:
     weights_sha256: str
     asked_at_utc: datetime
     ended_at_utc: datetime | None
+    image: str
 
 
 def ask(
@@ -304,8 +305,9 @@ def turns_of_study(engine: Engine, study_id: int) -> Sequence[Turn]:
 def _turns(engine: Engine, wanted: object) -> list[Turn]:
     with reading(engine) as session:
         rows = session.execute(
-            select(ChatTurnRow, ConversationRow)
+            select(ChatTurnRow, ConversationRow, InstanceRow.sop_instance_uid)
             .join(ConversationRow, ConversationRow.id == ChatTurnRow.conversation_id)
+            .join(InstanceRow, InstanceRow.id == ConversationRow.instance_id)
             .where(wanted)  # type: ignore[arg-type]
             .order_by(ChatTurnRow.conversation_id, ChatTurnRow.number)
         ).all()
@@ -324,8 +326,9 @@ def _turns(engine: Engine, wanted: object) -> list[Turn]:
                 talk.weights_sha256,
                 row.asked_at_utc,
                 row.ended_at_utc,
+                image,
             )
-            for row, talk in rows
+            for row, talk, image in rows
         ]
 
 

@@ -11,7 +11,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
-from jinja2 import Environment, PackageLoader, select_autoescape
 from pydantic import BaseModel, Field
 
 from clinical import RadDraftError, policy_of
@@ -27,6 +26,7 @@ from service.clock import now_utc
 from service.house import House, broker_url
 from service.http.access import Role, actor_of, needs
 from service.http.chat import chat_router
+from service.http.console import console_router
 from service.http.delivery import destinations_router, outbox_router
 from service.http.dicomweb import dicomweb_router
 from service.http.metrics import metrics_text
@@ -77,7 +77,8 @@ def create_app(
     names = [entry.name for entry in settings.destinations]
     app.include_router(destinations_router(book, names), prefix="/api/v1", dependencies=viewer)
     app.include_router(outbox_router(book, names), prefix="/api/v1", dependencies=operator)
-    app.include_router(_console(app, book), dependencies=viewer)
+    app.include_router(console_router(book, settings), dependencies=viewer)
+    app.include_router(_documentation(app), dependencies=viewer)
     app.include_router(
         _audit(book), prefix="/api/v1", dependencies=[Depends(needs(Role.ADMIN, settings.http))]
     )
@@ -231,17 +232,8 @@ def _account(book: Book, spool: Spool) -> APIRouter:
     return router
 
 
-def _console(app: FastAPI, book: Book) -> APIRouter:
+def _documentation(app: FastAPI) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    pages = Environment(
-        loader=PackageLoader("service.http", "templates"), autoescape=select_autoescape(["html"])
-    )
-
-    @router.get("/", response_class=HTMLResponse)
-    def console() -> str:
-        return pages.get_template("console.html").render(
-            studies=book.studies(limit=200), counts=book.counts(), roles=book.roles(), version=VERSION
-        )
 
     @router.get("/openapi.json")
     def openapi() -> dict[str, Any]:

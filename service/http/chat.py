@@ -140,6 +140,7 @@ def _shown(turn: Turn) -> dict[str, Any]:
     return {
         "conversation": turn.conversation,
         "number": turn.number,
+        "image": turn.image,
         "state": turn.state,
         "question": turn.question,
         **(answer or {}),

@@ -21,6 +21,7 @@ def arrive(
     *,
     sop_instance_uid: str = "1.2.1",
     study_instance_uid: str = "1.9",
+    series_instance_uid: str = "1.8",
     ignored: str = "",
 ) -> str:
     """Put one object into spool and book as the listener does; return its spool key."""
@@ -29,7 +30,7 @@ def arrive(
         sop_instance_uid=sop_instance_uid,
         sop_class_uid="1.2.840.10008.5.1.4.1.1.1",
         study_instance_uid=study_instance_uid,
-        series_instance_uid="1.8",
+        series_instance_uid=series_instance_uid,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         modality="CR",
         dataset_sha256=hashlib.sha256(content).hexdigest(),

@@ -4,48 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fastapi.testclient import TestClient
 
 from clinical import Permanent, Transient
-from dicom_node import PosixSpool
-from imaging import DecodeLimits
 from inference import Model, load_model
-from service.book import Book, conversations, walk
+from service.book import Book, conversations
 from service.book.audit import Action, audit_entries
 from service.book.conversations import ChatLimits
-from service.book.leases import LeaseKeeper
-from service.chat_channel import BookChannel
-from service.chat_desk import ChatDesk, ChatListener
 from service.clock import now_utc
-from service.http import create_app
-from service.model_seat import ModelSeat, Seated
-from service.reading_task import ReadingDesk
-from service.reading_worker import reading_terms
-from service.settings import Settings
 from tests.promises.installation import installation
-from tests.service.arrivals import arrive
-from training.phantoms import draw
-from training.phantoms.dicom import VARIANTS, phantom_dataset, write_phantom
+from tests.service.chat_site import ChatSite, chat_seed
+from training.phantoms.dicom import VARIANTS, write_phantom
 
 _LIMITS = ChatLimits(turns=2, open_turns=4, answer_timeout_s=60.0)
 _WHERE_ABSENT = "Where is the pleural effusion located in this Chest X-ray?"
 _WHERE_LUNG = "Where is the left lung located in this Chest X-ray?"
-
-
-def _seed() -> int:
-    """A phantom with a pneumothorax and without an effusion."""
-    for seed in range(5_100_000, 5_100_200):
-        labels = draw(seed, 160)[1].labels
-        if "Pneumothorax" in labels and "Pleural Effusion" not in labels:
-            return seed
-    raise AssertionError("no such phantom")
 
 
 @pytest.fixture(scope="module")
@@ -55,78 +33,12 @@ def model() -> Iterator[Model]:
     model.close()
 
 
-class Site:
-    """A book with one analysed study, and the desk that answers questions about it."""
-
-    def __init__(self, book: Book, folder: Path, model: Model) -> None:
-        dataset, _ = phantom_dataset(_seed(), VARIANTS[0], 320)
-        path = folder / "image.dcm"
-        dataset.save_as(path, enforce_file_format=True)
-        self.book, self.folder = book, folder
-        self.spool = PosixSpool(folder / "spool")
-        self.study, self.image = str(dataset.StudyInstanceUID), str(dataset.SOPInstanceUID)
-        arrive(
-            book.engine,
-            self.spool,
-            path.read_bytes(),
-            sop_instance_uid=self.image,
-            study_instance_uid=self.study,
-        )
-        seat = ModelSeat(Seated(model, reading_terms(Settings())))
-        (study_id,) = walk.close_quiet_studies(book.engine, now_utc())
-        ReadingDesk(
-            engine=book.engine,
-            spool=self.spool,
-            seat=seat,
-            keeper=LeaseKeeper(book.engine, lease_s=60),
-            owner="test",
-            max_attempts=3,
-            retry_delay_s=0,
-            tell=lambda study_id: None,
-        ).read(study_id)
-        self.desk = ChatDesk(book.engine, self.spool, seat, DecodeLimits(), BookChannel(), 1536)
-
-    def ask(self, question: str, conversation: str | None = None, limits: ChatLimits = _LIMITS) -> Any:
-        return conversations.ask(
-            self.book.engine,
-            self.study,
-            question,
-            conversation=conversation,
-            image="",
-            actor="test",
-            limits=limits,
-            now=now_utc(),
-        )
-
-    def answered(self, question: str, conversation: str | None = None) -> dict[str, Any]:
-        """Ask, let the desk answer, and give what is shown."""
-        asked = self.ask(question, conversation)
-        self.desk.answer(asked.turn_id)
-        turn = conversations.turn(self.book.engine, asked.turn_id)
-        assert turn is not None
-        shown = json.loads(turn.checked_json) if turn.checked_json else {}
-        return {**shown, "state": turn.state, "code": turn.reason_code, "conversation": turn.conversation}
-
-    @contextmanager
-    def client(self) -> Iterator[TestClient]:
-        results = PosixSpool(self.folder / "results")
-        # An AMQP broker carries no sentences: the API then looks into the book.
-        settings = Settings.model_validate({"broker": {"url": "amqp://127.0.0.1:1//"}})
-        app = create_app(settings, self.book, spool=self.spool, results=results, readiness=lambda: "")
-        listener = ChatListener(self.desk)
-        listener.start()
-        try:
-            yield TestClient(app, client=("127.0.0.1", 50000))
-        finally:
-            listener.stop()
-
-
 @pytest.fixture
-def site(book: Book, tmp_path: Path, model: Model) -> Site:
-    return Site(book, tmp_path, model)
+def site(book: Book, tmp_path: Path, model: Model) -> ChatSite:
+    return ChatSite(book, tmp_path, model)
 
 
-def test_a_follow_up_knows_what_was_said_and_its_box_is_in_pixels(site: Site) -> None:
+def test_a_follow_up_knows_what_was_said_and_its_box_is_in_pixels(site: ChatSite) -> None:
     first = site.answered("Are there any abnormalities on this Chest X-ray?")
     assert "pneumothorax" in first["text"]
     second = site.answered("Where is it?", first["conversation"])
@@ -135,7 +47,7 @@ def test_a_follow_up_knows_what_was_said_and_its_box_is_in_pixels(site: Site) ->
     assert 1 < box["x0"] < box["x1"] <= 320
 
 
-def test_a_box_of_what_was_not_called_present_is_withheld(site: Site) -> None:
+def test_a_box_of_what_was_not_called_present_is_withheld(site: ChatSite) -> None:
     shown = site.answered(_WHERE_ABSENT)
     assert shown["boxes_px"] == [] and shown["withheld_sentences"] == 1
     assert "[0." not in shown["text"]
@@ -143,7 +55,7 @@ def test_a_box_of_what_was_not_called_present_is_withheld(site: Site) -> None:
     assert failed == ["box-of-what-is-present"]
 
 
-def test_a_conversation_has_its_limits(site: Site) -> None:
+def test_a_conversation_has_its_limits(site: ChatSite) -> None:
     first = site.answered(_WHERE_LUNG)
     busy = site.ask(_WHERE_LUNG, first["conversation"])
     with pytest.raises(Transient, match="conversation-busy"):
@@ -157,12 +69,12 @@ def test_a_conversation_has_its_limits(site: Site) -> None:
         site.ask(_WHERE_LUNG, limits=tight)
 
 
-def test_a_question_longer_than_the_tokens_allow_is_refused_with_its_reason(site: Site) -> None:
+def test_a_question_longer_than_the_tokens_allow_is_refused_with_its_reason(site: ChatSite) -> None:
     shown = site.answered("Where is it? " * 900)
     assert (shown["state"], shown["code"]) == ("failed", "conversation-too-long")
 
 
-def test_an_answer_nobody_gave_in_time_frees_the_conversation(site: Site) -> None:
+def test_an_answer_nobody_gave_in_time_frees_the_conversation(site: ChatSite) -> None:
     late = ChatLimits(turns=5, open_turns=1, answer_timeout_s=0.0)
     first = site.ask(_WHERE_LUNG, limits=late)
     again = site.ask(_WHERE_LUNG, first.conversation, limits=ChatLimits(5, 1, 60.0))
@@ -171,13 +83,13 @@ def test_an_answer_nobody_gave_in_time_frees_the_conversation(site: Site) -> Non
     assert again.number == 2
 
 
-def test_a_question_is_answered_once(site: Site) -> None:
+def test_a_question_is_answered_once(site: ChatSite) -> None:
     asked = site.ask(_WHERE_LUNG)
     assert conversations.take_turn(site.book.engine, asked.turn_id) is not None
     assert conversations.take_turn(site.book.engine, asked.turn_id) is None
 
 
-def test_who_asked_is_audited_and_the_texts_go_when_their_time_is_over(site: Site) -> None:
+def test_who_asked_is_audited_and_the_texts_go_when_their_time_is_over(site: ChatSite) -> None:
     site.answered(_WHERE_LUNG)
     engine, now = site.book.engine, now_utc()
     assert conversations.purge_conversations(engine, now - timedelta(days=1), now=now) == 0
@@ -189,7 +101,7 @@ def test_who_asked_is_audited_and_the_texts_go_when_their_time_is_over(site: Sit
     assert not any("lung" in entry.detail for entry in audit_entries(engine))
 
 
-def test_without_a_streaming_broker_the_answer_comes_whole_and_says_why(site: Site) -> None:
+def test_without_a_streaming_broker_the_answer_comes_whole_and_says_why(site: ChatSite) -> None:
     with site.client() as client:
         answer = client.post(f"/api/v1/studies/{site.study}/chat", json={"question": _WHERE_LUNG})
         events = _events(answer.text)
@@ -198,7 +110,7 @@ def test_without_a_streaming_broker_the_answer_comes_whole_and_says_why(site: Si
     assert events[1][1]["boxes_px"] and events[1][1]["model"]["weights_sha256"]
 
 
-def test_bad_questions_are_refused_in_words(site: Site) -> None:
+def test_bad_questions_are_refused_in_words(site: ChatSite) -> None:
     with site.client() as client:
         here = f"/api/v1/studies/{site.study}/chat"
         assert client.post("/api/v1/studies/1.2.3/chat", json={"question": "?"}).status_code == 404
@@ -219,7 +131,7 @@ def _events(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 def test_the_whole_service_answers_sentence_by_sentence_over_its_own_broker(tmp_path: Path) -> None:
     with installation() as served:
-        write_phantom(tmp_path / "a.dcm", _seed(), VARIANTS[0], 320)
+        write_phantom(tmp_path / "a.dcm", chat_seed(), VARIANTS[0], 320)
         served.start()
         served.send([tmp_path / "a.dcm"])
         served.wait_until(lambda: served.all_done(1), 120, "the study to be read")

@@ -1,0 +1,95 @@
+"""The console: the list of studies, and a study's page with its draft and a chat about its images."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from clinical import Draft, Reading
+from raddraft import __version__ as VERSION
+from reporting.site_profile import DEFAULT_PROFILE
+from reporting.wording import (
+    NO_FINDING,
+    check_words,
+    concerns,
+    legend_line,
+    outcome_sentence,
+    sentence_line,
+)
+from service.book import Book
+from service.http.access import Role, needs
+from service.http.viewing import record_view
+from service.settings import Settings
+
+# Nothing of a page comes from elsewhere, and no script but the one that is shipped is run.
+_POLICY = (
+    "default-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def console_router(book: Book, settings: Settings) -> APIRouter:
+    """Pages for a browser; the caller puts them behind a role."""
+    router = APIRouter(include_in_schema=False)
+    pages = Environment(
+        loader=PackageLoader("service.http", "templates"), autoescape=select_autoescape(["html"])
+    )
+    script = files("service.http").joinpath("static/study.js").read_text(encoding="utf-8")
+
+    @router.get("/", response_class=HTMLResponse)
+    def console() -> HTMLResponse:
+        page = pages.get_template("console.html").render(
+            studies=book.studies(limit=200), counts=book.counts(), roles=book.roles(), version=VERSION
+        )
+        return HTMLResponse(page, headers=_HEADERS)
+
+    @router.get("/console/study.js")
+    def study_script() -> Response:
+        return Response(script, media_type="text/javascript", headers=_HEADERS)
+
+    @router.get("/console/studies/{study_uid}", response_class=HTMLResponse)
+    def study(
+        request: Request,
+        study_uid: str,
+        role: Role = Depends(needs(Role.VIEWER, settings.http)),  # noqa: B008
+    ) -> HTMLResponse:
+        detail = book.study(study_uid)
+        if detail is None:
+            raise HTTPException(404, "the account book has no such study")
+        record_view(book, request, detail.summary.study_row_id, "page")
+        chat = settings.chat
+        url = f"/api/v1/studies/{detail.summary.study_instance_uid}"
+        page = pages.get_template("study.html").render(
+            study=detail,
+            draft=detail.draft,
+            readings=_readings(detail.draft),
+            outcome=outcome_sentence(detail.draft) if detail.draft else "No draft yet.",
+            banner=DEFAULT_PROFILE.banner,
+            no_finding=NO_FINDING,
+            may_chat=chat.enabled and role >= Role[chat.role.upper()],
+            limits=chat,
+            facts={
+                "chat": f"{url}/chat",
+                "conversations": f"{url}/conversations",
+                "max_turns": chat.max_turns,
+            },
+            concerns=concerns,
+            check_words=check_words,
+            legend_line=legend_line,
+            sentence_line=sentence_line,
+        )
+        return HTMLResponse(page, headers=_HEADERS)
+
+    return router
+
+
+def _readings(draft: Draft | None) -> tuple[Reading, ...]:
+    return draft.readings if draft is not None else ()
