@@ -76,7 +76,7 @@ _DENSITIES: dict[tuple[Kind, str], tuple[float, float]] = {
     (Kind.ATELECTASIS, ""): (0.56, 0.85),
     (Kind.PLEURAL_EFFUSION, Form.SMALL): (0.74, 0.95),
     (Kind.PLEURAL_EFFUSION, Form.LARGE): (0.74, 0.95),
-    (Kind.LUNG_OPACITY, Form.HAZE): (0.50, 0.62),
+    (Kind.LUNG_OPACITY, Form.HAZE): (0.53, 0.68),
     (Kind.PNEUMONIA, ""): (0.66, 0.80),
     (Kind.PLEURAL_OTHER, ""): (0.72, 0.90),
     (Kind.CALCIFICATION, ""): (0.95, 0.95),
@@ -187,7 +187,7 @@ def _draw_rib_fracture(scene: Scene, lesion: Lesion, grid: Grid, image: Real) ->
     here = disc(part, lesion.x, lesion.y, lesion.extent * 1.3, soften=2.0)
     distance = abs(lesion.x - 0.5)
     shifted = ribs(a, part, np.where(part.s > distance, -0.34, 0.0))
-    gap = inside(0.006 - np.abs(part.s - distance), part.soft)
-    ends = inside(0.020 - np.abs(part.s - distance), part.soft * 2)
+    gap = inside(0.008 - np.abs(part.s - distance), part.soft)
+    ends = inside(0.030 - np.abs(part.s - distance), part.soft * 2)
     profile = shifted / max(a.rib_contrast, 1e-6)
-    image[window] += here * (shifted * 1.6 - ribs(a, part)) + here * profile * (0.10 * ends - 0.16 * gap)
+    image[window] += here * (shifted * 1.6 - ribs(a, part)) + here * profile * (0.24 * ends - 0.40 * gap)

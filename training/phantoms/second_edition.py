@@ -236,7 +236,7 @@ class _Placing:
         number = round((wanted - lift) / a.rib_spacing + a.rib_phase - 0.5)
         y = (number + 0.5 - a.rib_phase) * a.rib_spacing + lift
         x = 0.5 + (-distance if side == RIGHT else distance)
-        return [Lesion(Kind.FRACTURE, side, zone, Form.RIB, x, y, extent=0.045)]
+        return [Lesion(Kind.FRACTURE, side, zone, Form.RIB, x, y, extent=0.052)]
 
     def _local(self, kind: Kind) -> list[Lesion]:
         """A finding of one place of one lung."""
