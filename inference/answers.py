@@ -46,6 +46,7 @@ _SYNONYMS = {
     "pneumothorax": r"pneumothora(x|ces)",
     "fracture": r"fractures?",
     "lung opacity": r"opacit(y|ies)",
+    "pleural other": r"pleural (thickening|plaques?)",
 }
 
 

@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inference.answers import read_sentences
 from inference.box_text import read_boxes
+from inference.checks.critical import critical_findings
+from inference.prompts import spelled
 from training.evaluation.boxes import iou
 from training.evaluation.reports import compare
 from training.instructions import Row, Task, read_rows, rows_of, write_rows
 from training.instructions.row import row_from_json
-from training.instructions.sentences import report
+from training.instructions.sentences import phrases, report
+from training.phantoms import Edition
 from training.phantoms.collection import Entry, write_collection
 from training.phantoms.phantom import truth_of
 
@@ -41,6 +45,52 @@ def test_rows_cover_all_tasks_and_round_trip(seed: int) -> None:
     for row in rows:
         assert row_from_json(json.loads(json.dumps(row.to_json()))) == row
     assert rows == list(rows_of(Entry("images/x.png", truth)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds)
+def test_second_editions_report_contradicts_nothing_and_omits_nothing(seed: int) -> None:
+    truth = truth_of(seed, Edition.SECOND)
+    counts = compare(report(truth), truth)
+    assert counts.contradictions == counts.omitted == 0
+    assert counts.side_right == counts.sided
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds)
+def test_the_product_reads_each_sentence_of_the_second_edition_as_the_finding_it_states(seed: int) -> None:
+    truth = truth_of(seed, Edition.SECOND)
+    for finding in truth.findings:
+        for sentence, boxes in phrases(truth, finding):
+            (read,) = read_sentences(sentence, Edition.SECOND.labels)
+            assert read.labels == ((finding.label.value, True),)
+            assert boxes
+
+
+def test_a_malpositioned_tube_and_a_tension_pneumothorax_raise_the_critical_channel() -> None:
+    said = (
+        "There is an endotracheal tube, malpositioned in the right main bronchus. "
+        "There is a right tension pneumothorax. There is an enlarged cardiomediastinum: mediastinal widening."
+    )
+    read = read_sentences(said, Edition.SECOND.labels)
+    raised = {one.name for one in critical_findings((), read, {}, {})}
+    assert raised == {"Tube malposition", "Tension", "Widened mediastinum"}
+    reports = [report(truth_of(seed, Edition.SECOND)) for seed in range(400)]
+    assert all(any(part in one for one in reports) for part in said.split(". ")[:1])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds)
+def test_second_editions_rows_ask_by_both_names_and_round_trip(seed: int) -> None:
+    truth = truth_of(seed, Edition.SECOND)
+    rows = list(rows_of(Entry("images/x.png", truth)))
+    for row in rows:
+        assert row_from_json(json.loads(json.dumps(row.to_json()))) == row
+    asked = " ".join(row.turns[0][1] for row in rows if row.task is Task.ABNORMALITY)
+    for finding in truth.findings:
+        assert finding.label.value.lower() in asked
+        assert spelled(finding.vindr) in asked
+    assert sum(row.task is Task.ANATOMY for row in rows) == len(truth.regions)
 
 
 @settings(max_examples=15, deadline=None)

@@ -24,7 +24,7 @@ from training.phantoms.kinds import VINDR_DRAWN
 from training.phantoms.lesions import lesion_mask
 from training.phantoms.phantom import box_of, truth_of
 from training.phantoms.placing_devices import Place
-from training.phantoms.sheet import contact_sheet
+from training.phantoms.sheet import contact_sheet, telling
 from training.phantoms.strangers import Stranger
 from training.phantoms.subjects import Subject, draw_subject
 
@@ -111,9 +111,19 @@ def test_collection_reads_back_what_was_drawn(tmp_path: Path) -> None:
 
 
 def test_contact_sheet_shows_every_seed(tmp_path: Path) -> None:
-    contact_sheet([1, 2, 3], tmp_path / "sheet.png", columns=2, size_px=64)
+    contact_sheet(
+        [(seed, Subject.FRONTAL) for seed in (1, 2, 3)], tmp_path / "sheet.png", columns=2, size_px=64
+    )
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (128, 128)
+
+
+def test_a_telling_sheet_shows_every_label_once_and_no_phantom_in_vain() -> None:
+    shown = list(telling(Edition.SECOND, 0))
+    frontal = [truth_of(seed, Edition.SECOND) for seed, subject in shown if subject is Subject.FRONTAL]
+    assert {label for truth in frontal for label in truth.labels} == set(Edition.SECOND.labels)
+    assert len(frontal) < 60
+    assert {subject for _, subject in shown} == set(Subject)
 
 
 def test_phantoms_and_evaluation_need_no_torch() -> None:

@@ -2,33 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from training.phantoms.kinds import Edition
-from training.phantoms.phantom import displayed, draw
+from training.phantoms.phantom import Truth, displayed, truth_of
+from training.phantoms.strangers import Stranger
+from training.phantoms.subjects import Subject, draw_subject
+
+Shown = tuple[int, Subject]
+
+_FINDING, _TIP, _TEXT = (255, 210, 0), (255, 80, 80), (0, 255, 160)
+_COLOURS = 40  # keeps the picture small: noise does not compress
 
 
 def contact_sheet(
-    seeds: Sequence[int],
+    shown: Sequence[Shown],
     path: Path,
     *,
     edition: Edition = Edition.FIRST,
     columns: int = 6,
     size_px: int = 320,
 ) -> None:
-    """Write a PNG with one phantom per seed, its finding boxes and labels drawn on it."""
-    rows = -(-len(seeds) // columns)
+    """Write a PNG with one phantom per (seed, subject), the boxes of its findings and tips of its devices on it."""
+    rows = -(-len(shown) // columns)
     sheet = Image.new("RGB", (columns * size_px, rows * size_px))
-    for index, seed in enumerate(seeds):
-        pixels, truth = draw(seed, size_px, edition)
-        tile = Image.fromarray(displayed(pixels)).convert("RGB")
-        pen = ImageDraw.Draw(tile)
-        for finding in truth.findings:
-            for box in finding.boxes:
-                pen.rectangle([round(edge * (size_px - 1)) for edge in box], outline=(255, 210, 0))
-        pen.text((4, size_px - 14), f"{seed}: " + ", ".join(truth.labels), fill=(0, 255, 160))
+    for index, (seed, subject) in enumerate(shown):
+        tile = _tile(seed, subject, edition, size_px)
         sheet.paste(tile, ((index % columns) * size_px, (index // columns) * size_px))
-    sheet.save(path)
+    sheet.quantize(_COLOURS).save(path, optimize=True)
+
+
+def _tile(seed: int, subject: Subject, edition: Edition, size_px: int) -> Image.Image:
+    pixels, truth = draw_subject(seed, size_px, edition, subject)
+    tile = Image.fromarray(displayed(pixels)).convert("RGB")
+    pen = ImageDraw.Draw(tile)
+    for finding in truth.findings:
+        for box in finding.boxes:
+            pen.rectangle([round(edge * (size_px - 1)) for edge in box], outline=_FINDING)
+    for device in truth.devices:
+        x, y = (edge * size_px for edge in device.tip)
+        pen.ellipse([x - 2, y - 2, x + 2, y + 2], outline=_TIP)
+    told = [finding.form or finding.label.value for finding in truth.findings]
+    view = "mirrored" if truth.mirrored else truth.view
+    pen.text((3, size_px - 12), f"{view}: {', '.join(told)}", fill=_TEXT)
+    return tile
+
+
+def telling(edition: Edition, first_seed: int) -> Iterator[Shown]:
+    """Phantoms from a seed on, each with a finding, form or tip that none before it had, until no label is missing.
+
+    The second edition's end with a mirrored view, a lateral one, and each kind of stranger.
+    """
+    wanted, seen = set(edition.labels), set[str]()
+    for seed in itertools.count(first_seed):
+        fresh = _told(truth_of(seed, edition)) - seen
+        if fresh:
+            seen |= fresh
+            yield seed, Subject.FRONTAL
+        if wanted <= seen:
+            break
+    if edition is Edition.SECOND:
+        yield first_seed, Subject.MIRRORED
+        yield first_seed, Subject.LATERAL
+        for number in range(len(Stranger)):
+            yield number, Subject.STRANGER
+
+
+def _told(truth: Truth) -> set[str]:
+    forms = {f"{one.label.value}, {one.form}" for one in truth.findings}
+    places = {f"{device.form}, {device.place}" for device in truth.devices}
+    return {one.label.value for one in truth.findings} | forms | places
