@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,47 +20,62 @@ from training.optimiser import Pair, build_optimiser
 from training.parallel import agreed, average_gradients
 from training.phantoms.collection import read_collection
 from training.recipe import Recipe
+from training.run_state import SAVE_EVERY_S, Reached, StageState, identity_of, progress_of
 
 CHECKPOINT = "dense.pt"
+STATE_FILE = "dense.state.pt"
 _SCORED_IMAGES = 200
-_SCORE_EVERY_S = 90.0
+_STREAM = 1
 
 
 def train_dense(
-    rank: int, processes: int, recipe: Recipe, data: Path, held_out: Path | None, out: Path, steps: int
+    rank: int,
+    processes: int,
+    recipe: Recipe,
+    data: Path,
+    held_out: Path | None,
+    out: Path,
+    stop_after: int | None = None,
 ) -> None:
-    """Train and write `out/dense.pt` (model and head); ends after the stage's minutes or `steps` (0: no limit)."""
+    """Train and write `out/dense.pt` (model and head); a run that was killed goes on from its last saved state.
+
+    `stop_after` ends the run at a step as a kill after its save would.
+    """
     torch.manual_seed(recipe.seed)
-    model = build_model(recipe.model)
     entries = list(read_collection(data))
-    head = DenseHead(recipe.model.language_width, entries[0].truth.edition)
+    model, head = build_model(recipe.model), DenseHead(recipe.model.language_width, entries[0].truth.edition)
     images = load_images(data, [entry.image for entry in entries], recipe.model.image_size_px)
     tables = load_tables(entries)
     named = trained_parameters(model, head)
-    optimiser = build_optimiser(named, recipe.dense.learning_rate, 1.0)
-    rng = np.random.default_rng([recipe.seed, rank, 1])
+    stage = recipe.dense
+    optimiser = build_optimiser(named, stage.learning_rate, 1.0)
+    parts: dict[str, nn.Module] = {"model": model, "head": head}
+    state = StageState(out / STATE_FILE, parts, optimiser, identity_of(recipe, len(images)))
+    reached = state.restore()
     log = TrainingLog(out / "dense.jsonl", active=rank == 0)
-    size = recipe.dense.batch_images // processes
-    limit_s = recipe.dense.minutes * 60
-    step, started, scored = 0, time.monotonic(), 0.0
-    while (elapsed := agreed(time.monotonic() - started)) < limit_s and (not steps or step < steps):
+    log.resume(reached.step)
+    size = stage.batch_images // processes
+    began, saved = time.monotonic() - reached.elapsed_s, reached.elapsed_s
+    while not reached.done:
+        rng = np.random.default_rng([recipe.seed, rank, _STREAM, reached.step])
         chosen = rng.integers(0, len(images), size)
         pixels = normalised(exposed(images[chosen], rng))
         loss = dense_loss(head, tile_features(model, pixels), torch.from_numpy(tables[chosen]))
         loss.backward()
-        progress = step / steps if steps else elapsed / limit_s
-        update_once(named, optimiser, progress, step)
-        step += 1
-        log.loss(step, elapsed, {"loss": loss.item()})
-        if rank == 0 and elapsed - scored > _SCORE_EVERY_S:
-            scored = elapsed
-            _save(model, head, out)
+        update_once(named, optimiser, progress_of(reached, stage.minutes, stage.steps), reached.step)
+        reached = Reached(reached.step + 1, agreed(time.monotonic() - began))
+        reached = replace(reached, done=progress_of(reached, stage.minutes, stage.steps) >= 1)
+        log.loss(reached.step, reached.elapsed_s, {"loss": loss.item()})
+        ends = reached.done or reached.step == stop_after
+        if rank == 0 and (ends or reached.elapsed_s - saved > SAVE_EVERY_S):
+            saved = reached.elapsed_s
+            state.save(reached)
             if held_out:
-                log.scores(step, elapsed, score_dense(model, head, recipe, held_out))
+                log.scores(reached.step, saved, score_dense(model, head, recipe, held_out))
+        if reached.step == stop_after:
+            return
     if rank == 0:
-        _save(model, head, out)
-        if held_out:
-            log.scores(step, elapsed, score_dense(model, head, recipe, held_out))
+        _save(model, head, recipe, out)
 
 
 def trained_parameters(
@@ -99,6 +115,7 @@ def score_dense(
     return dense_scores(head, features, torch.from_numpy(load_tables(entries)))
 
 
-def _save(model: LlavaOnevisionForConditionalGeneration, head: DenseHead, out: Path) -> None:
-    torch.save({"model": model.state_dict(), "head": head.state_dict()}, out / "dense.part")
-    (out / "dense.part").rename(out / CHECKPOINT)
+def _save(model: LlavaOnevisionForConditionalGeneration, head: DenseHead, recipe: Recipe, out: Path) -> None:
+    content = {"model": model.state_dict(), "head": head.state_dict(), "size": asdict(recipe.model)}
+    torch.save(content, out / "dense.part")
+    (out / "dense.part").replace(out / CHECKPOINT)

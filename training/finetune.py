@@ -6,8 +6,14 @@ import dataclasses
 import itertools
 from pathlib import Path
 
-from training.dense_stage import train_dense
-from training.instruction_stage import MODEL_FOLDER, TOKENIZER_FOLDER, begin_from, train_instructions
+from training.dense_stage import CHECKPOINT, train_dense
+from training.instruction_stage import (
+    MODEL_FOLDER,
+    STATE_FILE,
+    TOKENIZER_FOLDER,
+    begin_from,
+    train_instructions,
+)
 from training.instructions import read_rows
 from training.parallel import run_parallel
 from training.recipe import Recipe, read_recipe
@@ -32,18 +38,43 @@ def train_model(
 
     `start` is the output folder of an earlier run: stage B goes on from there, and stage A is left out.
     `minutes` shares the wall time between the stages as the recipe does; `steps` ends each stage after so many.
+    Called again with the same `out`, a run that was killed goes on where it was.
+
+    Raises
+    ------
+    OtherRun
+        `out` holds a run of another model size, seed, number of processes or number of images.
     """
     recipe = read_recipe(recipe_file or EMBEDDED_RECIPE)
     if minutes is not None:
         recipe = within(recipe, minutes)
+    if steps is not None:
+        recipe = after_steps(recipe, steps)
     out.mkdir(parents=True, exist_ok=True)
     if start is None:
-        train_tokenizer(_texts(data), recipe.model.vocabulary).save_pretrained(out / TOKENIZER_FOLDER)
-        run_parallel(train_dense, recipe.processes, recipe, data, held_out, out, steps or 0)
-    else:
+        if not (out / TOKENIZER_FOLDER).exists():
+            _train_tokenizer(data, recipe, out / TOKENIZER_FOLDER)
+        if not (out / CHECKPOINT).exists():
+            run_parallel(train_dense, recipe.processes, recipe, data, held_out, out)
+    elif not (out / STATE_FILE).exists():
         begin_from(start, out)
-    run_parallel(train_instructions, recipe.processes, recipe, data, out / TOKENIZER_FOLDER, out, steps or 0)
+    run_parallel(train_instructions, recipe.processes, recipe, data, out / TOKENIZER_FOLDER, out)
     return out / MODEL_FOLDER
+
+
+def _train_tokenizer(data: Path, recipe: Recipe, folder: Path) -> None:
+    part = folder.with_name(f"{folder.name}.part")
+    train_tokenizer(_texts(data), recipe.model.vocabulary).save_pretrained(part)
+    part.rename(folder)
+
+
+def after_steps(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with each stage ended after so many steps."""
+    return dataclasses.replace(
+        recipe,
+        dense=dataclasses.replace(recipe.dense, steps=steps),
+        instruction=dataclasses.replace(recipe.instruction, steps=steps),
+    )
 
 
 def within(recipe: Recipe, minutes: float) -> Recipe:
@@ -51,8 +82,10 @@ def within(recipe: Recipe, minutes: float) -> Recipe:
     factor = minutes / (recipe.dense.minutes + recipe.instruction.minutes)
     return dataclasses.replace(
         recipe,
-        dense=dataclasses.replace(recipe.dense, minutes=recipe.dense.minutes * factor),
-        instruction=dataclasses.replace(recipe.instruction, minutes=recipe.instruction.minutes * factor),
+        dense=dataclasses.replace(recipe.dense, minutes=recipe.dense.minutes * factor, steps=0),
+        instruction=dataclasses.replace(
+            recipe.instruction, minutes=recipe.instruction.minutes * factor, steps=0
+        ),
     )
 
 

@@ -6,10 +6,13 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from training.architecture import build_model, normalised, tile_features
@@ -26,21 +29,33 @@ from training.phantoms import Edition
 from training.phantoms.collection import read_collection
 from training.processor import save_processor
 from training.recipe import Recipe
+from training.run_state import SAVE_EVERY_S, OtherRun, Reached, StageState, identity_of, progress_of
 from training.tokens import SPECIALS
 
 MODEL_FOLDER = "model"
 TOKENIZER_FOLDER = "tokenizer"
 HEAD_FILE = "head.pt"
-_SAVE_EVERY_S = 180.0
+STATE_FILE = "instruction.state.pt"
+_STREAM = 2
 
 
 def train_instructions(
-    rank: int, processes: int, recipe: Recipe, data: Path, tokenizer_folder: Path, out: Path, steps: int
+    rank: int,
+    processes: int,
+    recipe: Recipe,
+    data: Path,
+    tokenizer_folder: Path,
+    out: Path,
+    stop_after: int | None = None,
 ) -> None:
-    """Train from `out/dense.pt`; the checkpoint folder `out/model` is renewed every few minutes."""
+    """Train from `out/dense.pt`; the checkpoint folder `out/model` is renewed every few minutes.
+
+    A run that was killed goes on from its last saved state. `stop_after` ends the run at a step as a kill after
+    its save would.
+    """
     torch.manual_seed(recipe.seed)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
-    entries = list(read_collection(data))
+    entries = [entry for entry in read_collection(data) if entry.truth.is_frontal]
     model, head = _restore(recipe, tokenizer, out / CHECKPOINT, entries[0].truth.edition)
     writer = block_writer(tokenizer)
     images = load_images(data, [entry.image for entry in entries], recipe.model.image_size_px)
@@ -50,30 +65,37 @@ def train_instructions(
     named = [(name, p) for name, p in named if "post_layernorm" not in name]
     stage = recipe.instruction
     optimiser = build_optimiser(named, stage.learning_rate, stage.vision_factor)
-    rng = np.random.default_rng([recipe.seed, rank, 2])
+    parts: dict[str, nn.Module] = {"model": model, "head": head}
+    state = StageState(out / STATE_FILE, parts, optimiser, identity_of(recipe, len(images)))
+    reached = state.restore()
     log = TrainingLog(out / "instruction.jsonl", active=rank == 0)
-    order = _visits(len(images), rank, processes, recipe.seed)
-    step, started, saved, limit_s = 0, time.monotonic(), 0.0, stage.minutes * 60
-    while (elapsed := agreed(time.monotonic() - started)) < limit_s and (not steps or step < steps):
-        chosen = np.array([next(order) for _ in range(stage.batch_images // processes)])
+    log.resume(reached.step)
+    size = stage.batch_images // processes
+    order = islice(_visits(len(images), rank, processes, recipe.seed), reached.step * size, None)
+    began, saved = time.monotonic() - reached.elapsed_s, reached.elapsed_s
+    while not reached.done:
+        rng = np.random.default_rng([recipe.seed, rank, _STREAM, reached.step])
+        chosen = np.array(list(islice(order, size)))
         blocks = [[writer.write(row) for row in choose_rows(rows[index], rng)] for index in chosen]
         features = tile_features(model, normalised(exposed(images[chosen], rng)))
         loss, plain, right = instruction_loss(model, prefix_cache(model, features, writer.prefix), blocks)
         dense = dense_loss(head, features, torch.from_numpy(tables[chosen]))
         (loss + stage.dense_weight * dense).backward()
-        update_once(named, optimiser, step / steps if steps else elapsed / limit_s, step)
-        step += 1
+        update_once(named, optimiser, progress_of(reached, stage.minutes, stage.steps), reached.step)
+        reached = Reached(reached.step + 1, agreed(time.monotonic() - began))
+        reached = replace(reached, done=progress_of(reached, stage.minutes, stage.steps) >= 1)
         log.loss(
-            step, elapsed,
+            reached.step, reached.elapsed_s,
             {"loss": loss.item(), "token_loss": plain.item(), "token_accuracy": right.item(), "dense": dense.item()},
         )  # fmt: skip
-        if rank == 0 and elapsed - saved > _SAVE_EVERY_S:
-            saved = elapsed
+        ends = reached.done or reached.step == stop_after
+        if rank == 0 and (ends or reached.elapsed_s - saved > SAVE_EVERY_S):
+            saved = reached.elapsed_s
+            state.save(reached)
             save_checkpoint(model, tokenizer, recipe, out / MODEL_FOLDER)
             torch.save(head.state_dict(), out / HEAD_FILE)
-    if rank == 0:
-        save_checkpoint(model, tokenizer, recipe, out / MODEL_FOLDER)
-        torch.save(head.state_dict(), out / HEAD_FILE)
+        if reached.step == stop_after:
+            return
 
 
 def _visits(count: int, rank: int, processes: int, seed: int) -> Iterator[int]:
@@ -113,6 +135,8 @@ def _restore(
     ids = {token: tokenizer.get_vocab()[token] for token in SPECIALS}
     model, head = build_model(recipe.model, ids), DenseHead(recipe.model.language_width, edition)
     state = torch.load(dense, weights_only=True)
+    if state.get("size", asdict(recipe.model)) != asdict(recipe.model):
+        raise OtherRun(f"{dense.parent} holds a run of another model: give another --out or remove it")
     model.load_state_dict(state["model"])
     head.load_state_dict(state["head"])
     return model, head

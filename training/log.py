@@ -15,6 +15,14 @@ class TrainingLog:
         self._sums: dict[str, float] = {}
         self._count = 0
 
+    def resume(self, step: int) -> None:
+        """Drop what was written after `step` by a run that was killed; at 0, all of it."""
+        if not self._active or not self._path.exists():
+            return
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        self._path.write_text("".join(kept), encoding="utf-8")
+
     def loss(self, step: int, elapsed_s: float, values: dict[str, float]) -> None:
         """Add one step's losses; written every `every` steps."""
         self._count += 1

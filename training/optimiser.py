@@ -7,6 +7,7 @@ both parts share one learning rate. In float32: processors without bfloat16 arit
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,15 @@ class Pair:
     def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
         self._parts = parts
         self._rates = [[group["lr"] for group in part.param_groups] for part in parts]
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """State of both, to be restored by `load_state_dict`."""
+        return [part.state_dict() for part in self._parts]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Go on from what `state_dict` gave."""
+        for part, state in zip(self._parts, states, strict=True):
+            part.load_state_dict(state)
 
     def step(self, factor: float) -> None:
         """Update with every learning rate multiplied by `factor`."""

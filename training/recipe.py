@@ -33,18 +33,26 @@ class ModelSize:
 
 @dataclass(frozen=True, slots=True)
 class DenseStage:
-    """Stage A. `minutes` of wall time; the learning rate falls by a cosine to a tenth over them."""
+    """Stage A. Ends after `minutes` of wall time or, where given, after `steps`.
+
+    The learning rate falls by a cosine to a tenth over them.
+    """
 
     minutes: float = 10.0
+    steps: int = 0
     batch_images: int = 32
     learning_rate: float = 1.2e-3
 
 
 @dataclass(frozen=True, slots=True)
 class InstructionStage:
-    """Stage B. `vision_factor` scales the vision tower's learning rate, `dense_weight` the dense loss kept."""
+    """Stage B, as long as `minutes` or `steps` say.
+
+    `vision_factor` scales the vision tower's learning rate, `dense_weight` the dense loss kept.
+    """
 
     minutes: float = 42.0
+    steps: int = 0
     batch_images: int = 16
     learning_rate: float = 1.5e-3
     vision_factor: float = 0.4

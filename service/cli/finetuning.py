@@ -55,13 +55,17 @@ def finetune(
         int | None, typer.Option(min=1, help="Embedded model: steps of each stage instead of minutes.")
     ] = None,
 ) -> None:
-    """Train on instruction data; writes a checkpoint folder that transformers loads (needs torch)."""
+    """Train on instruction data; a run that was stopped goes on where it was (needs torch)."""
     if checkpoint is not None:
         _tune(checkpoint, data, image_root or data, out, recipe)
         return
     from training.finetune import train_model
+    from training.run_state import OtherRun
 
-    trained = train_model(data, out, recipe, start=start, held_out=held_out, minutes=minutes, steps=steps)
+    try:
+        trained = train_model(data, out, recipe, start=start, held_out=held_out, minutes=minutes, steps=steps)
+    except OtherRun as error:
+        raise typer.BadParameter(str(error)) from None
     typer.echo(f"checkpoint in {trained}")
 
 

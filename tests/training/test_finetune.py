@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,22 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoImageProcessor, AutoTokenizer, LlavaOnevisionForConditionalGeneration  # noqa: E402
 
 from inference.prompts import END_OF_TURN, conversation  # noqa: E402
-from training.architecture import normalised, tile_features  # noqa: E402
+from training.architecture import build_model, normalised, tile_features  # noqa: E402
+from training.dense_stage import train_dense  # noqa: E402
 from training.evaluation import Asked  # noqa: E402
-from training.finetune import EMBEDDED_RECIPE, train_model, within  # noqa: E402
-from training.instruction_stage import block_writer  # noqa: E402
+from training.finetune import EMBEDDED_RECIPE, after_steps, train_model, within  # noqa: E402
+from training.instruction_stage import block_writer, train_instructions  # noqa: E402
 from training.instructions import Task, read_rows, write_rows  # noqa: E402
 from training.optimiser import orthogonalised  # noqa: E402
 from training.packing import continued, prefix_cache  # noqa: E402
+from training.phantoms import Edition  # noqa: E402
 from training.phantoms.collection import write_collection  # noqa: E402
 from training.recipe import read_recipe  # noqa: E402
+from training.run_state import OtherRun  # noqa: E402
 from training.torch_answerer import TorchAnswerer  # noqa: E402
 
 MICRO = """
@@ -109,6 +114,50 @@ def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
     matrices = torch.randn(3, 48, 20, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(orthogonalised(matrices))
     assert values.min() > 0.5 and values.max() < 1.4
+
+
+def _losses(out: Path, stage: str) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (out / f"{stage}.jsonl").read_text().splitlines()]
+    return [{key: line[key] for key in ("step", "loss")} for line in lines]
+
+
+def test_a_run_that_was_killed_in_either_stage_ends_as_one_that_was_not(
+    trained: Path, tmp_path: Path
+) -> None:
+    data, recipe_file = trained / "data", trained / "micro.toml"
+    recipe = after_steps(read_recipe(recipe_file), 100)
+    out = tmp_path / "out"
+    shutil.copytree(trained / "out" / "tokenizer", out / "tokenizer")
+    train_dense(0, 1, recipe, data, None, out, stop_after=50)
+    assert not (out / "dense.pt").exists()
+    train_dense(0, 1, recipe, data, None, out)
+    train_instructions(0, 1, recipe, data, out / "tokenizer", out, stop_after=50)
+    train_model(data, out, recipe_file, steps=100)
+    for stage in ("dense", "instruction"):
+        assert _losses(out, stage) == _losses(trained / "out", stage)
+    whole, resumed = (load_file(folder / "model" / "model.safetensors") for folder in (trained / "out", out))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    before = (out / "model" / "model.safetensors").stat().st_mtime_ns
+    train_model(data, out, recipe_file, steps=100)
+    assert (out / "model" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_of_another_model_is_not_gone_on_with(trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(MICRO.replace("vision_width = 32", "vision_width = 64"))
+    with pytest.raises(OtherRun):
+        train_model(trained / "data", trained / "out", other, steps=100)
+
+
+def test_second_edition_trains_and_its_recipe_fits_the_package(tmp_path: Path) -> None:
+    write_collection(tmp_path / "data", count=6, first_seed=0, size_px=32, edition=Edition.SECOND)
+    write_rows(tmp_path / "data")
+    (tmp_path / "micro.toml").write_text(MICRO)
+    model = train_model(tmp_path / "data", tmp_path / "out", tmp_path / "micro.toml", steps=2)
+    assert (model / "model.safetensors").exists()
+    size = read_recipe(EMBEDDED_RECIPE.with_name("embedded_wide.toml")).model
+    weights = sum(parameter.numel() for parameter in build_model(size).parameters())
+    assert 4 * weights < 22e6  # bytes in float32; the package may hold 25 MB
 
 
 def test_recipe_of_the_embedded_model_is_read_and_scaled() -> None:
