@@ -89,7 +89,8 @@ def gate_pixels(displayed: DisplayedImage) -> GateVerdict:
 
 
 def _tone(pixels: NDArray[np.uint8]) -> Objection | str:
-    counts = np.bincount(pixels.ravel(), minlength=256)
+    # Counted by Pillow: numpy would first make eight bytes of each pixel.
+    counts = np.array(Image.fromarray(pixels).histogram())
     cumulative = np.cumsum(counts) / pixels.size
     contrast = float(np.searchsorted(cumulative, 0.98) - np.searchsorted(cumulative, 0.02))
     clipped = float(counts[0] + counts[255]) / pixels.size
