@@ -56,10 +56,12 @@ class TokenScores:
 
 def token_scores(logits: NDArray[np.float32]) -> list[TokenScores]:
     """Scores of each row of `logits` (rows, vocabulary)."""
-    best = logits.argmax(axis=1).tolist()
+    best = logits.argmax(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        log_sums = np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1))
-    return [TokenScores(*row) for row in zip(logits, best, log_sums, strict=True)]
+        below = logits - logits[np.arange(len(best)), best, None]
+        np.exp(below, out=below)
+        log_sums = np.log(below.sum(axis=1))
+    return [TokenScores(*row) for row in zip(logits, best.tolist(), log_sums, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
