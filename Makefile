@@ -3,7 +3,7 @@
 #   make test [ARGS="tests/reporting -k presentation"]
 #   make serve [ARGS="--config site.toml"]
 #   make lint
-#   make conformance [ARGS="--out FILE"]
+#   make conformance [ARGS="--phantoms"]
 #   make rehearsal [ARGS="--studies 200"]
 
 SHELL := /bin/bash

@@ -45,25 +45,37 @@ def _verdicts(reader: Reader, studies: Sequence[Study]) -> list[Verdict]:
 def main() -> int:
     """Write the table; 1 where a reader objects to something."""
     parser = argparse.ArgumentParser(prog="make conformance", description=__doc__)
-    parser.add_argument("--out", type=Path, default=_DOCUMENT, help="the document to write")
+    parser.add_argument(
+        "--out", type=Path, help="the document to write; default: docs/conformance-evidence.md"
+    )
+    parser.add_argument(
+        "--phantoms",
+        action="store_true",
+        help="phantoms of every kind of result alone; writes no document but --out",
+    )
     asked = parser.parse_args()
+    out = asked.out or (None if asked.phantoms else _DOCUMENT)
     # Sources are as they come; what pydicom thinks of their values is no reader's verdict, and quotes them.
     warnings.simplefilter("ignore")
     with TemporaryDirectory() as folder:
         model = load_model()
         try:
             studies = list(phantom_studies(model, Path(folder)))
-            studies += real_studies(model, _real_files(), Path(folder))
+            if not asked.phantoms:
+                studies += real_studies(model, _real_files(), Path(folder))
         finally:
             model.close()
         # Readers are processes of their own: two of them keep two cores busy.
         with ThreadPoolExecutor(2) as pool:
             read = [pool.submit(_verdicts, reader, studies) for reader in READERS]
         verdicts = [verdict for one in read for verdict in one.result()]
-    columns = list(dict.fromkeys(study.kind for study in studies))
-    asked.out.write_text(as_markdown(verdicts, columns), encoding="utf-8")
-    failed = sum(not verdict.passed for verdict in verdicts)
-    print(f"{len(verdicts)} verdicts, {failed} objections: {asked.out}")
+    if out is not None:
+        columns = list(dict.fromkeys(study.kind for study in studies))
+        out.write_text(as_markdown(verdicts, columns), encoding="utf-8")
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    for verdict in failed:
+        print(f"{verdict.reader} ({verdict.checks}), {verdict.face} of {verdict.study}: {verdict.problem}")
+    print(f"{len(verdicts)} verdicts, {len(failed)} objections{f': {out}' if out else ''}")
     return 1 if failed else 0
 
 

@@ -14,7 +14,7 @@ from pydicom import Dataset, dcmread
 
 from dicom_node import Peer, send_objects
 from tests.conformance.programs import package_version
-from tests.conformance.studies import Study
+from tests.conformance.studies import REAL, Study
 from tests.conformance.table import Verdict
 from tests.interop.ohif.viewer import VIEWER, Viewer, install, running_viewer
 from tests.promises.far_ends import orthanc
@@ -25,8 +25,12 @@ _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 # Outlines are drawn in pixels of the viewport, which are larger than the image's where it is shown reduced.
 _DRAWN_WITHIN_CANVAS = 2.0
 _HELD_WITHIN = 0.01
-# The viewer's measurement of a group: what makes it draw the box.
-_BOXED = ("several findings", "one finding", "replaced", "real radiograph")
+_IMAGE_NOT_SHOWN = (
+    "a source image that its maker sent with a Pixel Spacing of zero, or deflated, is not shown by the viewer at all, "
+    "with or without results: boxes drawn over it are not asked for"
+)
+# Of the series descriptions of reports and of pictures.
+_REPORT, _PICTURES = "findings,", "overlay picture"
 
 
 def archived(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
@@ -42,7 +46,11 @@ def archived(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
                 for study in studies:
                     # One at a time: sources may be the same image in several encodings.
                     yield from _stored(client, Peer("ORTHANC", "127.0.0.1", port), study, reader, web)
-                    yield from seen(viewer, study)
+                    said = list(seen(viewer, study))
+                    if not all(verdict.passed for verdict in said):
+                        # Drawing in software loses races on a busy machine; what is wrong is wrong again.
+                        said = list(seen(viewer, study))
+                    yield from said
                     for held in client.get("/studies").json():
                         client.delete(f"/studies/{held}")
 
@@ -109,38 +117,49 @@ def _value(metadata: dict[str, Any], tag: str) -> str:
 def seen(viewer: Viewer, study: Study, shots: Path | None = None) -> Iterator[Verdict]:
     """What the viewer shows of a study's report and of its pictures."""
     reader = f"OHIF {VIEWER.rpartition('@')[2]}, Chromium {viewer.browser}"
+    series = [_REPORT] + ([_PICTURES] if study.of("sc") else [])
+    names = [f"{study.kind.replace(' ', '-')}-{kind}.png" for kind in ("sr", "sc")][: len(series)]
     report = dcmread(study.of("sr")[0])
-    shot = shots / f"{study.kind.replace(' ', '-')}.png" if shots is not None else None
-    shown = viewer.look(study.draft.study_instance_uid, "findings,", shot)
-    errors = list(shown.get("errors", []))
-    opened = not errors and any("findings," in (one["description"] or "") for one in shown["sets"])
-    yield Verdict("sr", reader, "opens without an error", study.kind, opened, problem="; ".join(errors)[:200])
+    (of_study,) = report.CurrentRequestedProcedureEvidenceSequence
+    image = str(of_study.ReferencedSeriesSequence[0].SeriesInstanceUID)
+    uid = study.draft.study_instance_uid
+    image_shown, answers = viewer.look(uid, image, series, [shots / name for name in names] if shots else ())
+    failed: dict[str, Any] = {"errors": ["the study was not shown"]}
+    shown, *pictures = [*answers, *([failed] * (len(series) - len(answers)))]
+    yield _opened("sr", reader, study, shown, _REPORT, () if image_shown else (_IMAGE_NOT_SHOWN,))
     boxes = _boxes_of(report)
-    if boxes and "sets" in shown:
-        held = [line for a in shown["annotations"] for line in a["outlines"]]
-        yield Verdict(
-            "sr",
-            reader,
-            "annotations at the report's own points",
-            study.kind,
-            all(_near(box, held, _HELD_WITHIN) for box in boxes),
-            problem="another outline",
-        )
-        yield Verdict(
-            "sr",
-            reader,
-            "boxes drawn there",
-            study.kind,
-            all(_near(box, shown["outlines"], _DRAWN_WITHIN_CANVAS * shown["reduction"]) for box in boxes),
-            problem="not drawn",
-        )
+    if boxes and "outlines" in shown:
+        yield from _drawn(boxes, shown, study, reader, image_shown=image_shown)
         yield from _names(shown, study, reader)
-    if study.of("sc"):
-        picture = viewer.look(study.draft.study_instance_uid, "overlay picture")
-        errors = list(picture.get("errors", []))
-        yield Verdict(
-            "sc", reader, "opens without an error", study.kind, not errors, problem="; ".join(errors)
-        )
+    for picture in pictures:
+        yield _opened("sc", reader, study, picture, _PICTURES)
+
+
+def _opened(
+    face: str, reader: str, study: Study, shown: dict[str, Any], series: str, notes: tuple[str, ...] = ()
+) -> Verdict:
+    errors = list(shown["errors"])
+    opened = not errors and any(series in description for description in shown.get("shown", []))
+    problem = "; ".join(errors)[:200] or "not shown"
+    return Verdict(face, reader, "opens without an error", study.kind, opened, notes, problem)
+
+
+def _drawn(
+    boxes: list[list[tuple[float, float]]],
+    shown: dict[str, Any],
+    study: Study,
+    reader: str,
+    *,
+    image_shown: bool,
+) -> Iterator[Verdict]:
+    held = [line for annotation in shown["annotations"] for line in annotation["outlines"]]
+    sought = [("annotations at the report's own points", held, _HELD_WITHIN, "another outline")]
+    if image_shown or study.kind != REAL:
+        within = _DRAWN_WITHIN_CANVAS * (shown["reduction"] or 0.0)
+        sought.append(("boxes drawn there", shown["outlines"], within, "not drawn"))
+    for checks, outlines, within, problem in sought:
+        drawn = all(_near(box, outlines, within) for box in boxes)
+        yield Verdict("sr", reader, checks, study.kind, drawn, problem=problem)
 
 
 def _names(shown: dict[str, Any], study: Study, reader: str) -> Iterator[Verdict]:

@@ -16,7 +16,7 @@ from PIL import Image
 from pydicom import dcmread
 
 from imaging import DecodeLimits, load_displayed
-from tests.conformance.studies import Study
+from tests.conformance.studies import REAL, Study
 from tests.conformance.table import Verdict
 
 Find = Callable[[str], Path]
@@ -116,7 +116,7 @@ def pixelmed(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
         (study, kind, path)
         for study in studies
         for kind, path in study.objects
-        if kind in REPORTS and not (study.kind == "real radiograph" and kind.startswith("sr-"))
+        if kind in REPORTS and not (study.kind == REAL and kind.startswith("sr-"))
     ]
     files = [path for _, _, path in objects]
     # The validator keeps what it has read: a few files for each process.

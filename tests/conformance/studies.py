@@ -28,6 +28,9 @@ from reporting import (
 from service.study_reading import ImageFile, ReadingTerms, StudyReading, failed_draft, read_study
 from training.phantoms.dicom import VARIANTS, phantom_dataset
 
+# Kind of the studies that are no phantoms.
+REAL = "real radiograph"
+
 _TERMS = ReadingTerms(DecodeLimits(timeout_s=60), 120, "0" * 64, VERSION)
 _SIZE_PX = 512
 # Seeds whose readings by the embedded model are of the kind wanted are looked for from here on.
@@ -89,7 +92,7 @@ def real_studies(model: Model, files: Sequence[Path], folder: Path) -> Iterator[
     """Every real radiograph as a study of its own, by number: nothing of its header becomes a file name."""
     for number, path in enumerate(files, start=1):
         image = _as_file(path, folder / f"real-{number}.dcm")
-        yield _study("real radiograph", _read(model, [image]), [image], folder / f"real-{number}")
+        yield _study(REAL, _read(model, [image]), [image], folder / f"real-{number}")
 
 
 def _as_file(path: Path, target: Path) -> Path:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,20 +81,41 @@ class Viewer:
         self._process = process
         self.browser = browser
 
-    def look(self, study_instance_uid: str, series: str, shot: Path | None = None) -> dict[str, Any]:
-        """Open a study, show the series whose description holds `series`; what the viewer holds and has drawn."""
-        asked = {"study": study_instance_uid, "series": series, "shot": str(shot) if shot else ""}
-        return _said(self._process, asked)
+    def look(
+        self, study_instance_uid: str, image: str, series: Sequence[str], shots: Sequence[Path] = ()
+    ) -> tuple[bool, list[dict[str, Any]]]:
+        """Open a study and show the series whose descriptions hold these words, one after the other.
+
+        Parameters
+        ----------
+        image
+            Series Instance UID of a source image.
+
+        Returns
+        -------
+        bool
+            Whether the viewer shows that image at all, with nothing over it.
+        list
+            For each of `series` what the viewer holds and has drawn; fewer where it failed, whose error is the last's.
+        """
+        asked = {
+            "study": study_instance_uid,
+            "image": image,
+            "series": list(series),
+            "shots": [str(shot) for shot in shots],
+        }
+        said = _said(self._process, asked)
+        return bool(said["imageShown"]), list(said["answers"])
 
 
-def _said(process: subprocess.Popen[str], asked: dict[str, str] | None = None) -> dict[str, Any]:
+def _said(process: subprocess.Popen[str], asked: dict[str, Any] | None = None) -> Any:
     assert process.stdin is not None and process.stdout is not None
     if asked is not None:
         process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
     line = process.stdout.readline()
     assert line, "the viewer's driver ended"
-    return dict(json.loads(line))
+    return json.loads(line)
 
 
 @contextmanager
