@@ -24,7 +24,7 @@ from reporting import (
     report_pdf,
     report_text,
 )
-from service.book.states import FHIR_RETRACTION_KIND, REJECTION_KIND
+from service.book.states import FHIR_RETRACTION_KIND, ORU_RETRACTION_KIND, REJECTION_KIND
 
 # Kinds every destination of type "folder" and `raddraft analyze` get beside the DICOM objects.
 OVERLAY = "overlay"
@@ -34,7 +34,7 @@ PDF_PAGES = "report-pdf"
 FHIR = "fhir"
 FHIR_RETRACTION = FHIR_RETRACTION_KIND
 ORU = "oru"
-ORU_RETRACTION = "oru-retraction"
+ORU_RETRACTION = ORU_RETRACTION_KIND
 REJECTION = REJECTION_KIND
 # What is always built: the overlay of the console and the references of FHIR reports are about these.
 ALWAYS = frozenset({"sr", "pr", "sc"})

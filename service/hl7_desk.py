@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,17 +19,20 @@ from hl7_fhir.v2 import (
     VERSION_UNSUPPORTED,
     Authorities,
     Message,
+    PatientMerge,
     Refused,
     ReportedOrder,
     answer_to_garbage,
     answers_to,
     parse_message,
+    patient_merges,
     reported_orders,
 )
 from service.agreement import compare
 from service.book.database import writing
 from service.book.final_reports import close_with_report
 from service.book.hl7_inbox import count_message, count_refused, is_new
+from service.book.merges import PatientKey, rekey_study, studies_of_patient
 from service.book.orders import patients_of_study, studies_of_order
 from service.clock import now_utc
 from service.house import House
@@ -59,7 +62,7 @@ class Hl7Terms:
 
 
 class Hl7Desk:
-    """Takes messages: signed reports close their studies.
+    """Takes messages: signed reports close their studies, merged patients re-key theirs.
 
     Everything a message does is committed before it is answered; a message that comes again is answered as before.
     """
@@ -110,16 +113,40 @@ class Hl7Desk:
             raise Refused("AE", FIELD_MISSING)
 
     def _act(self, message: Message, data: bytes, actor: str, now: datetime) -> list[str]:
-        orders = reported_orders(message, self._terms.accession_fields)
+        act = self._close_orders(message) if message.type.startswith("ORU") else self._merge_patients(message)
         self._cataloguer.catch_up()
         with writing(self._engine) as session:
-            if not is_new(session, _digest(message, data), now=now):
-                outcomes = ["duplicate"]
-            else:
-                outcomes = [self._close(session, order, actor, now) for order in orders]
+            new = is_new(session, _digest(message, data), now=now)
+            outcomes = act(session, actor, now) if new else ["duplicate"]
             for outcome in outcomes:
                 count_message(session, outcome)
         return outcomes
+
+    def _close_orders(self, message: Message) -> _Act:
+        orders = reported_orders(message, self._terms.accession_fields)
+        return lambda session, actor, now: [self._close(session, order, actor, now) for order in orders]
+
+    def _merge_patients(self, message: Message) -> _Act:
+        merges = patient_merges(message)
+
+        def act(session: Session, actor: str, now: datetime) -> list[str]:
+            return [self._merge(session, merge, actor, now) for merge in merges] or ["no-successor"]
+
+        return act
+
+    def _merge(self, session: Session, merge: PatientMerge, actor: str, now: datetime) -> str:
+        """Give the studies of a number that is no longer used the one that is; what became of it."""
+        authorities = self._terms.authorities
+        issuers = authorities.issuers_of(merge.prior)
+        found = studies_of_patient(session, merge.prior.value, issuers)
+        kept = authorities.issuers_of(merge.surviving)
+        for study_id, issuer in found:
+            # An issuer stays as the images say it, as long as it stands for the authority of the surviving number.
+            after = issuer if issuer in kept else authorities.issuer_for(merge.surviving)
+            key = PatientKey(merge.surviving.value, after)
+            if key != PatientKey(merge.prior.value, issuer):
+                rekey_study(session, study_id, key, actor=actor, now=now)
+        return "merged" if found else "no-such-patient"
 
     def _close(self, session: Session, order: ReportedOrder, actor: str, now: datetime) -> str:
         """Close the studies of one signed order whose patient is the message's; what became of it."""
@@ -148,7 +175,9 @@ class Hl7Desk:
         return bool(patients) and patients <= named
 
 
-_EVENTS: Mapping[str, frozenset[str]] = {"ORU": frozenset({"R01"})}
+_Act = Callable[[Session, str, datetime], list[str]]
+# A34 is what A40 was before 2.3.1.
+_EVENTS: Mapping[str, frozenset[str]] = {"ORU": frozenset({"R01"}), "ADT": frozenset({"A34", "A40"})}
 
 
 def _digest(message: Message, data: bytes) -> str:

@@ -11,6 +11,7 @@ from hl7_fhir import Demographics, StudyHeader, Wanted
 from imaging import read_header
 from reporting import SourceImage
 from service.book import walk
+from service.book.merges import PatientKey, patient_key
 from service.book.outbox import DeliveryLease
 from service.faces import first_header
 
@@ -24,13 +25,31 @@ def stored_header(engine: Engine, spool: PosixSpool, study_id: int, draft: Draft
         ``no-source-header``.
     """
     found: dict[str, SourceImage] = {}
+    key = patient_key(engine, study_id)
     for image in walk.images_of_study(engine, study_id):
         try:
-            header = read_header(spool.path(image.spool_key))
+            header = with_patient(read_header(spool.path(image.spool_key)), key)
         except RadDraftError:
             continue
         found.setdefault(image.sop_instance_uid, SourceImage(header=header, displayed=None))
     return first_header(draft, found)
+
+
+def with_patient(header: Dataset, key: PatientKey | None) -> Dataset:
+    """The header with the patient's number that stands; name, birth date and sex stay as the image has them.
+
+    The hospital's record of the surviving patient is compared with those, as always, before a report is written.
+    """
+    if key is None:
+        return header
+    header.PatientID = key.patient_id
+    header.IssuerOfPatientID = key.issuer
+    if not key.issuer:
+        del header.IssuerOfPatientID
+    # It is the issuer of the number before.
+    if "IssuerOfPatientIDQualifiersSequence" in header:
+        del header.IssuerOfPatientIDQualifiersSequence
+    return header
 
 
 class ExpectedPatients:

@@ -17,6 +17,7 @@ from service.book import walk
 from service.book.artefacts import artefacts_before, save_artefacts
 from service.book.held_results import results_to_reject
 from service.book.leases import LeaseKeeper
+from service.book.merges import patient_key, told_to
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow
 from service.book.triage import destinations_of
@@ -24,6 +25,7 @@ from service.clock import now_utc
 from service.destinations import Destination, FaceTerms, faces_for, wanted_faces
 from service.faces import REJECTION, Face, Unmatched
 from service.rejecting import rejections, stored_references
+from service.stored_headers import with_patient
 
 _log = structlog.get_logger(__name__)
 
@@ -102,32 +104,35 @@ class TellingDesk:
         draft_id, draft = newest
         withdrawn = walk.earlier_findings(self.engine, lease.study_id, draft.version)
         sources = self._sources(lease, draft)
-        places = self._places(lease.study_id)
+        places = self._places(lease.study_id, draft_id)
         earlier = stored_references(
             self.results, artefacts_before(self.engine, lease.study_id, draft.version)
         )
         faces, unmatched = faces_for(draft, sources, places, self.terms, withdrawn, earlier)
         stored = self._store(draft_id, faces)
         outbox = self._outbox(lease.study_id, draft_id, places, faces, stored, unmatched)
-        outbox += self._withdrawals(lease.study_id, draft)
+        outbox += self._withdrawals(lease.study_id, draft, places)
         for delivery_id in walk.end_telling(self.engine, lease, outbox, now=now_utc()):
             self.deliver(delivery_id)
 
-    def _places(self, study_id: int) -> tuple[Destination, ...]:
-        """The destinations the site's rules name for this study."""
-        named = destinations_of(self.engine, study_id)
-        return tuple(place for place in self.destinations if named is None or place.name in named)
+    def _places(self, study_id: int, draft_id: int) -> tuple[Destination, ...]:
+        """The destinations the site's rules name for this study, of those that this version was made for."""
+        places = self.destinations
+        for named in (destinations_of(self.engine, study_id), told_to(self.engine, draft_id)):
+            places = tuple(place for place in places if named is None or place.name in named)
+        return places
 
     def _sources(self, lease: walk.Lease, draft: Draft) -> dict[str, SourceImage]:
         """Headers of every image of the Draft, and displayed pixels where they can be shown."""
         sources = {}
         wanted = set(draft.image_uids)
+        key = patient_key(self.engine, lease.study_id)
         for held in walk.images_of_study(self.engine, lease.study_id):
             if held.sop_instance_uid not in wanted or held.sop_instance_uid in sources:
                 continue
             path = self.spool.path(held.spool_key)
             try:
-                header = read_header(path)
+                header = with_patient(read_header(path), key)
             except RadDraftError:
                 continue  # the Draft already says why this image could not be read
             try:
@@ -163,9 +168,11 @@ class TellingDesk:
                 self.results.delete(row.spool_key)
         return kept
 
-    def _withdrawals(self, study_id: int, draft: Draft) -> list[DeliveryRow]:
+    def _withdrawals(
+        self, study_id: int, draft: Draft, destinations: Sequence[Destination]
+    ) -> list[DeliveryRow]:
         """What archives that take rejections hold of earlier versions is withdrawn there."""
-        places = [place.name for place in self.destinations if place.takes_rejections]
+        places = [place.name for place in destinations if place.takes_rejections]
         held = results_to_reject(self.engine, study_id, places, REJECTION, before_version=draft.version)
         rows = rejections(
             held,

@@ -17,6 +17,7 @@ from hl7_fhir.v2.message import Message, Segment, parse_message
 from hl7_fhir.v2.mllp import FrameReader, MllpClient, framed
 from hl7_fhir.v2.oru import build_oru, lane_of
 from hl7_fhir.v2.patient_identifier import Authorities, PatientIdentifier
+from hl7_fhir.v2.patient_merge import PatientMerge, patient_merges
 from hl7_fhir.v2.profile import OruProfile
 from hl7_fhir.v2.withdrawal import withdrawal_of
 
@@ -34,6 +35,7 @@ __all__ = [
     "NotEncodable",
     "OruProfile",
     "PatientIdentifier",
+    "PatientMerge",
     "Refused",
     "ReportedOrder",
     "Segment",
@@ -44,6 +46,7 @@ __all__ = [
     "framed",
     "lane_of",
     "parse_message",
+    "patient_merges",
     "reported_orders",
     "withdrawal_of",
 ]

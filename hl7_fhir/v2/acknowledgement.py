@@ -10,6 +10,7 @@ from hl7_fhir.v2.oru import short_id, utc_timestamp
 
 # Table 0357: numbers of ERR-3 with their meanings.
 FIELD_MISSING = ("101", "Required field missing")
+DATA_TYPE = ("102", "Data type error")
 TYPE_UNSUPPORTED = ("200", "Unsupported message type")
 EVENT_UNSUPPORTED = ("201", "Unsupported event code")
 PROCESSING_ID_UNSUPPORTED = ("202", "Unsupported processing id")

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from service.book.tables import CatalogueRow, StudyRow
+from service.book.tables import CatalogueRow, RekeyedRow, StudyRow
 
 
 def studies_of_order(
@@ -24,7 +24,13 @@ def studies_of_order(
 
 
 def patients_of_study(session: Session, study_id: int) -> set[tuple[str, str]]:
-    """Patient ID with its issuer in the headers of a study's images; more than one where they contradict each other."""
+    """Patient ID with its issuer in the headers of a study's images; more than one where they contradict each other.
+
+    Where the patient's number has changed since, the one that stands.
+    """
+    rekeyed = session.get(RekeyedRow, study_id)
+    if rekeyed is not None:
+        return {(rekeyed.patient_id, rekeyed.issuer)}
     query = select(CatalogueRow.patient_id, CatalogueRow.issuer_of_patient_id).where(
         CatalogueRow.study_id == study_id, CatalogueRow.instance_id.is_not(None)
     )

@@ -6,12 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, or_, select
+from sqlalchemy import ColumnElement, Engine, or_, select
 from sqlalchemy.orm import Session
 
 from clinical import Permanent
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
+from service.book.merges import MERGED_CODE, tell_anew
 from service.book.outbox import close_study
 from service.book.states import DeliveryState, StudyState, checked_study_change
 from service.book.tables import DeliveryRow, DraftRow, StudyRow
@@ -26,7 +27,8 @@ class ReconcileItem:
     Attributes
     ----------
     state
-        ``unmatched`` waits for a person; ``pending`` is still looked for, ``gave_up`` no longer is.
+        ``unmatched`` waits for a person; ``pending`` is still looked for, ``gave_up`` no longer is; ``delivered`` left
+        before its patient became another's.
     built
         Whether the report is built; one of an unmapped identifier is built once the settings name it.
     """
@@ -57,7 +59,7 @@ def reconcile_queue(engine: Engine, waiting_codes: Collection[str]) -> list[Reco
         select(DeliveryRow, StudyRow.study_instance_uid, DraftRow.version)
         .join(StudyRow, StudyRow.id == DeliveryRow.study_id)
         .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
-        .where(or_(DeliveryRow.state == DeliveryState.UNMATCHED, waits))
+        .where(or_(DeliveryRow.state == DeliveryState.UNMATCHED, waits, _merged_since()))
         .order_by(DeliveryRow.id)
     )
     with reading(engine) as session:
@@ -97,32 +99,55 @@ def choose_patient(engine: Engine, delivery_id: int, reference: str, *, actor: s
 
 
 def try_again(engine: Engine, delivery_id: int, *, actor: str, now: datetime) -> None:
-    """Look for the patient of a held report once more; raises as `choose_patient` does."""
+    """Look for the patient of a held report once more, or make a flagged result anew.
+
+    Raises as `choose_patient` does.
+    """
     with writing(engine) as session:
-        row = _held(session, delivery_id)
-        _send_again(session, row, now)
+        row = _row(session, delivery_id)
+        if _is_flagged(row):
+            tell_anew(session, row, now)
+        else:
+            _send_again(session, _held(session, delivery_id), now)
         note(session, AuditEvent(Action.RECONCILE, actor, Subject.DELIVERY, row.id, detail="retry"), now)
 
 
 def drop(engine: Engine, delivery_id: int, *, actor: str, now: datetime) -> None:
-    """Never send a held report; raises as `choose_patient` does."""
+    """Never send a held report, or let a flagged result stand as it is; raises as `choose_patient` does."""
     with writing(engine) as session:
-        row = _held(session, delivery_id, built=False)
-        row.state, row.reason_code, row.reason = (
-            DeliveryState.REFUSED,
-            "dropped",
-            "a person decided not to send it",
-        )
-        row.due_at_utc = None
+        row = _row(session, delivery_id)
+        if _is_flagged(row):
+            row.reason_code, row.reason = "", "a person has seen that it stands with the right patient"
+        else:
+            row = _held(session, delivery_id, built=False)
+            row.state, row.reason_code, row.reason = (
+                DeliveryState.REFUSED,
+                "dropped",
+                "a person decided not to send it",
+            )
+            row.due_at_utc = None
         note(session, AuditEvent(Action.RECONCILE, actor, Subject.DELIVERY, row.id, detail="drop"), now)
         session.flush()
         close_study(session, row.study_id, now)
 
 
-def _held(session: Session, delivery_id: int, *, built: bool = True) -> DeliveryRow:
+def _merged_since() -> ColumnElement[bool]:
+    return (DeliveryRow.state == DeliveryState.DELIVERED) & (DeliveryRow.reason_code == MERGED_CODE)
+
+
+def _is_flagged(row: DeliveryRow) -> bool:
+    return row.state == DeliveryState.DELIVERED and row.reason_code == MERGED_CODE
+
+
+def _row(session: Session, delivery_id: int) -> DeliveryRow:
     row = session.get(DeliveryRow, delivery_id, with_for_update=True)
     if row is None:
         raise Permanent("no-such-delivery", "there is no delivery of this number; see `raddraft reconcile`")
+    return row
+
+
+def _held(session: Session, delivery_id: int, *, built: bool = True) -> DeliveryRow:
+    row = _row(session, delivery_id)
     if row.state not in _OPEN:
         raise Permanent("not-held", "this delivery does not wait for a person's word on its patient")
     if built and row.artefact_id is None:

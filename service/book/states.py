@@ -58,6 +58,7 @@ class DeliveryState(StrEnum):
 # Kind of the artefact by which an archive withdraws results: on its way it is superseded by nothing.
 REJECTION_KIND = "ko"
 FHIR_RETRACTION_KIND = "fhir-retraction"
+ORU_RETRACTION_KIND = "oru-retraction"
 # What may still leave once a person has signed: an archive's objects are ours alone, and a FHIR server is asked whether
 # the report there is signed. An ORU would come down on the signed report's own order.
 KEPT_AFTER_SIGNATURE = frozenset({REJECTION_KIND, FHIR_RETRACTION_KIND})
@@ -87,11 +88,12 @@ STUDY_CHANGES: dict[StudyState, frozenset[StudyState]] = {
     _S.RECEIVING: frozenset({_S.RECEIVING, _S.QUEUED, _S.IGNORED}),
     _S.QUEUED: frozenset({_S.READING, _S.RECEIVING}),
     _S.READING: frozenset({_S.READING, _S.DRAFTED, _S.QUEUED, _S.FAILED, _S.IGNORED}),
-    _S.DRAFTED: frozenset({_S.TELLING, _S.RECEIVING}),
+    # A patient's number that changes makes a version of the readings there are: it is drafted without being read.
+    _S.DRAFTED: frozenset({_S.DRAFTED, _S.TELLING, _S.RECEIVING}),
     _S.TELLING: frozenset({_S.TELLING, _S.DELIVERING, _S.DRAFTED, _S.FAILED, _S.DONE}),
-    _S.DELIVERING: frozenset({_S.DONE, _S.FAILED, _S.RECEIVING, _S.DELIVERING}),
-    _S.DONE: frozenset({_S.RECEIVING, _S.DELIVERING}),
-    _S.FAILED: frozenset({_S.RECEIVING, _S.QUEUED, _S.DELIVERING}),
+    _S.DELIVERING: frozenset({_S.DONE, _S.FAILED, _S.RECEIVING, _S.DELIVERING, _S.DRAFTED}),
+    _S.DONE: frozenset({_S.RECEIVING, _S.DELIVERING, _S.DRAFTED}),
+    _S.FAILED: frozenset({_S.RECEIVING, _S.QUEUED, _S.DELIVERING, _S.DRAFTED}),
     _S.IGNORED: frozenset({_S.RECEIVING}),
 }
 

@@ -163,7 +163,10 @@ class ReceiptRow(Base):
 
 
 class DraftRow(Base):
-    """One version of one study's result, whole."""
+    """One version of one study's result, whole.
+
+    `told_to_json` names the destinations it was made for; empty means wherever the study's results go.
+    """
 
     __tablename__ = "drafts"
     __table_args__ = (UniqueConstraint("study_id", "version"),)
@@ -175,6 +178,7 @@ class DraftRow(Base):
     created_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
     answers: Mapped[int] = mapped_column(default=0)
     malformed_answers: Mapped[int] = mapped_column(default=0)
+    told_to_json: Mapped[str] = mapped_column(Text, default="")
     purged_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
@@ -460,3 +464,14 @@ class Hl7CountRow(Base):
     __tablename__ = "hl7_counts"
     outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class RekeyedRow(Base):
+    """The patient's number that stands in place of the one in a study's images, since two patients became one."""
+
+    __tablename__ = "rekeyed_studies"
+    __table_args__ = (Index("ix_rekeyed_studies_patient_id", "patient_id"),)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(String(255))
+    issuer: Mapped[str] = mapped_column(String(255), default="")
+    rekeyed_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)

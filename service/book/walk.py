@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from clinical import Draft, Finding, Transient, draft_from_json, draft_to_json
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
+from service.book.merges import key_of, with_key
 from service.book.states import (
     REJECTION_KIND,
     DeliveryState,
@@ -218,6 +219,8 @@ def save_draft(
     with writing(engine) as session:
         study = held_row(session, lease)
         _apply_verdicts(session, verdicts, now)
+        key = key_of(session, study.id)
+        draft = draft if key is None else with_key(draft, key)
         row = DraftRow(
             study_id=study.id,
             version=draft.version,

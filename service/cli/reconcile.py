@@ -47,13 +47,13 @@ def list_items(config: ConfigOption = None, as_json: JsonOption = False) -> None
 
 @app.command()
 def retry(delivery: Delivery, config: ConfigOption = None) -> None:
-    """Look for the patient once more, after the EHR was put right."""
+    """Look for the patient once more, or make a delivered result anew whose patient was merged."""
     from service.book.audit import user_actor
     from service.book.reconciling import try_again
     from service.clock import now_utc
 
     try_again(open_migrated_book(load_settings(config)).engine, delivery, actor=user_actor(), now=now_utc())
-    typer.echo("looked for again")
+    typer.echo("sent anew or looked for again")
 
 
 @app.command()
@@ -77,7 +77,7 @@ def choose(
 
 @app.command()
 def drop(delivery: Delivery, config: ConfigOption = None) -> None:
-    """Never send it."""
+    """Never send it; of a delivered result, say that it stands with the right patient."""
     from service.book.audit import user_actor
     from service.book.reconciling import drop as drop_delivery
     from service.clock import now_utc
@@ -85,4 +85,4 @@ def drop(delivery: Delivery, config: ConfigOption = None) -> None:
     drop_delivery(
         open_migrated_book(load_settings(config)).engine, delivery, actor=user_actor(), now=now_utc()
     )
-    typer.echo("it is not sent")
+    typer.echo("it is not sent again")

@@ -48,7 +48,7 @@ def node(config: ConfigOption = None) -> None:
 
 
 def hl7(config: ConfigOption = None) -> None:
-    """The HL7 v2 listener alone: signed reports over MLLP."""
+    """The HL7 v2 listener alone: signed reports and merged patients over MLLP."""
     settings = _settings(config)
     from service.roles.hl7 import run_hl7
 

@@ -32,7 +32,7 @@ def reconcile_router(book: Book) -> APIRouter:
 
     @router.post("/{delivery_row_id}/retry", status_code=204)
     def retry(delivery_row_id: int, request: Request) -> None:
-        """Look for the patient once more."""
+        """Look for the patient once more; make a delivered result anew whose patient was merged."""
         try_again(book.engine, delivery_row_id, actor=actor_of(request), now=now_utc())
 
     @router.post("/{delivery_row_id}/choose", status_code=204)
@@ -43,7 +43,7 @@ def reconcile_router(book: Book) -> APIRouter:
 
     @router.post("/{delivery_row_id}/drop", status_code=204)
     def drop_it(delivery_row_id: int, request: Request) -> None:
-        """Never send it."""
+        """Never send it; of a delivered result, say that it stands with the right patient."""
         drop(book.engine, delivery_row_id, actor=actor_of(request), now=now_utc())
 
     return router

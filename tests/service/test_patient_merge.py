@@ -1,0 +1,216 @@
+"""Two patients become one: what has not left gets the surviving number, what has left is shown to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from sqlalchemy import select
+from typer.testing import CliRunner
+
+from clinical import Transient, draft_from_json
+from hl7_fhir import WAITING_CODES
+from hl7_fhir.v2 import parse_message
+from imaging import DecodeLimits
+from reporting import SiteProfile
+from service.book import walk
+from service.book.audit import Action, audit_entries
+from service.book.database import reading, writing
+from service.book.hl7_inbox import message_counts
+from service.book.leases import LeaseKeeper
+from service.book.orders import patients_of_study
+from service.book.reconciling import reconcile_queue
+from service.book.states import DeliveryState, StudyState
+from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
+from service.cli.app import build_app
+from service.clock import now_utc
+from service.destinations import Destination, FaceTerms, Sent
+from service.hl7_desk import Hl7Desk
+from service.house import House
+from service.roles.hl7 import hl7_terms
+from service.telling_task import TellingDesk
+from tests.service.hospital import PATIENT_ID, STUDY_UID, drafted, opened, oru, received, state_of
+
+PENDING, DELIVERED, SUPERSEDED = DeliveryState.PENDING, DeliveryState.DELIVERED, DeliveryState.SUPERSEDED
+NEW_ID = "P-0815"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with opened(tmp_path, '[hl7_listener]\nissuers = { HOSP = "HOSP&1.2.3&ISO" }\n') as site:
+        yield site
+
+
+def a40(
+    prior: str = f"{PATIENT_ID}^^^HOSP&1.2.3&ISO^MR",
+    surviving: str = f"{NEW_ID}^^^HOSP&1.2.3&ISO^MR",
+    *,
+    control_id: str = "M1",
+    kind: str = "ADT^A40^ADT_A39",
+) -> bytes:
+    lines = [
+        f"MSH|^~\\&|ADT|HOSP|RADDRAFT|HOSP|20260102030405||{kind}|{control_id}|P|2.5.1",
+        "EVN|A40|20260102030405",
+        f"PID|1||{surviving}||Smith^John",
+        f"MRG|{prior}",
+    ]
+    return "".join(f"{line}\r" for line in lines).encode()
+
+
+def code(house: House, message: bytes) -> str:
+    (answer,) = Hl7Desk(house, hl7_terms(house.settings.hl7_listener)).answer(message, "10.0.0.7")
+    return parse_message(answer).first("MSA").component(1)
+
+
+def tell(house: House, study_id: int, names: tuple[str, ...]) -> None:
+    """Build the newest Draft's results, as a worker does."""
+
+    def send(lease: object, content: bytes) -> Sent:
+        return Sent("0x0000")
+
+    desk = TellingDesk(
+        engine=house.book.engine,
+        spool=house.spool,
+        results=house.results,
+        destinations=tuple(Destination(name, frozenset({"sr"}), send) for name in names),
+        terms=FaceTerms(SiteProfile()),
+        limits=DecodeLimits(timeout_s=60),
+        keeper=LeaseKeeper(house.book.engine, lease_s=60),
+        owner="test",
+        max_attempts=1,
+        retry_delay_s=0,
+        deliver=lambda delivery_id: None,
+    )
+    desk.tell(study_id)
+
+
+def versions(house: House) -> list[tuple[int, str, str]]:
+    """Version, digest of the headers and destinations of each Draft."""
+    with reading(house.book.engine) as session:
+        rows = session.scalars(select(DraftRow).order_by(DraftRow.version)).all()
+        return [(r.version, draft_from_json(r.draft_json).header_digest, r.told_to_json) for r in rows]
+
+
+def test_what_is_undelivered_is_made_anew_for_its_destinations_and_what_has_left_is_flagged(
+    house: House, tmp_path: Path
+) -> None:
+    study = received(house, tmp_path)
+    states = {"pacs": DELIVERED, "ehr": PENDING, "ris": DeliveryState.UNMATCHED, "old": DeliveryState.REFUSED}
+    pacs, ehr, ris, old = drafted(house, study, states)
+    assert code(house, a40()) == "AA"
+    assert [state_of(house, n) for n in (ehr, ris, old)] == [(SUPERSEDED, "patient-merged")] * 3
+    (first, second) = versions(house)
+    assert second[0] == 2 and second[1] != first[1] and second[2] == '["ehr", "old", "ris"]'
+    (flagged,) = reconcile_queue(house.book.engine, WAITING_CODES)
+    assert (flagged.delivery_row_id, flagged.state, flagged.code) == (pacs, DELIVERED, "patient-merged")
+    (event,) = audit_entries(house.book.engine, action=Action.MERGE)
+    assert (event.actor, event.subject_id) == ("hl7:10.0.0.7", study)
+    tell(house, study, ("pacs", "ehr", "ris", "old"))
+    with reading(house.book.engine) as session:
+        made = session.execute(
+            select(DeliveryRow, ArtefactRow)
+            .join(ArtefactRow, ArtefactRow.id == DeliveryRow.artefact_id)
+            .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
+            .where(DraftRow.version == 2)
+        ).all()
+        assert {row.destination for row, _ in made} == {"ehr", "ris", "old"}
+        with house.results.open(made[0][1].spool_key) as file:
+            report = dcmread(BytesIO(file.read()))
+    assert (report.PatientID, report.IssuerOfPatientID) == (NEW_ID, "HOSP")
+    assert report.StudyInstanceUID == STUDY_UID
+
+
+def test_a_person_lets_a_flagged_result_stand_or_has_it_made_anew(house: House, tmp_path: Path) -> None:
+    study = received(house, tmp_path)
+    pacs, ehr = drafted(house, study, {"pacs": DELIVERED, "ehr": DELIVERED})
+    assert code(house, a40()) == "AA"
+    assert len(versions(house)) == 1
+    config = str(tmp_path / "site.toml")
+    for command, number in (("drop", pacs), ("retry", ehr)):
+        done = CliRunner().invoke(build_app(), ["reconcile", command, str(number), "--config", config])
+        assert done.exit_code == 0, done.output
+    assert reconcile_queue(house.book.engine, WAITING_CODES) == []
+    assert [state_of(house, n) for n in (pacs, ehr)] == [(DELIVERED, ""), (DELIVERED, "")]
+    assert versions(house)[-1][::2] == (2, '["ehr"]')
+    detail = house.book.study(STUDY_UID)
+    assert detail is not None and detail.summary.state == StudyState.DRAFTED
+
+
+def test_a_worker_that_builds_results_with_the_old_number_has_lost_them(house: House, tmp_path: Path) -> None:
+    study = received(house, tmp_path)
+    drafted(house, study, {})
+    engine = house.book.engine
+    with writing(engine) as session:
+        session.get_one(StudyRow, study).state = StudyState.DRAFTED
+    lease = walk.lease_study(engine, study, StudyState.TELLING, owner="w", lease_s=60, now=now_utc())
+    assert lease is not None
+    assert code(house, a40()) == "AA"
+    with pytest.raises(Transient, match="stale-lease"):
+        walk.end_telling(engine, lease, [], now=now_utc())
+    # For wherever the study's results go, as the one before.
+    assert versions(house)[-1][::2] == (2, "")
+
+
+def test_a_study_that_is_not_read_yet_is_drafted_with_the_number_that_stands(
+    house: House, tmp_path: Path
+) -> None:
+    study = received(house, tmp_path)
+    assert code(house, a40()) == "AA"
+    assert versions(house) == []
+    with reading(house.book.engine) as session:
+        assert patients_of_study(session, study) == {(NEW_ID, "HOSP")}
+    # The hospital merges once more: the number the study has now is the one that is looked for.
+    again = a40(f"{NEW_ID}^^^HOSP", "P-1^^^HOSP", control_id="M2")
+    assert code(house, again) == "AA"
+    assert code(house, a40(control_id="M3")) == "AA"
+    with reading(house.book.engine) as session:
+        assert patients_of_study(session, study) == {("P-1", "HOSP")}
+    assert message_counts(house.book.engine) == {"merged": 2, "no-such-patient": 1}
+    # A report of the surviving patient closes the study, one of the number before does not.
+    assert code(house, oru(control_id="M4")) == "AA"
+    assert code(house, oru(control_id="M5", patient="P-1^^^HOSP")) == "AA"
+    assert message_counts(house.book.engine) == {
+        "merged": 2, "no-such-patient": 1, "patient-mismatch": 1, "closed": 1
+    }  # fmt: skip
+
+
+def test_a_merge_sent_again_makes_no_further_version(house: House, tmp_path: Path) -> None:
+    drafted(house, received(house, tmp_path), {"ehr": PENDING})
+    for message in (a40(), a40(), a40(control_id="M2")):
+        assert code(house, message) == "AA"
+    assert [version for version, _, _ in versions(house)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (a40(f"{PATIENT_ID}^^^OTHER"), "AA"),
+        (a40(f"{PATIENT_ID}"), "AA"),
+        (a40(surviving="X^^^A~Y^^^B"), "AA"),
+        (a40(surviving=""), "AE"),
+        (a40(prior=""), "AE"),
+        (a40(surviving="P" * 65), "AE"),
+        (a40(surviving="P\\E\\1^^^HOSP"), "AE"),
+        (a40(kind="ADT^A08"), "AR"),
+    ],
+)
+def test_another_authoritys_number_and_what_is_no_merge_change_nothing(
+    house: House, tmp_path: Path, message: bytes, answer: str
+) -> None:
+    study = received(house, tmp_path)
+    (ehr,) = drafted(house, study, {"ehr": PENDING})
+    assert code(house, message) == answer
+    assert state_of(house, ehr)[0] == PENDING and len(versions(house)) == 1
+    with reading(house.book.engine) as session:
+        assert patients_of_study(session, study) <= {(PATIENT_ID, "HOSP")}
+
+
+def test_a_study_with_a_signed_report_is_flagged_and_not_made_anew(house: House, tmp_path: Path) -> None:
+    drafted(house, received(house, tmp_path), {"ehr": PENDING, "pacs": DELIVERED})
+    assert code(house, oru()) == "AA"
+    assert code(house, a40(control_id="M2")) == "AA"
+    assert len(versions(house)) == 1
+    assert [item.destination for item in reconcile_queue(house.book.engine, WAITING_CODES)] == ["pacs"]
