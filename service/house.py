@@ -10,6 +10,7 @@ from clinical import Permanent
 from dicom_node.spool import PosixSpool
 from service.book import Book, migrate, open_book
 from service.broker import embedded_broker_url
+from service.displayed_shelf import DisplayedShelf
 from service.queues import make_celery
 from service.settings import Settings
 
@@ -45,6 +46,11 @@ def open_house(settings: Settings) -> House:
     spool = PosixSpool(settings.data_dir / "spool")
     book.claim_spool(spool.identity())
     return House(settings, book, spool, PosixSpool(settings.data_dir / "results"))
+
+
+def displayed_shelf(settings: Settings) -> DisplayedShelf:
+    """Where decoded images lie between the reading and the building of faces, on this machine."""
+    return DisplayedShelf(settings.data_dir / "displayed", settings.decode.keep_bytes)
 
 
 def celery_app(settings: Settings) -> Celery:

@@ -27,7 +27,7 @@ from service.destinations import (
 from service.ehr_faces import Ehr
 from service.faces import FHIR, ORU
 from service.fhir_access import fhir_client
-from service.house import House
+from service.house import House, displayed_shelf
 from service.intake import quiet_rule
 from service.profile import site_profile
 from service.queues import Hints, quietly
@@ -181,6 +181,7 @@ def io_desks(
         max_attempts=house.settings.study.max_attempts,
         retry_delay_s=house.settings.study.retry_delay_s,
         deliver=quietly(hints.delivery),
+        shelf=displayed_shelf(house.settings),
     )
     delivering = DeliveryDesk(
         engine=house.book.engine,

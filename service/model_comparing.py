@@ -22,6 +22,8 @@ class FindingComparison:
         Images on which one calls it present and the other does not.
     unknown
         Images on which one of them does not know the label.
+    differences
+        Score of the shadow less that of the model that was told, by image.
     """
 
     finding: str
@@ -31,6 +33,7 @@ class FindingComparison:
     neither: int = 0
     unknown: int = 0
     overlaps: list[float] = field(default_factory=list)
+    differences: list[float] = field(default_factory=list)
 
     @property
     def p_value(self) -> float | None:
@@ -42,6 +45,11 @@ class FindingComparison:
     def overlap(self) -> float | None:
         """Mean intersection over union of the first boxes where both have one."""
         return statistics.mean(self.overlaps) if self.overlaps else None
+
+    @property
+    def score_difference(self) -> float | None:
+        """Mean of the paired differences; above 0 where the shadow leans more to "present"."""
+        return statistics.mean(self.differences) if self.differences else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,9 @@ def _compared(model: str, read: list[tuple[int, Reading, Reading]]) -> Compariso
             entry = findings.setdefault(label, FindingComparison(label))
             if _count(entry, one.get(label), other.get(label)):
                 differing[draft_id] = None
+            scores = _score(told, label), _score(shadow, label)
+            if scores[0] is not None and scores[1] is not None:
+                entry.differences.append(scores[1] - scores[0])
             boxes = [box for box in (_first_box(told, label), _first_box(shadow, label)) if box is not None]
             if len(boxes) == 2:
                 entry.overlaps.append(overlap(boxes[0], boxes[1]))
@@ -112,6 +123,11 @@ def _calls(reading: Reading) -> dict[str, bool]:
         present = finding.presence is Presence.PRESENT
         calls[finding.label.name] = calls.get(finding.label.name, False) or present
     return calls
+
+
+def _score(reading: Reading, label: str) -> float | None:
+    scores = (f.score.raw for f in reading.findings if f.label.name == label and f.score is not None)
+    return next(scores, None)
 
 
 def _first_box(reading: Reading, label: str) -> Box | None:

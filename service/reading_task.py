@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from clinical import CheckResult, DraftOutcome, NotAssessed, RadDraftError, Transient
 from dicom_node import Spool
+from imaging import DisplayedImage
 from inference import Model, Priority
 from service.book import walk
 from service.book.leases import LeaseKeeper
@@ -20,6 +21,7 @@ from service.book.observations import note_observations
 from service.book.states import InstanceState, StudyState
 from service.clock import now_utc
 from service.crowd import Crowd
+from service.displayed_shelf import DisplayedShelf
 from service.model_seat import ModelSeat, Seated
 from service.observing import device_of, observation
 from service.priors import PriorDesk
@@ -43,6 +45,7 @@ class ReadingDesk:
     crowd: Crowd = field(default_factory=Crowd)
     priors: PriorDesk | None = None
     standing: Callable[[Model, Dataset], tuple[CheckResult, ...]] = lambda model, header: ()
+    shelf: DisplayedShelf | None = None
 
     def read(self, study_id: int) -> None:
         """Read one study if it is there to be had, after those that are more urgent; each ends in a committed state.
@@ -114,6 +117,7 @@ class ReadingDesk:
                 priority=self._priority(lease),
                 keep_displayed=False,
                 standing=partial(self.standing, seated.model),
+                shown=self._shown,
             )
             return reading if inquiry is None else with_prior(reading, inquiry())
         except Transient as error:
@@ -131,6 +135,11 @@ class ReadingDesk:
                 ) from None
             reason = NotAssessed("study", "defect", f"reading stopped with {type(error).__name__}")
         return failed_draft(uid, version, files, reason, seated.model, seated.terms)
+
+    def _shown(self, file: ImageFile, displayed: DisplayedImage) -> None:
+        """Keep a decoded image for the building of its faces, which follows soon."""
+        if self.shelf is not None:
+            self.shelf.put(file.file_sha256, displayed)
 
     def _priority(self, lease: walk.Lease) -> Priority:
         return Priority.STAT if walk.priority_of(self.engine, lease.study_id) > 0 else Priority.ROUTINE

@@ -21,7 +21,7 @@ from service.book.states import StudyState
 from service.chat_channel import open_chat_channel
 from service.chat_desk import ChatDesk
 from service.drift_watch import drift_check
-from service.house import House, broker_url
+from service.house import House, broker_url, displayed_shelf
 from service.model_seat import ModelSeat, Seated
 from service.model_server import HttpChatTransport
 from service.priors import PriorDesk
@@ -185,6 +185,7 @@ def reading_desk(
         retry_delay_s=house.settings.study.retry_delay_s,
         tell=quietly(lambda study_id: hints.study(study_id, StudyState.DRAFTED)),
         priors=PriorDesk(house, house.settings.priors) if house.settings.priors.ae_title else None,
+        shelf=displayed_shelf(house.settings),
         standing=lambda model, header: (
             *trials.standing(model),
             drift_check(house.book.engine, header, model.identity),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -111,6 +112,7 @@ def read_study(
     priority: Priority = Priority.ROUTINE,
     keep_displayed: bool = True,
     standing: Callable[[Dataset], Sequence[CheckResult]] = lambda header: (),
+    shown: Callable[[ImageFile, DisplayedImage], None] = lambda file, displayed: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> StudyReading:
     """Read every image of a study and put the results into one Draft.
@@ -122,6 +124,8 @@ def read_study(
         the study is in memory at a time.
     standing
         Checks that hold for every image with such a header, whatever it shows: of the model itself, of its device.
+    shown
+        Told each image that was decoded, whatever became of it.
 
     Raises
     ------
@@ -134,15 +138,19 @@ def read_study(
         progress(f"image {number} of {len(files)}")
         # No name holds an image's pixels while the next is decoded.
         results.append(
-            _kept(
-                _read_image(study_instance_uid, file, model, terms, priority, standing), pixels=keep_displayed
+            _passed_on(
+                _read_image(study_instance_uid, file, model, terms, priority, standing),
+                partial(shown, file),
+                pixels=keep_displayed,
             )
         )
     draft = _draft(study_instance_uid, version, results, model, terms, started)
     return StudyReading(draft, tuple(results))
 
 
-def _kept(result: ImageResult, *, pixels: bool) -> ImageResult:
+def _passed_on(result: ImageResult, shown: Callable[[DisplayedImage], None], *, pixels: bool) -> ImageResult:
+    if result.displayed is not None:
+        shown(result.displayed)
     return result if pixels else replace(result, displayed=None)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 from sqlalchemy import Engine
 
 from clinical import Draft, RadDraftError, Transient
 from dicom_node import Spool
-from imaging import DecodeLimits, load_displayed, read_header
+from imaging import DecodeLimits, DisplayedImage, load_displayed, read_header
 from reporting import RejectionReason, SourceImage
 from service.book import walk
 from service.book.artefacts import artefacts_before, save_artefacts
@@ -23,6 +24,7 @@ from service.book.tables import ArtefactRow, DeliveryRow
 from service.book.triage import destinations_of
 from service.clock import now_utc
 from service.destinations import Destination, FaceTerms, faces_for, wanted_faces
+from service.displayed_shelf import DisplayedShelf
 from service.faces import REJECTION, Face, Unmatched
 from service.rejecting import rejections, stored_references
 from service.stored_headers import with_patient
@@ -45,6 +47,7 @@ class TellingDesk:
     max_attempts: int
     retry_delay_s: float
     deliver: Callable[[int], None]
+    shelf: DisplayedShelf | None = None
 
     def tell(self, study_id: int) -> None:
         """Build and store the faces of the study's newest Draft, after those of studies that are more urgent."""
@@ -114,6 +117,8 @@ class TellingDesk:
         outbox += self._withdrawals(lease.study_id, draft, places)
         for delivery_id in walk.end_telling(self.engine, lease, outbox, now=now_utc()):
             self.deliver(delivery_id)
+        if self.shelf is not None:
+            self.shelf.drop(held.file_sha256 for held in walk.images_of_study(self.engine, lease.study_id))
 
     def _places(self, study_id: int, draft_id: int) -> tuple[Destination, ...]:
         """The destinations the site's rules name for this study, of those that this version was made for."""
@@ -136,13 +141,18 @@ class TellingDesk:
             except RadDraftError:
                 continue  # the Draft already says why this image could not be read
             try:
-                displayed = load_displayed(path, self.limits)
+                displayed = self._displayed(path, held.file_sha256)
             except Transient:
                 raise
             except RadDraftError:
                 displayed = None
             sources[held.sop_instance_uid] = SourceImage(header=header, displayed=displayed)
         return sources
+
+    def _displayed(self, path: Path, file_sha256: str) -> DisplayedImage:
+        """The image as the reading worker has decoded it, or decoded here."""
+        kept = self.shelf.find(file_sha256) if self.shelf is not None else None
+        return kept if kept is not None else load_displayed(path, self.limits)
 
     def _store(self, draft_id: int, faces: Sequence[Face]) -> dict[tuple[str, str], ArtefactRow]:
         rows = []

@@ -53,6 +53,9 @@ def _rows(one: Comparison) -> list[dict[str, Any]]:
             "neither": finding.neither,
             "unknown": finding.unknown,
             "p_value": None if finding.p_value is None else round(finding.p_value, 4),
+            "score_difference": None
+            if finding.score_difference is None
+            else round(finding.score_difference, 4),
             "box_overlap": None if finding.overlap is None else round(finding.overlap, 3),
         }
         for finding in one.findings

@@ -378,6 +378,11 @@ class DecodeSection(Section):
     timeout_s: float = Field(60.0, gt=0)
     memory_bytes: int = Field(2 << 30, ge=256 << 20)
     max_pixels: int = Field(100_000_000, ge=1_000_000)
+    keep_bytes: int = Field(
+        1 << 30,
+        ge=0,
+        description="decoded images kept on disk, in data_dir/displayed, until their faces are built; 0 keeps none",
+    )
 
 
 # Wordings that tell a machine's draft from a person's report: a site may choose them, not leave them out.

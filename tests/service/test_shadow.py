@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from threading import Event, Timer
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from clinical import Presence
+from clinical import Presence, Reading
 from dicom_node import PosixSpool
-from imaging import DecodeLimits
-from inference import load_model
+from imaging import DecodeLimits, DisplayedImage, Flavour, load_displayed
+from inference import Model, load_model
 from service.book import Book, walk
 from service.book.shadow import shadow_begins, shadow_name, shadow_pairs
 from service.cli.models import app
@@ -111,6 +112,50 @@ def test_a_shadow_waits_while_the_real_model_works_and_reads_each_draft_once(
             calls.count(case) for case in ((True, True), (True, False), (False, True), (False, False))
         )
         assert counts == wanted
+
+
+@pytest.mark.parametrize("flavour", [Flavour.EQUALISED, Flavour.MIN_MAX])
+def test_a_shadow_trained_on_other_pictures_reads_those_and_the_told_model_its_own(
+    read: tuple[Book, PosixSpool], tmp_path: Path, flavour: Flavour
+) -> None:
+    book, spool = read
+    package = other_package(tmp_path, "shadow", lambda m: m.update(display=flavour.value))
+    shadow = _Watched(load_model(package, threads=1))
+    shadow_begins(book.engine, shadow_name(shadow.identity), now_utc() - timedelta(hours=1))
+    desk = ShadowDesk(book.engine, spool, cast(Model, shadow), _TERMS, busy=lambda: False)
+    assert desk.read_next(Event())
+    shadow.close()
+    (pair,) = shadow_pairs(book.engine)
+    _, name, told, other = pair
+    assert name == shadow_name(shadow.identity) and told.model.name != other.model.name
+    (seen,) = shadow.seen
+    assert seen.flavour is flavour and seen.for_model is not None
+    clinical = load_displayed(spool.path(walk.images_of_study(book.engine, 1)[0].spool_key))
+    assert np.array_equal(seen.pixels, clinical.pixels) and not np.array_equal(
+        seen.for_model, clinical.pixels
+    )
+    (found,) = compare([pair])
+    scores = [{f.label.name: f.score.raw for f in r.findings if f.score} for r in (told, other)]
+    for row in found.findings:
+        assert row.score_difference == pytest.approx(scores[1][row.finding] - scores[0][row.finding])
+    assert found.images == 1 and sum(row.both + row.only_told for row in found.findings) == len(
+        {finding.label.name for finding in told.present}
+    )
+
+
+class _Watched:
+    """A model that notes what it is shown."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.seen: list[DisplayedImage] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def read(self, image: DisplayedImage, **more: Any) -> Reading:
+        self.seen.append(image)
+        return self._model.read(image, **more)
 
 
 def test_what_was_read_before_there_was_a_shadow_is_not_its_to_read(
