@@ -61,7 +61,8 @@ def evaluate(
         Path | None, typer.Option(exists=True, file_okay=False, help="radvlm: folder the images lie below.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(file_okay=False, help="radvlm: folder for answers, tables and pictures.")
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for tables and pictures; radvlm: for answers too."),
     ] = None,
     weights_dir: Annotated[
         Path | None,
@@ -84,7 +85,7 @@ def evaluate(
             raise typer.BadParameter(
                 "--suite phantom needs a model of this machine; a server answers --suite radvlm"
             )
-        _on_phantoms(model, n, seed, size, edition, processes, as_json)
+        _on_phantoms(model, n, seed, size, edition, processes, out, as_json)
         return
     if manifest is None or image_root is None or out is None:
         raise typer.BadParameter("--suite radvlm needs --manifest, --image-root and --out")
@@ -96,7 +97,7 @@ def evaluate(
 
 
 def _on_phantoms(
-    model: str, n: int, seed: int, size: int, edition: int, processes: int, as_json: bool
+    model: str, n: int, seed: int, size: int, edition: int, processes: int, out: Path | None, as_json: bool
 ) -> None:
     from training.evaluation.table import evaluate_model, rows_of_table
     from training.phantoms import Edition
@@ -107,6 +108,12 @@ def _on_phantoms(
             model, count=n, first_seed=seed, size_px=size, edition=Edition(edition), processes=processes,
             progress=lambda done: progress.update(task, completed=done),
         )  # fmt: skip
+    if out is not None:
+        from training.evaluation.plots import write_plots  # matplotlib is in the extra
+
+        pictures = write_plots({"phantoms": result["classification"]}, out)
+        (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
+        typer.echo(f"metrics.json and {len(pictures)} pictures in {out}", err=True)
     if as_json:
         print_json(result)
     else:
@@ -146,9 +153,10 @@ def _on_manifest(
 ) -> None:
     from training.evaluation.judge import judge_conversations
     from training.evaluation.manifest import read_manifest
-    from training.evaluation.radvlm_report import markdown, write_plots
+    from training.evaluation.plots import write_plots
+    from training.evaluation.radvlm_report import markdown
     from training.evaluation.radvlm_suite import score_manifest
-    from training.evaluation.runner import run_manifest
+    from training.evaluation.runner import probabilities_of, run_manifest
 
     with Progress(transient=True, disable=as_json) as progress:
         try:
@@ -160,14 +168,17 @@ def _on_manifest(
             )  # fmt: skip
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
-    result = score_manifest(read, answers, model=model, weights_dir=weights_dir)
+    result = score_manifest(
+        read, answers, model=model, weights_dir=weights_dir,
+        probabilities=probabilities_of(out / "answers.jsonl"),
+    )  # fmt: skip
     if author_of_judgements is not None:
         judgement, texts = judge_conversations(read.items, answers, author_of_judgements)
         result["conversation"] = asdict(judgement)
         (out / "judgements.json").write_text(json.dumps(texts, indent=1), encoding="utf-8")
     (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
     (out / "metrics.md").write_text(markdown(result), encoding="utf-8")
-    write_plots(result, out)
+    write_plots(result["groups"], out)
     if as_json:
         print_json(result)
     else:

@@ -78,6 +78,8 @@ def _true_answer(item, truth: Truth) -> str:  # type: ignore[no-untyped-def]
 def test_true_answers_score_full_marks() -> None:
     table = metrics(run_suite(_Oracle(range(50, 80)), count=30, first_seed=50, size_px=32))
     assert table["classification"]["macro_f1"] == pytest.approx(1.0)
+    counts = np.array(table["classification"]["confusion"]["counts"])
+    assert counts.sum() == np.trace(counts) > 20
     assert table["report"]["contradiction_rate"] == 0.0
     assert table["report"]["side_accuracy"] == 1.0
     assert table["anatomy"]["map50"] == table["detection"]["map50"] == 1.0

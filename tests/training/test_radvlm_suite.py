@@ -16,10 +16,12 @@ pytest.importorskip("rouge_score")
 
 from tests.training import archives
 from training.datasets.catalogue import PARTS, Roots, examples_of
+from training.datasets.chexpert_labels import LABELS
 from training.evaluation.manifest import Item, Manifest, build_manifest
-from training.evaluation.radvlm_report import markdown, write_plots
+from training.evaluation.plots import write_plots
+from training.evaluation.radvlm_report import markdown
 from training.evaluation.radvlm_suite import score_manifest
-from training.evaluation.runner import OtherImage, run_manifest
+from training.evaluation.runner import OtherImage, probabilities_of, run_manifest
 from training.evaluation.suite import Asked
 from training.instructions import answers as forms
 from training.task import Task
@@ -106,9 +108,32 @@ def test_true_answers_score_full_marks_and_constants_do_not(frozen: Manifest, tm
     assert groups["chestima"]["strict"]["false_box_rate"].startswith("not computed")
     text = markdown(result)
     assert "| RadVLM-GRPO | 84.5 | 45.9 | 87.9 | 63.0 |" in text and "not computed" in text
-    (picture,) = write_plots(result, tmp_path)
-    with Image.open(picture) as drawn:
-        assert drawn.width > 300
+    pictures = write_plots(groups, tmp_path)
+    assert {picture.name for picture in pictures} == {"chexpert_findings.png", "chexpert_confusion.png"}
+    for picture in pictures:
+        with Image.open(picture) as drawn:
+            assert drawn.width > 300
+
+
+class Unsure(Oracle):
+    """An oracle that is as sure of a wrong label as of a right one."""
+
+    def label_probabilities(self, image: NDArray[np.uint8]) -> dict[str, float]:
+        return dict.fromkeys(LABELS, 0.9)
+
+
+def test_probabilities_are_kept_and_scored_beside_the_answers(frozen: Manifest, tmp_path: Path) -> None:
+    out = tmp_path / "answers.jsonl"
+    said = run_manifest(frozen, Unsure(frozen), out, image_root=tmp_path, model="unsure")
+    stated = probabilities_of(out)
+    assert stated.keys() == {item.identifier for item in frozen.items if item.task is Task.CLASSIFICATION}
+    result = score_manifest(frozen, said, model="unsure", probabilities=stated, resamples=20)
+    group = result["groups"]["chexpert"]
+    assert 0 < group["strict"]["ece"]["value"] < 1
+    assert "ece" not in group["baselines"]["strict"]
+    assert "strict ece" in markdown(result)
+    names = {picture.name for picture in write_plots(result["groups"], tmp_path)}
+    assert {"chexpert_reliability.png", "chexpert_precision_recall.png"} <= names
 
 
 def test_conversation_is_asked_after_the_models_own_answers(frozen: Manifest, tmp_path: Path) -> None:

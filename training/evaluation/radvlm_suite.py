@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,12 @@ from training.datasets.chexpert_labels import LABELS
 from training.evaluation import radvlm_scorer, strict_scorer
 from training.evaluation.bootstrap import RESAMPLES, Indices, estimate
 from training.evaluation.boxes import best_constant_box
+from training.evaluation.caption_metrics import bleu_4, cider_d
 from training.evaluation.coco import coco_map
+from training.evaluation.label_confidence import Confidences, confusion
 from training.evaluation.manifest import Item, Manifest
 from training.evaluation.report_metrics import NOT_COMPUTED, learned_metrics, rouge_l
-from training.evaluation.runner import Answers
+from training.evaluation.runner import Answers, Probabilities
 from training.evaluation.strict_scorer import Answered
 from training.instructions import answers as forms
 from training.task import Task
@@ -35,6 +37,7 @@ def score_manifest(
     *,
     model: str,
     weights_dir: Path | None = None,
+    probabilities: Probabilities | None = None,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Scores by group as JSON values.
@@ -52,9 +55,11 @@ def score_manifest(
         groups[name] = {
             "task": items[0].task.value,
             "n": sum(not item.absent for item in items),
-            **score(said),
+            **score(said, stated=[(probabilities or {}).get(item.identifier, {}) for item in items]),
             "baselines": {
-                key: value for key, value in score(constants, learned=False).items() if key != "raw"
+                key: value
+                for key, value in score(constants, learned=False).items()
+                if key in ("radvlm_compat", "strict")
             },
         }
     return {"suite": "radvlm", "manifest": manifest.sha256, "model": model, "groups": groups}
@@ -66,6 +71,7 @@ def _score(
     *,
     weights_dir: Path | None,
     resamples: int,
+    stated: Sequence[Mapping[str, float]] = (),
     learned: bool = True,
 ) -> dict[str, Any]:
     samples = [
@@ -83,13 +89,27 @@ def _score(
     elif task is Task.CLASSIFICATION:
         pairs = [(one.answer, sorted(one.labels)) for one in samples]
         scored["radvlm_compat"] = asdict(radvlm_scorer.label_scores(pairs, vocabulary))
-        scored["findings"] = strict_scorer.decisions(samples, vocabulary).by_finding()
+        decided = strict_scorer.decisions(samples, vocabulary)
+        scored["findings"] = decided.by_finding()
+        scored["confusion"] = {
+            "labels": list(vocabulary),
+            "counts": confusion(decided.said(), [one.labels for one in samples], vocabulary),
+        }
     elif task is Task.REPORT:
         reports, references = [one.answer for one in samples], [one.reference for one in samples]
-        scored["radvlm_compat"] = {"rouge_l": rouge_l(reports, references)}
+        scored["radvlm_compat"] = {
+            "bleu_4": bleu_4(reports, references),
+            "rouge_l": rouge_l(reports, references),
+            "cider_d": cider_d(reports, references),
+        }
         if learned:
             scored["radvlm_compat"].update(learned_metrics(reports, references, weights_dir))
-    for name, (statistic, share) in _statistics(task, samples, vocabulary).items():
+    statistics = _statistics(task, samples, vocabulary)
+    if any(stated):
+        sure = Confidences.of(stated, [one.labels for one in samples], vocabulary)
+        statistics["ece"] = (sure.ece, 1.0)
+        scored["reliability"], scored["precision_recall"] = sure.reliability(), sure.curves()
+    for name, (statistic, share) in statistics.items():
         found = estimate(patients, statistic, resamples=max(1, int(resamples * share)))
         nothing = np.isnan(found.value)
         scored["strict"][name] = f"{NOT_COMPUTED}: nothing to measure it on" if nothing else asdict(found)

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import load_model
+from training.evaluation.label_confidence import Confidences
+from training.evaluation.onnx_answerer import OnnxAnswerer
 from training.phantoms import Edition, displayed, draw
 
 FIRST_FITTING_SEED = 4_000_000
@@ -35,6 +37,33 @@ def phantom_scores(
     return {label: [scores[label] for scores, _ in scored] for label in edition.labels}, [
         truth for _, truth in scored
     ]
+
+
+def phantom_confidences(
+    model: str,
+    *,
+    count: int,
+    first_seed: int,
+    size_px: int = SIZE_PX,
+    edition: Edition = Edition.FIRST,
+    processes: int = 1,
+) -> Confidences:
+    """Calibrated probabilities by label of each phantom, beside what is there."""
+    stated = partial(_stated, model, size_px, edition)
+    pairs = _over_seeds(stated, count, first_seed, processes)
+    return Confidences.of([told for told, _ in pairs], [truth for _, truth in pairs], edition.labels)
+
+
+def _stated(model: str, size_px: int, edition: Edition, seeds: range) -> Scored:
+    answerer = OnnxAnswerer(model)
+    try:
+        drawn = (draw(seed, size_px, edition) for seed in seeds)
+        return [
+            (answerer.label_probabilities(displayed(image)), frozenset(truth.labels))
+            for image, truth in drawn
+        ]
+    finally:
+        answerer.close()
 
 
 def phantom_features(

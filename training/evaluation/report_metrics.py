@@ -1,6 +1,7 @@
 """Text metrics of reports; those whose package or weights are not there say so instead of giving a number.
 
-ROUGE-L as RadVLM computes it (rouge_score 0.1.2, stemmed, mean F). The learned metrics run through RadEval, in a
+ROUGE-L as RadVLM computes it (rouge_score 0.1.2, stemmed, mean F); BLEU-4 and CIDEr-D are in `caption_metrics`.
+The learned metrics run through RadEval, in a
 process of their own that may reach no hub: weights are what a site has put into --weights-dir, a Hugging Face
 cache folder.
 """

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from training.evaluation.manifest import Item, Manifest, file_sha256
-from training.evaluation.suite import Answerer, Asked
+from training.evaluation.suite import Answerer, Asked, ScoringAnswerer
 from training.instructions.row import line_of
+from training.task import Task
 
 Answers = dict[str, tuple[str, ...]]
+Probabilities = dict[str, dict[str, float]]
 
 
 class OtherImage(ValueError):
@@ -50,11 +53,21 @@ def run_manifest(
             pixels = _pixels(image_root / image[0], image[1])
             for item, said in _ask(answerer, pixels, waiting):
                 answers[item.identifier] = said
-                lines.write(line_of({"id": item.identifier, "answers": said}))
+                record: dict[str, Any] = {"id": item.identifier, "answers": said}
+                if item.task is Task.CLASSIFICATION and isinstance(answerer, ScoringAnswerer):
+                    record["probabilities"] = answerer.label_probabilities(pixels)
+                lines.write(line_of(record))
             lines.flush()
             if progress:
                 progress(len(answers))
     return answers
+
+
+def probabilities_of(out: Path) -> Probabilities:
+    """Probabilities by label that were written beside answers about labels, by item; empty where none were."""
+    with out.open(encoding="utf-8") as lines:
+        records = [json.loads(line) for line in islice(lines, 1, None)]
+    return {one["id"]: one["probabilities"] for one in records if "probabilities" in one}
 
 
 def _begin(out: Path, manifest_sha256: str, model: str) -> Answers:

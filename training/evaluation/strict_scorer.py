@@ -56,6 +56,13 @@ class Decisions:
         counted = either > 0
         return float(np.mean(2 * both[counted] / either[counted])) if counted.any() else 0.0
 
+    def said(self) -> list[frozenset[str]]:
+        """Labels stated of each sample."""
+        return [
+            frozenset(label for label, told in zip(self.labels, row, strict=True) if told)
+            for row in self.stated
+        ]
+
     def by_finding(self) -> dict[str, dict[str, float | int | None]]:
         """Sensitivity and specificity of each label, None where nothing could show it, and its positives."""
         return {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from inference import prompts
 from inference.box_text import FractionBox, read_boxes
 from training.evaluation.boxes import average_precision, mean_average_precision
+from training.evaluation.label_confidence import confusion
 from training.evaluation.labels import f1_by_label, named_labels
 from training.evaluation.reports import compare, rates
 from training.instructions import Task, questions, sentences
@@ -40,6 +41,14 @@ class Answerer(Protocol):
 
     def answers(self, image: NDArray[np.uint8], asked: Sequence[Asked]) -> list[str]:
         """Answer texts in the order asked; `image` is (H, W) gray, 0..255, as displayed."""
+
+
+@runtime_checkable
+class ScoringAnswerer(Answerer, Protocol):
+    """One that also says how sure it is of each label."""
+
+    def label_probabilities(self, image: NDArray[np.uint8]) -> dict[str, float]:
+        """Probability by label, 0 to 1, calibrated where the model's package says how; unknown labels are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,7 @@ def metrics(results: Sequence[tuple[Item, str]]) -> dict[str, Any]:
     right = [follow_up_right(item, answer) for item, answer in follow_ups]
     return {
         "classification": {
+            "confusion": {"labels": list(labels), "counts": confusion(predicted, truth, labels)},
             "macro_f1": sum(by_label.values()) / len(by_label),
             "exact_set": float(np.mean([p == t for p, t in zip(predicted, truth, strict=True)])),
             "f1": by_label,

@@ -11,7 +11,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from training.evaluation.baselines import constant_answers
+from training.evaluation.raw_scores import phantom_confidences
 from training.evaluation.suite import Answerer, Item, metrics, run_suite
 from training.phantoms import Edition
 
@@ -32,11 +35,15 @@ ABNORMALITY_OVER_CONSTANT = 0.25
 
 def open_answerer(model: str) -> Answerer:
     """A model under test by name or path: a checkpoint folder needs torch, an ONNX package does not."""
-    if (Path(model) / CHECKPOINT_FILE).exists():
+    if _is_checkpoint(model):
         answerer: Answerer = import_module("training.torch_answerer").TorchAnswerer(Path(model))
         return answerer
     answerer = import_module("training.evaluation.onnx_answerer").OnnxAnswerer(model)
     return answerer
+
+
+def _is_checkpoint(model: str) -> bool:
+    return (Path(model) / CHECKPOINT_FILE).exists()
 
 
 def evaluate_model(
@@ -67,6 +74,13 @@ def evaluate_model(
                     progress(part.stop - first_seed)
     measured = metrics(results)
     baselines = constant_answers([item for item, _ in results])
+    if not _is_checkpoint(model):
+        sure = phantom_confidences(
+            model, count=count, first_seed=first_seed, size_px=size_px, edition=edition, processes=processes
+        )
+        measured["classification"] |= {
+            "ece": sure.ece(np.arange(count)), "reliability": sure.reliability(), "precision_recall": sure.curves(),
+        }  # fmt: skip
     return {
         **measured,
         "baselines": baselines,
