@@ -52,6 +52,14 @@ def _score_components(score: Score) -> list[Json]:
             "valueQuantity": {"value": round(score.raw * 100, 2), **percent},
         }
     ]
+    if score.calibrated is not None:
+        by = f", calibrated by {score.calibration_id}" if score.calibration_id else ""
+        components.append(
+            {
+                "code": {"text": f"Calibrated score{by}"},
+                "valueQuantity": {"value": round(score.calibrated * 100, 2), **percent},
+            }
+        )
     if score.operating_point is not None:
         components.append(
             {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
-from clinical import CodedTerm, Draft, Finding, Presence, derived_uid, is_critical
+from clinical import CodedTerm, Draft, Finding, Presence, Score, derived_uid, is_critical
 from hl7_fhir.codes import loinc_of_views
 from hl7_fhir.conclusion import conclusion_of
 from hl7_fhir.header import LocalCode, StudyHeader
@@ -22,6 +22,7 @@ REPORT = CodedTerm("18748-4", "LN", "Diagnostic imaging study")
 STUDY_UID = CodedTerm("110180", "DCM", "Study Instance UID")
 TRACKING_UID = CodedTerm("112040", "DCM", "Tracking Unique Identifier")
 CERTAINTY = CodedTerm("111012", "DCM", "Certainty of Finding")
+CALIBRATED_SCORE = CodedTerm("CALIBRATED_SCORE", "L", "Calibrated score")
 REGION = CodedTerm("111030", "DCM", "Image Region")
 PDF = CodedTerm("PDF", "L", "AI draft report")
 LINK = CodedTerm("LINK", "L", "AI draft in the viewer")
@@ -234,6 +235,7 @@ class _Row:
     withdrawn: bool = False
     alternate: CodedTerm | None = None
     critical: bool = False
+    method: str = ""
 
 
 def _finding_rows(parts: _Parts, finding: Finding, image: int | None, sub_id: str) -> list[_Row]:
@@ -260,7 +262,7 @@ def _finding_rows(parts: _Parts, finding: Finding, image: int | None, sub_id: st
     if gone:
         return rows
     if finding.score is not None:
-        rows.append(_Row("NM", CERTAINTY, sub_id, f"{finding.score.raw * 100:.2f}", "%^percent^UCUM"))
+        rows += _score_rows(finding.score, sub_id)
     if finding.presence is Presence.PRESENT:
         rows += [
             # Readable in a text report, as IHE RAD-128 asks of references to images.
@@ -278,6 +280,16 @@ def _finding_rows(parts: _Parts, finding: Finding, image: int | None, sub_id: st
     return rows
 
 
+def _score_rows(score: Score, sub_id: str) -> list[_Row]:
+    """The raw score and, under its own code, the calibrated one with what it was calibrated by (OBX-17)."""
+    rows = [_Row("NM", CERTAINTY, sub_id, f"{score.raw * 100:.2f}", "%^percent^UCUM")]
+    if score.calibrated is not None:
+        value = f"{score.calibrated * 100:.2f}"
+        method = score.calibration_id or "unnamed calibration"
+        rows.append(_Row("NM", CALIBRATED_SCORE, sub_id, value, "%^percent^UCUM", method=method))
+    return rows
+
+
 def _obx(parts: _Parts, row: _Row, number: int) -> Segment:
     term, other = row.term, row.alternate
     alternate = (other.value, other.meaning, other.scheme) if other is not None else ()
@@ -292,6 +304,7 @@ def _obx(parts: _Parts, row: _Row, number: int) -> Segment:
         8: "AA" if row.critical else "",
         11: WITHDRAWN if row.withdrawn else parts.profile.draft_result_status,
         14: parts.observed,
+        17: components("", row.method) if row.method else "",
     }
     if parts.profile.version != "2.3.1":
         # 2.3.1 ends with OBX-17.

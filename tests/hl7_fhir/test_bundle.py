@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 
-from clinical import DraftOutcome, Finding, Permanent, Presence, finding_label
+from clinical import DraftOutcome, Finding, Permanent, Presence, Score, finding_label
 from hl7_fhir import FhirProfile, PatientUnmatched, StudyHeader, build_bundle
 from hl7_fhir.codes import ANY_VIEWS, AP_AND_LATERAL, AP_VIEW, SINGLE_VIEW, TWO_VIEWS, loinc_of_views
-from tests.hl7_fhir.drafts import HEADER, PROFILE, STATEMENT, draft, resources
+from tests.hl7_fhir.drafts import EFFUSION, HEADER, PROFILE, STATEMENT, draft, resources
 
 
 @pytest.mark.parametrize("outcome", DraftOutcome)
@@ -79,6 +79,17 @@ def test_present_and_absent_findings_carry_their_score_and_only_present_ones_a_b
     assert any("valueString" in c for c in present["component"])
     assert not any("valueString" in c for c in absent["component"])
     assert absent["component"][0]["valueQuantity"]["value"] == 10
+
+
+def test_a_calibrated_score_is_a_component_that_names_its_calibration() -> None:
+    calibrated = replace(EFFUSION, score=Score(0.9, 0.5, 0.75, "400 images 1a2b"))
+    bundle = build_bundle(draft(findings=(calibrated,)), HEADER, PROFILE, (), report_text="text")
+    (observation,) = resources(bundle, "Observation")
+    values = {c["code"]["text"]: c["valueQuantity"]["value"] for c in observation["component"][:2]}
+    assert values == {
+        "Raw, uncalibrated score": 90.0,
+        "Calibrated score, calibrated by 400 images 1a2b": 75.0,
+    }
 
 
 def test_a_withdrawn_finding_becomes_entered_in_error() -> None:

@@ -12,7 +12,7 @@ from hl7apy.parser import parse_message as foreign_parse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinical import DraftOutcome, Permanent
+from clinical import DraftOutcome, Permanent, Score
 from hl7_fhir import PatientUnmatched
 from hl7_fhir.v2 import CHARSETS, NotEncodable, OruProfile, build_oru, lane_of, parse_message, withdrawal_of
 from hl7_fhir.v2.charset import escape, unescape
@@ -80,6 +80,15 @@ def test_each_finding_has_a_sub_id_with_presence_score_tracking_uid_and_box() ->
     absent = [row for row in rows if row[3] == "3"]
     assert absent[0][4].startswith("2667000^Absent^SCT")
     assert "111030" not in {row[2].split("^")[0] for row in absent}
+
+
+def test_a_calibrated_score_stands_beside_the_raw_one_with_what_it_was_calibrated_by() -> None:
+    calibrated = replace(EFFUSION, score=Score(0.9, 0.5, 0.75, "400 images & more 1a2b"))
+    rows = parse_message(oru(draft=draft(findings=(calibrated,)))).all("OBX")
+    scores = {row.raw(3).split("^")[0]: row for row in rows if row.raw(2) == "NM"}
+    assert scores["111012"].raw(5) == "90.00" and len(scores) == 2
+    assert scores["CALIBRATED_SCORE"].raw(5) == "75.00"
+    assert scores["CALIBRATED_SCORE"].raw(17) == "^400 images \\T\\ more 1a2b"
 
 
 def test_a_finding_gone_from_version_2_is_marked_wrong() -> None:
