@@ -207,13 +207,12 @@ class PosixSpool:
         """Keys of every complete file, whoever put it there."""
         for shard in _SHARDS:
             try:
-                entries = os.scandir(self._folder / shard)
+                names = os.listdir(f"{self._folder}/{shard}")
             except FileNotFoundError:
                 continue
-            with entries:
-                for entry in entries:
-                    if not entry.name.startswith(_TEMPORARY_PREFIX):
-                        yield f"{shard}/{entry.name}"
+            for name in names:
+                if not name.startswith(_TEMPORARY_PREFIX):
+                    yield f"{shard}/{name}"
 
     def identity(self) -> str:
         """Random identity, drawn once and kept in a file of the spool."""
