@@ -12,6 +12,7 @@ from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
 from service.book.outbox import put_back
 from service.book.states import DeliveryState, StudyState, checked_delivery_change
+from service.book.study_holds import forget_hold, note_hold
 from service.book.tables import DeliveryRow, DraftRow, StudyRow
 
 _AGAIN = (DeliveryState.DELIVERED, DeliveryState.REFUSED, DeliveryState.GAVE_UP)
@@ -38,6 +39,11 @@ class DeliveryQuery:
     def chooses(self) -> bool:
         """Whether it leaves anything out."""
         return self != DeliveryQuery()
+
+    @property
+    def is_study_at_destination(self) -> bool:
+        """Whether it chooses by study and destination alone."""
+        return self == DeliveryQuery(self.study_instance_uid, self.destination)
 
     @property
     def in_words(self) -> str:
@@ -92,8 +98,13 @@ def resend(engine: Engine, query: DeliveryQuery, *, actor: str, now: datetime) -
 
 
 def hold(engine: Engine, query: DeliveryQuery, *, actor: str, now: datetime) -> int:
-    """Keep waiting deliveries back until they are released; return how many."""
+    """Keep waiting deliveries back until they are released; return how many.
+
+    Where a study is chosen, as a whole or for one destination, what of it is told later is held back too.
+    """
     with writing(engine) as session:
+        if query.study_instance_uid and query.is_study_at_destination:
+            note_hold(session, query.study_instance_uid, query.destination)
         rows = session.scalars(_chosen(query, (DeliveryState.PENDING,)).with_for_update()).all()
         for row in rows:
             row.state = checked_delivery_change(DeliveryState(row.state), DeliveryState.HELD)
@@ -106,6 +117,8 @@ def hold(engine: Engine, query: DeliveryQuery, *, actor: str, now: datetime) -> 
 def release(engine: Engine, query: DeliveryQuery, *, actor: str, now: datetime) -> int:
     """Let held deliveries go; return how many."""
     with writing(engine) as session:
+        if query.is_study_at_destination:
+            forget_hold(session, query.study_instance_uid, query.destination)
         count = put_back(session, _chosen(query, (DeliveryState.HELD,)), now)
         _note(session, Action.RELEASE, query, actor, count, now)
         return count

@@ -73,7 +73,8 @@ class StudyRow(Base):
     `fence` grows with every lease; a change that carries an older one fails. `critical` names what the
     critical-finding channel raised, in any version of the Draft. `priority` is 0 for routine work; a
     study of a higher one is read first. `expected_images` is what an archive says the study has. `signed_at_utc` is
-    when a signed report of it was first heard of.
+    when a signed report of it was first heard of. `held_for` are the destinations an operator holds the study back from
+    (see `service.book.study_holds`).
     """
 
     __tablename__ = "studies"
@@ -81,6 +82,12 @@ class StudyRow(Base):
         Index("ix_studies_state_due", "state", "due_at_utc"),
         Index("ix_studies_updated", "updated_at_utc", "id"),
         Index("ix_studies_state_updated", "state", "updated_at_utc", "id"),
+        Index(
+            "ix_studies_held",
+            "id",
+            postgresql_where=text("held_for <> ''"),
+            sqlite_where=text("held_for <> ''"),
+        ),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     study_instance_uid: Mapped[str] = mapped_column(String(128), unique=True)
@@ -100,6 +107,7 @@ class StudyRow(Base):
     arrivals_taken: Mapped[int] = mapped_column(default=0)
     arrivals_looked_at: Mapped[int] = mapped_column(default=0)
     destinations_json: Mapped[str] = mapped_column(Text, default="")
+    held_for: Mapped[str] = mapped_column(Text, default="")
     expected_images: Mapped[int | None]
     expected_asked_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
     signed_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)

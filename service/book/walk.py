@@ -21,6 +21,7 @@ from service.book.states import (
     checked_instance_change,
     checked_study_change,
 )
+from service.book.study_holds import hold_new
 from service.book.tables import DeliveryRow, DraftRow, InstanceRow, StudyRow
 
 # What a study is leased for, and where a lease that ran out puts it back to.
@@ -313,6 +314,7 @@ def end_telling(engine: Engine, lease: Lease, outbox: Sequence[DeliveryRow], *, 
                 reason="a newer version of the Draft exists",
             )
         )
+        hold_new(study, outbox)
         session.add_all(outbox)
         session.flush()
         ended = StudyState.DELIVERING if outbox else _final_state(study)

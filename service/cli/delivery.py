@@ -115,7 +115,8 @@ def hold(
 ) -> None:
     """Keep results back: of one study, or everything to one destination, what comes later included.
 
-    With a study, or --kind, what waits at this moment is held; with --destination alone nothing is sent there until
+    With a study, for one destination or all, what of it is told later is held too, until `raddraft release` names it.
+    With --kind, what waits at this moment is held; with --destination alone nothing is sent there until
     `raddraft release --destination`.
     """
     from service.book.resending import hold as hold_back
@@ -126,7 +127,8 @@ def hold(
         _switch(settings, query.destination, held=True)
         return
     count = _change(settings, query, hold_back)
-    typer.echo(f"{count} are held")
+    later = ", and what is told later" if query.study_instance_uid and query.is_study_at_destination else ""
+    typer.echo(f"{count} are held{later}")
 
 
 def release(

@@ -14,6 +14,7 @@ from dicom_node import PosixSpool
 from service.book import Book, DeliveryState, StudyState, outbox, walk
 from service.book.audit import Action, audit_entries
 from service.book.circuits import CircuitRule, circuits, hold_destination
+from service.book.database import reading
 from service.book.leases import LeaseKeeper
 from service.book.receipts import commit_arrival
 from service.book.resending import DeliveryQuery, hold, release, resend, would_resend
@@ -265,6 +266,38 @@ def test_a_held_study_waits_and_its_study_is_not_done(book: Book, results: Posix
     assert release(book.engine, DeliveryQuery("1.9.1"), actor=ACTOR, now=NOW) == 1
     assert attempt(book, to_pacs, NOW, None)
     assert book.studies()[0].state == StudyState.DONE
+
+
+def test_what_is_told_of_a_held_study_is_held_from_its_first_moment(book: Book, results: PosixSpool) -> None:
+    commit_arrival(book.engine, arrival(1, study="1.9.1"), QUIET)
+    assert hold(book.engine, DeliveryQuery("1.9.1", "pacs"), actor=ACTOR, now=NOW) == 0
+    to_pacs, to_ehr = told(book, results, ("pacs", "ehr"))
+    assert outbox.due_deliveries(book.engine, NOW, hint_age_s=1) == [to_ehr]
+    assert not attempt(book, to_pacs, NOW, None)
+    assert attempt(book, to_ehr, NOW, None)
+    assert book.studies()[0].state == StudyState.DELIVERING
+    assert release(book.engine, DeliveryQuery("1.9.1"), actor=ACTOR, now=NOW) == 1
+    assert attempt(book, to_pacs, NOW, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        (DeliveryQuery("1.9.1"), set()),
+        (DeliveryQuery("1.9.1", "pacs"), {"*"}),
+        (DeliveryQuery(destination="pacs"), {"*"}),
+        (DeliveryQuery("1.9.1", kind="sr"), {"pacs", "*"}),
+        (DeliveryQuery("1.9.2"), {"pacs", "*"}),
+    ],
+)
+def test_a_hold_lasts_until_a_release_names_it(book: Book, query: DeliveryQuery, left: set[str]) -> None:
+    commit_arrival(book.engine, arrival(1, study="1.9.1"), QUIET)
+    for destination in ("pacs", ""):
+        hold(book.engine, DeliveryQuery("1.9.1", destination), actor=ACTOR, now=NOW)
+    release(book.engine, query, actor=ACTOR, now=NOW)
+    with reading(book.engine) as session:
+        study = session.get(outbox.StudyRow, 1)
+        assert study is not None and set(study.held_for.split()) == left
 
 
 def test_what_was_delivered_is_sent_again_by_query(book: Book, results: PosixSpool) -> None:

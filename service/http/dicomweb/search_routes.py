@@ -10,6 +10,7 @@ from service.http.dicomweb.answers import DicomJsonResponse, require_json, servi
 from service.http.dicomweb.catalogue import Cataloguer
 from service.http.dicomweb.query import BadQuery, read_query
 from service.http.dicomweb.search import result_json
+from service.http.viewing import record_search
 
 
 def search_router(book: Book, cataloguer: Cataloguer) -> APIRouter:
@@ -25,6 +26,7 @@ def search_router(book: Book, cataloguer: Cataloguer) -> APIRouter:
         cataloguer.catch_up()
         # One more than asked for tells whether there are more.
         groups = search(book.engine, level, query.criteria, limit=query.limit + 1, offset=query.offset)
+        record_search(book, request, {group[0].study_id for group in groups[: query.limit]})
         base_url = service_url(request)
         warnings = []
         if len(groups) > query.limit:

@@ -158,6 +158,23 @@ def test_headers_of_real_and_hostile_files_are_json(web: Web, real_files: Path) 
         assert all("0020000D" in told and "7FE00010" not in told for told in json.loads(answer.content))
 
 
+def test_what_was_searched_and_by_whom_is_in_the_audit_log_without_what_was_searched_for(
+    web: Web, phantom: FileDataset
+) -> None:
+    web.store([encoded(phantom)])
+    client = web.client()
+    patient = str(phantom.PatientID)
+    study = f"/dicom-web/studies/{phantom.StudyInstanceUID}/series"
+    for path in (f"/dicom-web/studies?PatientID={patient}", "/dicom-web/studies?PatientID=nobody", study):
+        assert client.get(path).status_code == 200
+    views = [entry for entry in audit_entries(web.book.engine) if entry.action == "view"]
+    assert {(v.actor, v.subject, v.subject_id, v.detail) for v in views} == {
+        ("local:127.0.0.1", "study", 1, "search: 1 studies"),
+        ("local:127.0.0.1", "", None, "search: 0 studies"),
+    }
+    assert len(views) == 3
+
+
 def test_what_was_viewed_and_by_whom_is_in_the_audit_log_without_the_patient(
     web: Web, phantom: FileDataset
 ) -> None:
