@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "study_holds"
-down_revision = "final_reports"
+down_revision = "rekeyed_studies"
 branch_labels = None
 depends_on = None
 
