@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from clinical import Box, Draft, Finding, GroundedBox, Laterality
-from reporting import SourceImage, build_gsps, build_sr
+from imaging import DisplayedImage
+from reporting import SourceImage, build_gsps, build_sc, build_sr
+from reporting.numbering import COLOURS
 from reporting.outline import outline_points
+from reporting.picture import LONGEST_SIDE_PX
 from tests.reporting import crafted
 
 _SIDE = st.integers(1, 6000)
@@ -28,8 +33,10 @@ def boxed_images(draw: st.DrawFn) -> tuple[int, int, Box]:
     return rows, columns, Box(x0, y0, x1, y1)
 
 
-def _told(rows: int, columns: int, box: Box, photometric: str) -> tuple[Draft, SourceImage]:
-    header = crafted.radiograph(photometric=photometric, PatientOrientation=["R", "H"])
+def _told(
+    rows: int, columns: int, box: Box, photometric: str, orientation: Sequence[str] = ("R", "H")
+) -> tuple[Draft, SourceImage]:
+    header = crafted.radiograph(photometric=photometric, PatientOrientation=list(orientation))
     header.Rows, header.Columns = rows, columns
     finding: Finding = crafted.present("Pneumonia", Laterality.LEFT, box, header)
     draft = crafted.draft([header])
@@ -87,6 +94,55 @@ def test_box_returns_from_report_and_presentation_state(
         left, top = item.BoundingBoxTopLeftHandCorner
         right, bottom = item.BoundingBoxBottomRightHandCorner
         assert 0 <= left < right <= columns and 0 <= top < bottom <= rows
+
+
+@st.composite
+def captured_images(draw: st.DrawFn) -> tuple[int, int, Box]:
+    """Size of an image in rows and columns, and a box inside it that is wider and higher than its number."""
+    rows, columns = draw(st.integers(120, 2600)), draw(st.integers(120, 2600))
+    least = 60 * max(1.0, max(rows, columns) / LONGEST_SIDE_PX)
+    x0, y0 = draw(st.floats(0, columns - least)), draw(st.floats(0, rows - least))
+    return rows, columns, Box(x0, y0, draw(st.floats(x0 + least, columns)), draw(st.floats(y0 + least, rows)))
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    captured_images(),
+    st.sampled_from(["MONOCHROME1", "MONOCHROME2"]),
+    st.sampled_from([["L", "F"], ["R", "H"], ["A", "F"]]),
+)
+def test_box_returns_from_the_pixels_of_the_capture(
+    image: tuple[int, int, Box], photometric: str, orientation: list[str]
+) -> None:
+    rows, columns, box = image
+    draft, source = _told(rows, columns, box, photometric, orientation)
+    scale = min(1.0, LONGEST_SIDE_PX / max(rows, columns))
+    outlined = _coloured_frame(_radiograph(draft, source, scale))
+    for got, sent in zip(outlined, (box.x0, box.y0, box.x1, box.y1), strict=True):
+        # Half a pixel of the picture, which is one of the image wherever the picture is not a smaller one.
+        assert abs(got - sent * scale) <= 0.5 + 1e-6
+
+
+def _radiograph(draft: Draft, source: SourceImage, scale: float) -> NDArray[np.uint8]:
+    """The part of a capture that shows a black radiograph, found where the same one without findings is black."""
+    (reading,) = draft.readings
+    rows, columns = reading.image.rows, reading.image.columns
+    black = SourceImage(source.header, DisplayedImage(np.zeros((rows, columns), dtype=np.uint8)))
+    plain = replace(draft, readings=(replace(reading, findings=()),))
+    without = build_sc(plain, plain.readings[0], black).pixel_array
+    shown_rows, shown_columns = np.nonzero((without == 0).all(axis=2))
+    top, left = int(shown_rows.min()), int(shown_columns.min())
+    height, width = round(rows * scale), round(columns * scale)
+    assert (int(shown_rows.max()) + 1 - top, int(shown_columns.max()) + 1 - left) == (height, width)
+    return build_sc(draft, reading, black).pixel_array[top : top + height, left : left + width]
+
+
+def _coloured_frame(radiograph: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Half-open edges of the outline: the rows and columns that its lines fill from end to end."""
+    coloured = (radiograph == COLOURS[0]).all(axis=2)
+    by_row, by_column = coloured.sum(axis=1), coloured.sum(axis=0)
+    rows, columns = np.nonzero(by_row == by_row.max())[0], np.nonzero(by_column == by_column.max())[0]
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 
 def _text_objects(state: Dataset) -> list[Dataset]:
