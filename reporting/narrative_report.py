@@ -38,7 +38,15 @@ from reporting.sr_codes import (
 from reporting.sr_document import DocumentKind, sr_document
 from reporting.sr_observer import device_observer
 from reporting.sr_sources import ReportSources, image_item, report_sources
-from reporting.wording import check_words, concerns, finding_line, marked_sentence, outcome_sentence
+from reporting.wording import (
+    check_words,
+    concerns,
+    critical_lines,
+    finding_line,
+    marked_sentence,
+    negative_lines,
+    outcome_sentence,
+)
 
 _TEMPLATE = "2000"
 # The tree has text, codes and image references only, which is all Basic Text SR allows (PS3.3 A.35.1.3).
@@ -103,7 +111,7 @@ def _section(name: CodedConcept, items: Sequence[ContentItem]) -> ContainerConte
 
 
 def _impressions(draft: Draft, header: Dataset, profile: SiteProfile) -> list[TextContentItem]:
-    lines = [profile.draft_title, draft.model.statement, outcome_sentence(draft)]
+    lines = [profile.draft_title, draft.model.statement, *critical_lines(draft), outcome_sentence(draft)]
     lines += [check_words(check) for entry in draft.study_findings for check in concerns(entry.checks)]
     lines += [check_words(check) for check in concerns(draft.checks)]
     return _texts(IMPRESSION, lines, header)
@@ -114,6 +122,7 @@ def _findings(reading: Reading, number: int, draft: Draft, sources: ReportSource
     header = sources.first
     lines = [marked_sentence(sentence, reading) for sentence in reading.sentences]
     lines += [finding_line(finding) for finding in reading.present]
+    lines += negative_lines(reading)
     lines += [f"Not assessed: {entry.subject} ({entry.reason})" for entry in reading.not_assessed]
     lines += [check_words(check) for check in concerns(reading.checks)]
     place = f"Image {number}: " if len(draft.readings) > 1 else ""

@@ -12,7 +12,17 @@ from imaging import DisplayedImage
 from reporting.numbering import numbered_findings
 from reporting.picture import LegendLine, PictureText, annotated_picture
 from reporting.site_profile import DEFAULT_PROFILE
-from reporting.wording import NO_FINDING, SCORES_NOTE, check_words, concerns, legend_line, outcome_sentence
+from reporting.wording import (
+    NO_FINDING,
+    SCORES_NOTE,
+    check_words,
+    concerns,
+    critical_lines,
+    legend_line,
+    negative_lines,
+    outcome_sentence,
+    unsupported_lines,
+)
 
 
 def overlay_png(reading: Reading, displayed: DisplayedImage, *, statement: str = "") -> bytes:
@@ -38,7 +48,9 @@ def overlay_png(reading: Reading, displayed: DisplayedImage, *, statement: str =
 def reading_text(draft: Draft, reading: Reading, made: str, place: str, banner: str) -> PictureText:
     """Words around a burned-in picture of a read image; `place` is like "image 1 of 2"."""
     return PictureText(
-        _filled((banner, draft.model.statement)), _legend(reading), picture_footnotes(draft, made, place)
+        _filled((banner, draft.model.statement, *critical_lines(draft))),
+        _legend(reading),
+        picture_footnotes(draft, made, place),
     )
 
 
@@ -57,6 +69,7 @@ def _legend(reading: Reading) -> tuple[LegendLine, ...]:
     ]
     if not lines:
         lines.append(LegendLine(NO_FINDING))
+    lines += [LegendLine(line) for line in (*unsupported_lines(reading), *negative_lines(reading))]
     if reading.not_assessed:
         subjects = dict.fromkeys(entry.subject for entry in reading.not_assessed)
         lines.append(LegendLine(f"Not assessed: {', '.join(subjects)}"))

@@ -31,7 +31,7 @@ from reporting.report_text import provenance_lines, reading_lines
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.source import SourceImage, text_of
 from reporting.sr_sources import report_sources
-from reporting.wording import check_words, concerns, outcome_sentence
+from reporting.wording import check_words, concerns, critical_lines, outcome_sentence
 
 _PICTURE_PX = 1100
 _PICTURE_WIDTH, _PICTURE_HEIGHT = 150 * mm, 165 * mm
@@ -63,6 +63,7 @@ def report_pdf(
     story += [
         *_identified(draft, header, profile),
         Spacer(1, 3 * mm),
+        *(_line(line, _WARNED) for line in critical_lines(draft)),
         _line(outcome_sentence(draft), _STRONG),
     ]
     for number, reading in enumerate(draft.readings, start=1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clinical import Draft, Finding, Presence, Reading, prior_sentence
+from clinical import Draft, Finding, Reading, prior_sentence
 from reporting.numbering import numbered_findings
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.wording import (
@@ -14,6 +14,7 @@ from reporting.wording import (
     critical_lines,
     finding_line,
     marked_sentence,
+    negative_lines,
     outcome_sentence,
 )
 
@@ -55,10 +56,7 @@ def reading_lines(reading: Reading) -> list[str]:
     lines += [f"- {marked_sentence(sentence, reading)}" for sentence in reading.sentences] or ["(none)"]
     lines.append("Findings:")
     lines += [_finding(entry.number, entry.finding) for entry in numbered_findings(reading)] or [NO_FINDING]
-    for title, presence in (("Indeterminate", Presence.INDETERMINATE), ("Called absent", Presence.ABSENT)):
-        labels = dict.fromkeys(f.label.name for f in reading.findings if f.presence is presence)
-        if labels:
-            lines.append(f"{title}: {', '.join(labels)}")
+    lines += negative_lines(reading)
     lines += [f"Not assessed: {entry.subject} ({entry.reason})" for entry in reading.not_assessed]
     lines += [check_words(check) for check in concerns(reading.checks)]
     return lines

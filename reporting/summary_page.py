@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydicom import Dataset
 
-from clinical import Draft, Presence, Reading
+from clinical import Draft, Reading
 from reporting.equipment import made_words, result_uid
 from reporting.numbering import numbered_findings
 from reporting.overlay import picture_footnotes
@@ -19,8 +19,10 @@ from reporting.wording import (
     NO_FINDING,
     check_words,
     concerns,
+    critical_lines,
     legend_line,
     marked_sentence,
+    negative_lines,
     outcome_sentence,
 )
 
@@ -40,7 +42,7 @@ def build_summary(
     found = report_sources(draft, sources)
     place = f"summary of {len(draft.image_uids)} image{'s' if len(draft.image_uids) != 1 else ''}"
     text = PictureText(
-        warnings=tuple(line for line in (profile.banner, profile.draft_title, draft.model.statement) if line),
+        warnings=tuple(line for line in _warnings(draft, profile) if line),
         legend=tuple(_lines(draft)),
         footnotes=picture_footnotes(draft, made_words(draft, found.first, profile), place),
     )
@@ -55,6 +57,10 @@ def build_summary(
         description="overlay picture",
         derivation=f"Words of draft version {draft.version}, written by RadDraft {draft.product_version}",
     )
+
+
+def _warnings(draft: Draft, profile: SiteProfile) -> tuple[str, ...]:
+    return profile.banner, profile.draft_title, draft.model.statement, *critical_lines(draft)
 
 
 def _lines(draft: Draft) -> list[LegendLine]:
@@ -76,14 +82,7 @@ def _reading_lines(reading: Reading) -> list[LegendLine]:
         for entry in numbered_findings(reading)
     ]
     lines = lines or [LegendLine(NO_FINDING)]
-    for title, presence in (("Indeterminate", Presence.INDETERMINATE), ("Called absent", Presence.ABSENT)):
-        said = [
-            f"{f.label.name}{f' {f.score.raw:.2f}' if f.score is not None else ''}"
-            for f in reading.findings
-            if f.presence is presence
-        ]
-        if said:
-            lines.append(LegendLine(f"{title} (score): {', '.join(said)}"))
+    lines += [LegendLine(line) for line in negative_lines(reading)]
     lines += [LegendLine(f"- {marked_sentence(sentence, reading)}") for sentence in reading.sentences]
     if reading.not_assessed:
         subjects = dict.fromkeys(entry.subject for entry in reading.not_assessed)

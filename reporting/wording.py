@@ -121,6 +121,33 @@ def evidence_mark(sentence: Sentence, reading: Reading) -> str:
     return ""
 
 
+def unsupported_lines(reading: Reading) -> list[str]:
+    """Positive sentences nothing stands behind, for faces that do not show the draft's text."""
+    known = {entry.finding.uid for entry in numbered_findings(reading)}
+    return [
+        f"Stated without a finding or box: {sentence_line(sentence)}"
+        for sentence in reading.sentences
+        if sentence.polarity is Polarity.POSITIVE
+        and not is_withheld(sentence)
+        and not sentence.boxes
+        and known.isdisjoint(sentence.finding_uids)
+    ]
+
+
+def negative_lines(reading: Reading) -> list[str]:
+    """Labels that were asked about and not called present, with their scores."""
+    lines = []
+    for title, presence in (("Indeterminate", Presence.INDETERMINATE), ("Called absent", Presence.ABSENT)):
+        said = dict.fromkeys(
+            f"{f.label.name}{f' {f.score.raw:.2f}' if f.score is not None else ' without a score'}"
+            for f in reading.findings
+            if f.presence is presence
+        )
+        if said:
+            lines.append(f"{title} (score): {', '.join(said)}")
+    return lines
+
+
 def box_words(box: Box) -> str:
     """A box in pixels of the stored image, as "box x 30-111 y 180-251"."""
     return f"box x {box.x0:.0f}-{box.x1:.0f} y {box.y0:.0f}-{box.y1:.0f}"

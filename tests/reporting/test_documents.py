@@ -14,7 +14,7 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import BasicTextSRStorage, EnhancedSRStorage
 
-from clinical import Box, Draft, DraftOutcome, GroundedBox, Polarity, Sentence
+from clinical import Box, CriticalFinding, Draft, DraftOutcome, GroundedBox, Polarity, Sentence
 from reporting import (
     ALL_KINDS,
     NarrativeClass,
@@ -27,6 +27,7 @@ from reporting import (
     report_pdf,
     report_text,
 )
+from reporting.overlay import reading_text
 from tests.conformance.programs import marked_page
 from tests.reporting import crafted
 
@@ -117,6 +118,39 @@ def test_each_sentence_says_what_stands_behind_it_in_every_face_with_words(
         ["no score stands behind this denial"],
         [],
     ]
+
+
+@pytest.mark.interop
+def test_critical_findings_and_scores_of_what_was_called_absent_are_in_every_face_with_words(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    draft, known = _with_sentences(Sentence("Opacity somewhere.", Polarity.POSITIVE))
+    critical = (CriticalFinding("Pneumothorax", ("report",), 0.04, "1"),)
+    told = replace(draft, critical=critical)
+    (reading,) = told.readings
+    pages = crafted.written(tmp_path, "report.pdf", report_pdf(told, known))
+    printed = subprocess.run(
+        [program("pdftotext"), "-layout", pages, "-"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    picture = reading_text(told, reading, "now", "image 1 of 1", "AI")
+    faces = {
+        "text": report_text(told),
+        "pages": printed,
+        "narrative": "\n".join(_texts(build_narrative(told, known))),
+        "report": "\n".join(_texts(crafted.saved(build_sr(told, known)))),
+        "picture": "\n".join([*picture.warnings, *(line.text for line in picture.legend)]),
+    }
+    for name, face in faces.items():
+        assert "LOOK FIRST: possible Pneumothorax" in face, name
+        assert "Opacity somewhere." in face, name
+        negative = (
+            "AI: Pneumothorax, absent (0.04)"
+            if name == "report"
+            else "Called absent (score): Pneumothorax 0.04"
+        )
+        assert negative in face, name
+    assert "Stated without a finding or box: Opacity somewhere." in faces["picture"]
+    assert "no finding or box supports this sentence" in faces["report"]
 
 
 @pytest.mark.interop
