@@ -77,6 +77,8 @@ class ReadingDesk:
                 self._read_leased(lease)
             except Transient as error:
                 _log.warning("reading_not_saved", study_row=study_id, code=error.code)
+                if error.code != "stale-lease":
+                    self._put_back_unsaved(lease, error)
             finally:
                 self.keeper.drop(lease)
             return True
@@ -96,6 +98,24 @@ class ReadingDesk:
             )
             return
         self._save(lease, held, result)
+
+    def _put_back_unsaved(self, lease: walk.Lease, error: Transient) -> None:
+        """The book did not take what was read, e.g. with its disk full: read again later, and it is no failed try."""
+        now = now_utc()
+        due = now + timedelta(seconds=self.retry_delay_s * lease.attempt)
+        try:
+            walk.put_back(
+                self.engine,
+                lease,
+                code=error.code,
+                reason=error.message,
+                due_at_utc=due,
+                now=now,
+                counted=False,
+            )
+        except Transient as silent:
+            # The lease runs out, and the study is found again.
+            _log.warning("reading_not_put_back", study_row=lease.study_id, code=silent.code)
 
     def _attempt(
         self, lease: walk.Lease, uid: str, version: int, files: list[ImageFile], seated: Seated

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from pydicom import Dataset, dcmread
 
 from clinical import Permanent
-from dicom_node import Spool
+from dicom_node import Spool, SpoolEntry
 from reporting import RejectionReason, ResultReference, SiteProfile, as_artefact, build_rejection
 from service.book.held_results import HeldResults
 from service.book.tables import ArtefactRow
@@ -29,6 +29,7 @@ def stored_references(results: Spool, artefacts: Iterable[ArtefactRow]) -> list[
 def rejections(
     held: Sequence[HeldResults],
     results: Spool,
+    put: Callable[[bytes], SpoolEntry],
     profile: SiteProfile,
     *,
     reason: RejectionReason,
@@ -42,12 +43,13 @@ def rejections(
     Permanent
         ``artefact-damaged`` where what was sent cannot be read any more.
     """
-    return [_rejection(one, results, profile, reason, words, at_utc) for one in held]
+    return [_rejection(one, results, put, profile, reason, words, at_utc) for one in held]
 
 
 def _rejection(
     held: HeldResults,
     results: Spool,
+    put: Callable[[bytes], SpoolEntry],
     profile: SiteProfile,
     reason: RejectionReason,
     words: str,
@@ -69,7 +71,7 @@ def _rejection(
             profile=profile,
         ),
     )
-    entry = results.put(document.content)
+    entry = put(document.content)
     return ArtefactRow(
         draft_id=held.draft_id,
         kind=REJECTION,

@@ -12,6 +12,7 @@ from service.destinations import Destination
 from service.ehr_faces import ReportForms, ehr_face
 from service.faces import ALWAYS, PDF_PAGES, Face, Unmatched
 from service.house import House
+from service.new_results import NewResults
 from service.profile import site_profile
 from service.stored_headers import stored_header
 
@@ -59,17 +60,15 @@ def _stored(house: House, held: HeldDelivery) -> list[Face]:
 
 
 def _release(house: House, held: HeldDelivery, face: Face) -> bool:
-    entry = house.results.put(face.content)
-    artefact = ArtefactRow(
-        draft_id=held.draft_id,
-        kind=face.kind,
-        destination=face.destination,
-        file_name=face.file_name,
-        spool_key=entry.key,
-        file_sha256=entry.file_sha256,
-        size_bytes=entry.size_bytes,
-    )
-    if release(house.book.engine, held, artefact, face.lane, now=now_utc()):
-        return True
-    house.results.delete(entry.key)
-    return False
+    with NewResults(house.book.engine, house.results) as new:
+        entry = new.put(face.content)
+        artefact = ArtefactRow(
+            draft_id=held.draft_id,
+            kind=face.kind,
+            destination=face.destination,
+            file_name=face.file_name,
+            spool_key=entry.key,
+            file_sha256=entry.file_sha256,
+            size_bytes=entry.size_bytes,
+        )
+        return release(house.book.engine, held, artefact, face.lane, now=now_utc())

@@ -15,6 +15,7 @@ from service.book.tables import ArtefactRow
 from service.clock import now_utc
 from service.faces import FHIR, FHIR_RETRACTION, ORU, ORU_RETRACTION, REJECTION
 from service.house import House
+from service.new_results import NewResults
 from service.profile import site_profile
 from service.rejecting import rejections
 from service.settings import DicomDestination, FhirDestination, Hl7v2Destination, StowDestination
@@ -57,11 +58,6 @@ def retract_study(
     ehrs = {entry.name for entry in house.settings.destinations if isinstance(entry, known)}
     listed = stop_and_list(engine, study_instance_uid, _RETRACTIONS, actor=actor, now=now)
     posted = [report for report in listed if report.destination in ehrs]
-    rows = [
-        (_retraction(house, report, reason, now), report.lane)
-        for report in posted
-        if not report.retraction_there
-    ]
     archives = [
         entry.name
         for entry in house.settings.destinations
@@ -70,19 +66,27 @@ def retract_study(
     study_id = house.book.study_row_id(study_instance_uid)
     held = results_to_reject(engine, study_id, archives, REJECTION)
     profile = site_profile(house.settings)
-    taken = rejections(held, house.results, profile, reason=rejection, words=reason, at_utc=now)
-    rows += [(row, "") for row in taken]
-    if rows:
-        enqueue(engine, study_id, rows, now=now)
+    with NewResults(engine, house.results) as new:
+        rows = [
+            (_retraction(house, new, report, reason, now), report.lane)
+            for report in posted
+            if not report.retraction_there
+        ]
+        taken = rejections(held, house.results, new.put, profile, reason=rejection, words=reason, at_utc=now)
+        rows += [(row, "") for row in taken]
+        if rows:
+            enqueue(engine, study_id, rows, now=now)
     return [report.destination for report in posted] + sorted({one.destination for one in held})
 
 
-def _retraction(house: House, report: PostedReport, reason: str, now: datetime) -> ArtefactRow:
+def _retraction(
+    house: House, new: NewResults, report: PostedReport, reason: str, now: datetime
+) -> ArtefactRow:
     if not house.results.verify(report.spool_key, report.file_sha256):
         raise Permanent("artefact-damaged", "the report as it was sent is missing or has other bytes")
     with house.results.open(report.spool_key) as file:
         content, file_name = _taken_back(report.kind, file.read(), now, reason)
-    entry = house.results.put(content)
+    entry = new.put(content)
     return ArtefactRow(
         draft_id=report.draft_id,
         kind=_RETRACTIONS[report.kind],

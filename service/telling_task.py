@@ -26,6 +26,7 @@ from service.clock import now_utc
 from service.destinations import Destination, FaceTerms, faces_for, wanted_faces
 from service.displayed_shelf import DisplayedShelf
 from service.faces import REJECTION, Face, Unmatched
+from service.new_results import NewResults
 from service.rejecting import rejections, stored_references
 from service.stored_headers import with_patient
 
@@ -89,9 +90,13 @@ class TellingDesk:
         if error.code == "stale-lease":
             return
         due = now_utc() + timedelta(seconds=self.retry_delay_s * lease.attempt)
-        walk.put_back(
-            self.engine, lease, code=error.code, reason=error.message, due_at_utc=due, now=now_utc()
-        )
+        try:
+            walk.put_back(
+                self.engine, lease, code=error.code, reason=error.message, due_at_utc=due, now=now_utc()
+            )
+        except Transient as silent:
+            # The lease runs out, and the study is found again.
+            _log.warning("telling_not_put_back", study_row=lease.study_id, code=silent.code)
 
     def _fail(self, lease: walk.Lease, code: str, reason: str) -> None:
         if lease.attempt < self.max_attempts:
@@ -112,9 +117,10 @@ class TellingDesk:
             self.results, artefacts_before(self.engine, lease.study_id, draft.version)
         )
         faces, unmatched = faces_for(draft, sources, places, self.terms, withdrawn, earlier)
-        stored = self._store(draft_id, faces)
-        outbox = self._outbox(lease.study_id, draft_id, places, faces, stored, unmatched)
-        outbox += self._withdrawals(lease.study_id, draft, places)
+        with NewResults(self.engine, self.results) as new:
+            stored = self._store(draft_id, faces, new)
+            outbox = self._outbox(lease.study_id, draft_id, places, faces, stored, unmatched)
+            outbox += self._withdrawals(lease.study_id, draft, places, new)
         for delivery_id in walk.end_telling(self.engine, lease, outbox, now=now_utc()):
             self.deliver(delivery_id)
         if self.shelf is not None:
@@ -154,10 +160,12 @@ class TellingDesk:
         kept = self.shelf.find(file_sha256) if self.shelf is not None else None
         return kept if kept is not None else load_displayed(path, self.limits)
 
-    def _store(self, draft_id: int, faces: Sequence[Face]) -> dict[tuple[str, str], ArtefactRow]:
+    def _store(
+        self, draft_id: int, faces: Sequence[Face], new: NewResults
+    ) -> dict[tuple[str, str], ArtefactRow]:
         rows = []
         for face in faces:
-            entry = self.results.put(face.content)
+            entry = new.put(face.content)
             rows.append(
                 ArtefactRow(
                     draft_id=draft_id,
@@ -171,15 +179,10 @@ class TellingDesk:
                     size_bytes=entry.size_bytes,
                 )
             )
-        kept = save_artefacts(self.engine, draft_id, rows)
-        keys = {row.spool_key for row in kept.values()}
-        for row in rows:
-            if row.spool_key not in keys:
-                self.results.delete(row.spool_key)
-        return kept
+        return save_artefacts(self.engine, draft_id, rows)
 
     def _withdrawals(
-        self, study_id: int, draft: Draft, destinations: Sequence[Destination]
+        self, study_id: int, draft: Draft, destinations: Sequence[Destination], new: NewResults
     ) -> list[DeliveryRow]:
         """What archives that take rejections hold of earlier versions is withdrawn there."""
         places = [place.name for place in destinations if place.takes_rejections]
@@ -187,6 +190,7 @@ class TellingDesk:
         rows = rejections(
             held,
             self.results,
+            new.put,
             self.terms.profile,
             reason=RejectionReason.QUALITY,
             words=f"Replaced by version {draft.version} of the draft",
@@ -210,10 +214,7 @@ class TellingDesk:
 
     def _kept(self, row: ArtefactRow) -> ArtefactRow:
         """The row the book keeps of a rejection: this one, or the one a worker that died had stored."""
-        kept = save_artefacts(self.engine, row.draft_id, [row])[row.file_name, row.destination]
-        if kept.spool_key != row.spool_key:
-            self.results.delete(row.spool_key)
-        return kept
+        return save_artefacts(self.engine, row.draft_id, [row])[row.file_name, row.destination]
 
     def _outbox(
         self,

@@ -282,15 +282,29 @@ def _apply_verdicts(session: Session, verdicts: Sequence[InstanceVerdict], now: 
 
 
 def put_back(
-    engine: Engine, lease: Lease, *, code: str, reason: str, due_at_utc: datetime, now: datetime
+    engine: Engine,
+    lease: Lease,
+    *,
+    code: str,
+    reason: str,
+    due_at_utc: datetime,
+    now: datetime,
+    counted: bool = True,
 ) -> None:
-    """Return a leased study after a transient failure; it is due again at `due_at_utc`."""
+    """Return a leased study after a transient failure; it is due again at `due_at_utc`.
+
+    Parameters
+    ----------
+    counted
+        Whether the attempt stays counted: not where the work itself went well and only could not be written down.
+    """
     with writing(engine) as session:
         study = held_row(session, lease)
         study.state = checked_study_change(StudyState(study.state), _LEASED_FROM[lease.state])
         study.reason_code, study.reason = code, reason[:255]
         _release(study, now)
         study.due_at_utc = due_at_utc
+        study.attempts -= not counted
 
 
 def end_telling(engine: Engine, lease: Lease, outbox: Sequence[DeliveryRow], *, now: datetime) -> list[int]:
