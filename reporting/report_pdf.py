@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
@@ -97,6 +98,7 @@ _TITLE = _style("title", 14, _BOLD, spaceAfter=4)
 _WARNED = _style("warned", 10, _BOLD, textColor=Color(0.7, 0.3, 0.0), spaceAfter=4)
 _STRONG = _style("strong", 10.5, _BOLD, spaceAfter=4)
 _BODY = _style("body", 9.5, spaceAfter=2)
+_LEAD = _style("lead", 9.5, spaceAfter=2, keepWithNext=1)
 _SMALL = _style("small", 7.5, textColor=grey)
 
 
@@ -132,12 +134,19 @@ def _identified(draft: Draft, header: Dataset, profile: SiteProfile) -> list[Flo
     said = {
         "Patient": ", ".join(filter(None, (name, text_of(header, "PatientSex")))),
         "Patient ID": text_of(header, "PatientID"),
-        "Born": text_of(header, "PatientBirthDate"),
+        "Born": _day(text_of(header, "PatientBirthDate")),
         "Accession number": text_of(header, "AccessionNumber"),
-        "Study": " ".join(filter(None, (text_of(header, "StudyDescription"), text_of(header, "StudyDate")))),
+        "Study": " ".join(
+            filter(None, (text_of(header, "StudyDescription"), _day(text_of(header, "StudyDate"))))
+        ),
         "Draft made": made_words(draft, header, profile),
     }
     return [_line(f"{what}: {value}", _BODY) for what, value in said.items() if value]
+
+
+def _day(value: str) -> str:
+    """A date as 1961-02-03; what is none of VR DA stays as it is."""
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if re.fullmatch(r"\d{8}", value) else value
 
 
 def _of_reading(
@@ -153,7 +162,10 @@ def _of_reading(
     if source.displayed is not None:
         place = f"image {number} of {len(draft.readings)}"
         heading.append(_picture(draft, reading, source.displayed, source.header, place, profile))
-    return [KeepTogether(heading), *(_line(line, _BODY) for line in reading_lines(reading))]
+    return [
+        KeepTogether(heading),
+        *(_line(line, _LEAD if line.endswith(":") else _BODY) for line in reading_lines(reading)),
+    ]
 
 
 def _picture(
