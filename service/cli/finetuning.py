@@ -1,4 +1,4 @@
-"""`train finetune`: the embedded model from the beginning, or any LLaVA-OneVision checkpoint folder further."""
+"""`train finetune`: the embedded model from the beginning, or a checkpoint folder further; `train grpo`: by rewards."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.progress import Progress
 def register(app: typer.Typer) -> None:
     """Add the commands to `raddraft train`."""
     app.command()(finetune)
+    app.command()(grpo)
     app.command("llama-factory")(llama_factory)
 
 
@@ -84,6 +85,39 @@ def _tune(checkpoint: Path, data: Path, image_root: Path, out: Path, recipe: Pat
             checkpoint, list(read_rows(data)), image_root, out, plan,
             progress=lambda done, total: progress.update(line, completed=done, total=total),
         )  # fmt: skip
+    typer.echo(f"checkpoint in {trained}")
+
+
+def grpo(
+    checkpoint: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Checkpoint folder to start from.")
+    ],
+    data: _Data,
+    out: Annotated[Path, typer.Option("--out", file_okay=False, help="Folder to write to.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Plan (TOML); default: RadVLM-GRPO's numbers."),
+    ] = None,
+    image_root: _ImageRoot = None,
+) -> None:
+    """Train on rewards: GLEU of reports, soft F1 of boxes; a run that was stopped goes on."""
+    from training.instructions import read_rows
+    from training.tuning.grpo import reinforce
+    from training.tuning.grpo_plan import GrpoPlan, read_grpo_plan
+
+    try:
+        plan = read_grpo_plan(config) if config else GrpoPlan()
+    except (TypeError, ValueError) as error:
+        raise typer.BadParameter(f"{config}: {error}") from None
+    with Progress(transient=True) as progress:
+        line = progress.add_task("steps", total=plan.steps)
+        try:
+            trained = reinforce(
+                checkpoint, list(read_rows(data)), image_root or data, out, plan,
+                progress=lambda done, total: progress.update(line, completed=done, total=total),
+            )  # fmt: skip
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
     typer.echo(f"checkpoint in {trained}")
 
 

@@ -9,20 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 pytest.importorskip("accelerate")
 
-from transformers import LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast  # noqa: E402
+from transformers import LlavaOnevisionForConditionalGeneration  # noqa: E402
 
-from training.architecture import build_model  # noqa: E402
-from training.instruction_stage import save_checkpoint  # noqa: E402
+from tests.training.micro import QUESTION, write_micro_checkpoint  # noqa: E402
 from training.instructions import Row, Task  # noqa: E402
-from training.recipe import ModelSize, Recipe  # noqa: E402
-from training.tokenizer import train_tokenizer  # noqa: E402
-from training.tokens import SPECIALS  # noqa: E402
 from training.tuning import LossMode, TuningPlan, Vision, read_plan  # noqa: E402
 from training.tuning.chat_tokens import chat_tokens  # noqa: E402
 from training.tuning.llama_factory import write_llama_factory  # noqa: E402
@@ -30,10 +25,6 @@ from training.tuning.loop import tune  # noqa: E402
 from training.tuning.weights import rate_factor  # noqa: E402
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
-SIZE = ModelSize(
-    image_size_px=32, patch_size_px=8, vision_layers=1, vision_width=32, vision_heads=2, vision_mlp=64,
-    language_layers=1, language_width=32, language_heads=2, language_kv_heads=1, language_mlp=64,
-)  # fmt: skip
 PLAN = TuningPlan(
     learning_rate=3e-3,
     vision_learning_rate=1e-3,
@@ -48,24 +39,13 @@ ANSWERS = ("There is a nodule.", "The lungs are clear.")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights and eight images of two kinds."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    root = tmp_path_factory.mktemp("tuning")
-    tokenizer = train_tokenizer(["user\n", "assistant\n", "What is there?", *ANSWERS] * 20, SIZE.vocabulary)
-    tokenizer.save_pretrained(root / "tokenizer")
-    fast = PreTrainedTokenizerFast.from_pretrained(root / "tokenizer")
-    model = build_model(SIZE, {token: fast.get_vocab()[token] for token in SPECIALS})
-    save_checkpoint(model, fast, Recipe(model=SIZE), root / "checkpoint")
-    for number in range(8):
-        grey = np.full((40, 30 + 4 * number), 40 + 160 * (number % 2), np.uint8)
-        Image.fromarray(grey).save(root / f"{number}.png")
-    return root
+    return write_micro_checkpoint(tmp_path_factory.mktemp("tuning"), ANSWERS)
 
 
 @pytest.fixture
 def rows() -> list[Row]:
     return [
-        Row(str(number), f"{number % 8}.png", Task.REPORT, (("What is there?", ANSWERS[number % 2]),))
+        Row(str(number), f"{number % 8}.png", Task.REPORT, ((QUESTION, ANSWERS[number % 2]),))
         for number in range(40)
     ]
 

@@ -9,7 +9,17 @@ from training.evaluation.published import GROUNDING_COLUMNS, GROUNDING_ROWS, REP
 from training.task import Task
 
 _COMPAT = {
-    Task.REPORT: ("bleu_4", "rouge_l", "cider_d", "bertscore", "radgraph_partial", "radcliq_v1"),
+    Task.REPORT: (
+        "bleu_4",
+        "rouge_l",
+        "cider_d",
+        "bertscore",
+        "radgraph_partial",
+        "f1chexbert_all_micro_f1",
+        "f1chexbert_all_macro_f1",
+        "green",
+        "radcliq_v1",
+    ),
     Task.CLASSIFICATION: ("macro_f1", "micro_f1"),
 }
 _BOXES = ("map50",)

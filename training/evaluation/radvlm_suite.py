@@ -15,11 +15,10 @@ from training.datasets.chexpert_labels import LABELS
 from training.evaluation import radvlm_scorer, strict_scorer
 from training.evaluation.bootstrap import RESAMPLES, Indices, estimate
 from training.evaluation.boxes import best_constant_box
-from training.evaluation.caption_metrics import bleu_4, cider_d
 from training.evaluation.coco import coco_map
 from training.evaluation.label_confidence import Confidences, confusion
 from training.evaluation.manifest import Item, Manifest
-from training.evaluation.report_metrics import NOT_COMPUTED, learned_metrics, rouge_l
+from training.evaluation.report_metrics import NOT_COMPUTED, learned_metrics, text_metrics
 from training.evaluation.runner import Answers, Probabilities
 from training.evaluation.strict_scorer import Answered
 from training.instructions import answers as forms
@@ -97,11 +96,7 @@ def _score(
         }
     elif task is Task.REPORT:
         reports, references = [one.answer for one in samples], [one.reference for one in samples]
-        scored["radvlm_compat"] = {
-            "bleu_4": bleu_4(reports, references),
-            "rouge_l": rouge_l(reports, references),
-            "cider_d": cider_d(reports, references),
-        }
+        scored["radvlm_compat"] = text_metrics(reports, references)
         if learned:
             scored["radvlm_compat"].update(learned_metrics(reports, references, weights_dir))
     statistics = _statistics(task, samples, vocabulary)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +17,9 @@ from transformers import LlavaOnevisionConfig
 from training.instructions import Row
 from training.tuning.plan import TuningPlan
 from training.tuning.samples import Sample, SampleReader, collate
+from training.tuning.state import MODEL_FOLDER, log_step, restore, save_state
+from training.tuning.tracking import start_trackers
 from training.tuning.weights import build_adamw, load_trainable, rate_factor, save_folder
-
-MODEL_FOLDER = "model"
-STATE_FOLDER = "state"
-LOG_FILE = "tuning.jsonl"
-_STEP_FILE = "step.json"
 
 
 def tune(
@@ -59,10 +53,9 @@ def tune(
     schedule = LambdaLR(optimiser, lambda step: rate_factor(step, steps, plan.warmup_ratio))
     model, optimiser = accelerator.prepare(model, optimiser)
     accelerator.register_for_checkpointing(schedule)
-    if plan.track:
-        accelerator.init_trackers("raddraft", {**asdict(plan), "track": ",".join(plan.track)})
+    start_trackers(accelerator, plan)
     model.train()
-    done = _restore(accelerator, out)
+    done = restore(accelerator, out)
     for step, passes in enumerate(_steps(rows, plan, accelerator), start=1):
         if step <= done:
             continue
@@ -76,7 +69,7 @@ def tune(
         if progress:
             progress(step, steps)
         if step % plan.save_every_steps == 0 or step == stop_after:
-            _save_state(accelerator, out, step)
+            save_state(accelerator, out, step)
         if step == stop_after:
             return out / MODEL_FOLDER
     accelerator.wait_for_everyone()
@@ -125,42 +118,6 @@ def _loss(model: nn.Module, samples: Sequence[Sample], pad_id: int, device: torc
     return loss
 
 
-def _restore(accelerator: Accelerator, out: Path) -> int:
-    folder, part = out / STATE_FOLDER, out / f"{STATE_FOLDER}.part"
-    if accelerator.is_main_process and not folder.exists() and (part / _STEP_FILE).exists():
-        part.rename(folder)
-    accelerator.wait_for_everyone()
-    if not (folder / _STEP_FILE).exists():
-        (out / LOG_FILE).unlink(missing_ok=True)
-        out.mkdir(parents=True, exist_ok=True)
-        return 0
-    accelerator.load_state(str(folder))
-    step = int(json.loads((folder / _STEP_FILE).read_text(encoding="utf-8"))["step"])
-    if accelerator.is_main_process:
-        lines = (out / LOG_FILE).read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        (out / LOG_FILE).write_text("".join(kept), encoding="utf-8")
-    return step
-
-
-def _save_state(accelerator: Accelerator, out: Path, step: int) -> None:
-    """State in a fresh folder, then in the place of the old one: a kill in between leaves one of the two."""
-    part = out / f"{STATE_FOLDER}.part"
-    if accelerator.is_main_process:
-        shutil.rmtree(part, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(part))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        (part / _STEP_FILE).write_text(json.dumps({"step": step}), encoding="utf-8")
-        shutil.rmtree(out / STATE_FOLDER, ignore_errors=True)
-        part.rename(out / STATE_FOLDER)
-
-
 def _log(accelerator: Accelerator, out: Path, step: int, losses: Sequence[Tensor], rate: float) -> None:
     mean: Any = accelerator.reduce(torch.stack(list(losses)).mean(), reduction="mean")
-    record = {"step": step, "loss": float(mean), "learning_rate": rate}
-    accelerator.log({"loss": record["loss"], "learning_rate": rate}, step=step)
-    if accelerator.is_main_process:
-        with (out / LOG_FILE).open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(record) + "\n")
+    log_step(accelerator, out, step, {"loss": float(mean), "learning_rate": rate})

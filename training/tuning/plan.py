@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -70,7 +71,11 @@ class TuningPlan:
 
 def read_plan(path: Path) -> TuningPlan:
     """Plan of a TOML file; raises TypeError for an unknown key and ValueError for an unknown choice."""
-    content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    return plan_from(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def plan_from(content: Mapping[str, Any]) -> TuningPlan:
+    """Plan of TOML values; raises as `read_plan` does."""
     choices = {"loss_mode": LossMode, "vision": Vision, "track": tuple}
     return TuningPlan(**{key: choices.get(key, _same)(value) for key, value in content.items()})
 

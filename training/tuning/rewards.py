@@ -14,6 +14,8 @@ from scipy.optimize import linear_sum_assignment
 
 from inference.box_text import FractionBox, read_boxes
 from training.evaluation.boxes import iou
+from training.instructions import Row
+from training.task import Task
 
 _LONGEST_NGRAM = 4
 MISSING_ANSWER = -3.0
@@ -61,3 +63,23 @@ def report_reward(answer: str, reference: str) -> float:
 def grounding_reward(answer: str, truth: Sequence[FractionBox]) -> float:
     """Soft F1 of the boxes an answer gives."""
     return soft_f1(read_boxes(answer), truth)
+
+
+REWARDED = frozenset({Task.REPORT, Task.ANATOMY, Task.ABNORMALITY, Task.PHRASE, Task.DETECTION})
+"""Tasks there is a reward for; rows of the others teach nothing here."""
+
+
+def reward(row: Row, answer: str) -> float:
+    """Reward of an answer to a row's first question, held against the row's own answer.
+
+    Raises
+    ------
+    ValueError
+        The row's task is not in `REWARDED`.
+    """
+    if row.task not in REWARDED:
+        raise ValueError(f"there is no reward for {row.task.value}")
+    reference = row.turns[0][1]
+    if row.task is Task.REPORT:
+        return report_reward(answer, reference)
+    return grounding_reward(answer, read_boxes(reference))

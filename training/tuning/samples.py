@@ -15,6 +15,7 @@ from transformers import LlavaOnevisionConfig, PreTrainedTokenizerFast
 
 from inference.anyres import pack
 from inference.processor import Processor, Tiles
+from inference.prompts import END_OF_TURN, first_turn
 from training.instructions import Row
 from training.tuning.chat_tokens import ChatTokens, chat_tokens
 from training.tuning.plan import LossMode
@@ -44,12 +45,25 @@ class SampleReader:
         self._side = vision.image_size // vision.patch_size
         self._max_tiles = int(str(config.vision_aspect_ratio).removeprefix("anyres_max_"))
         self.pad_id = int(self._tokenizer.pad_token_id or 0)
+        self.media_ids = (self._image_id, int(config.video_token_id))
+        self.end_id = int(self._tokenizer.convert_tokens_to_ids(END_OF_TURN))
 
     def read(self, row: Row) -> Sample:
         """Sample of one row; the image is read as RadVLM reads it, grey."""
+        return self._sample(row, chat_tokens(row, self._encode, self._mode))
+
+    def ask(self, row: Row) -> Sample:
+        """The row's first question alone, in the form the model is asked in; nothing carries loss."""
+        ids = tuple(self._encode(first_turn(row.turns[0][0])))
+        return self._sample(row, ChatTokens(ids, (_NO_LOSS,) * len(ids)))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Text of an answer's tokens, without special ones."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+
+    def _sample(self, row: Row, tokens: ChatTokens) -> Sample:
         with Image.open(self._image_root / row.image) as file:
             tiles = self._processor.tiles(np.asarray(file.convert("L")))
-        tokens = chat_tokens(row, self._encode, self._mode)
         return Sample(tiles, tokens.with_image(self._image_id, self.image_tokens(tiles)))
 
     def image_tokens(self, tiles: Tiles) -> int:
