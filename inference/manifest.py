@@ -68,6 +68,8 @@ class Manifest(BaseModel):
         By name (see `TASKS`). A task that is not here is off.
     display
         How the radiographs were shown that the model was trained on.
+    vision_precision
+        Of the vision tower; `precision` is the decoder's.
     device
         What the package was made for, ``"cpu"`` or ``"cuda"``.
     opset
@@ -96,6 +98,7 @@ class Manifest(BaseModel):
     licence: str = ""
     source: str = ""
     display: Flavour = Flavour.CLINICAL
+    vision_precision: str = ""
     device: str = ""
     opset: int | None = None
     checkpoint_sha256: str = ""
@@ -178,6 +181,7 @@ def describe_package(path: str | Path) -> dict[str, object]:
         "version": manifest.version,
         "family": manifest.family,
         "precision": manifest.precision,
+        "vision_precision": manifest.vision_precision,
         "statement": manifest.statement,
         "labels": list(manifest.labels),
         "regions": list(manifest.regions),

@@ -24,6 +24,10 @@ def export(
     device: Annotated[
         ComputeDevice, typer.Option(help="For the CPU the vision tower stays fp32; bf16 is for CUDA only.")
     ] = ComputeDevice.CPU,
+    vision: Annotated[
+        Precision | None,
+        typer.Option(help="Of the vision tower; int8 is for the CPU beside an int8 or int4 decoder."),
+    ] = None,
     description: Annotated[
         Path | None, typer.Option(help="JSON file: name, version, labels, statement, licence, ...")
     ] = None,
@@ -38,6 +42,7 @@ def export(
             description=_described(description),
             precision=precision.value,
             device=device.value,
+            vision=vision.value if vision else None,
             progress=say_step,
         )
     except (ValueError, OSError) as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
@@ -33,6 +34,7 @@ from training.export.decoder_graph import builder_command, export_decoder
 from training.export.families import family_of
 from training.export.parity import Reference, golden_answers
 from training.export.precisions import layout
+from training.export.vision_graph import export_vision
 
 _QUESTIONS = ["What do you see?", "Where is the left lung?"]
 _IMAGES = [gray_picture(40, 90), gray_picture(128, 61)]
@@ -154,6 +156,34 @@ def test_bf16_for_cuda_holds_the_checkpoint_rounded_once(checkpoint: Path, tmp_p
     assert {value.type.tensor_type.elem_type for value in (*vision.graph.input, *vision.graph.output)} == {
         onnx.TensorProto.FLOAT
     }
+
+
+def test_a_vision_tower_in_int8_is_smaller_near_the_whole_one_and_for_the_cpu_only(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    small = tmp_path / "small"
+    done = _export(checkpoint, "--out", small, "--precision", "int4", "--vision", "int8")
+    assert done.exit_code == 0, done.output
+    manifest = open_package(small).manifest
+    assert (manifest.precision, manifest.vision_precision) == ("int4", "int8")
+    whole = tmp_path / "vision.onnx"
+    source = Checkpoint(checkpoint)
+    export_vision(family_of(source).vision(source, torch.float32), TILE_PX, whole)
+    pixels = np.random.default_rng(0).standard_normal((2, 3, TILE_PX, TILE_PX)).astype(np.float32)
+    sizes, features = [], []
+    for path in (whole, small / "vision.onnx"):
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        features.append(session.run(["image_features"], {"pixel_values": pixels})[0])
+        sizes.append(sum(part.stat().st_size for part in path.parent.glob("vision*")))
+    error = np.linalg.norm(features[1] - features[0]) / np.linalg.norm(features[0])
+    assert 0 < error < 0.05
+    assert sizes[1] < 0.5 * sizes[0]
+    # Random weights have no favourite tokens: whole answers say nothing here, the probabilities of common ones do.
+    assert _parity(checkpoint, small).largest_difference < 0.5
+    refused = _export(checkpoint, "--out", tmp_path / "other", "--vision", "int8")
+    assert refused.exit_code == 2 and "int8 or int4 decoder" in _words(refused.output)
 
 
 def test_bf16_for_the_cpu_is_refused_with_what_to_do(checkpoint: Path, tmp_path: Path) -> None:

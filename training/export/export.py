@@ -18,6 +18,7 @@ from training.export.checkpoint import Checkpoint, file_sha256
 from training.export.decoder_graph import GRAPH, export_decoder, opset_of
 from training.export.families import ModelFamily, family_of
 from training.export.precisions import Layout, layout
+from training.export.quantised_graph import quantise_vision
 from training.export.tables import licence_note, write_table, write_texts
 from training.export.vision_graph import export_vision
 
@@ -35,6 +36,7 @@ def export_onnx(
     description: Mapping[str, Any] | None = None,
     precision: str = "fp32",
     device: str = "cpu",
+    vision: str | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Path:
     """Export a checkpoint; return the package folder.
@@ -49,7 +51,7 @@ def export_onnx(
         What the weights do not say of themselves: ``name``, ``version``, ``labels``, ``statement`` and the other
         keys of `inference.manifest.Manifest` that a package's author decides. Without it the package says of itself
         that nothing was measured.
-    precision, device
+    precision, device, vision
         See `training.export.precisions.layout`.
     progress
         Told what is being done.
@@ -62,7 +64,7 @@ def export_onnx(
     Permanent
         ``export-failed``.
     """
-    wanted = layout(precision, device)
+    wanted = layout(precision, device, vision)
     source = Checkpoint(checkpoint)
     family = family_of(source)
     config = family.config(source)
@@ -95,6 +97,7 @@ def _check_description(described: Mapping[str, Any]) -> None:
     ours = {
         "family",
         "precision",
+        "vision_precision",
         "device",
         "opset",
         "exporter",
@@ -137,7 +140,12 @@ def _write_parts(
     )
     progress(f"exporting the {wanted.vision} vision tower")
     side_px = int(config["vision_config"]["image_size"])
-    export_vision(family.vision(source, _DTYPES[wanted.vision]), side_px, package / "vision.onnx")
+    if wanted.vision is Precision.INT8:
+        whole = scratch / "vision.onnx"
+        export_vision(family.vision(source, torch.float32), side_px, whole)
+        quantise_vision(whole, package / "vision.onnx")
+    else:
+        export_vision(family.vision(source, _DTYPES[wanted.vision]), side_px, package / "vision.onnx")
 
 
 def _write_manifest(package: Path, described: dict[str, Any], family: ModelFamily, wanted: Layout) -> None:
@@ -146,6 +154,7 @@ def _write_manifest(package: Path, described: dict[str, Any], family: ModelFamil
         **described,
         "family": family.name,
         "precision": wanted.precision.value,
+        "vision_precision": wanted.vision.value,
         "device": wanted.device.value,
         "opset": opset_of(package / GRAPH),
         "exporter": f"torch {torch.__version__.split('+')[0]}, onnxruntime {onnxruntime.__version__}",

@@ -36,8 +36,14 @@ class Layout:
     bits: int | None = None
 
 
-def layout(precision: str, device: str) -> Layout:
+def layout(precision: str, device: str, vision: str | None = None) -> Layout:
     """Layout of a package.
+
+    Parameters
+    ----------
+    vision
+        Precision of the vision tower; None takes what fits the rest. Only int8 can be chosen, for a quantised decoder
+        on the CPU.
 
     Raises
     ------
@@ -58,6 +64,11 @@ def layout(precision: str, device: str) -> Layout:
     whole = place is ComputeDevice.CPU or wanted is Precision.FP32
     shortened = wanted if half else Precision.FP16
     bits = _BITS.get(wanted)
+    if vision is not None and (vision != Precision.INT8 or bits is None or place is not ComputeDevice.CPU):
+        raise ValueError(
+            "of the vision tower only int8 can be chosen, with an int8 or int4 decoder and --device cpu"
+        )
     built = wanted if bits is None else Precision.FP32 if place is ComputeDevice.CPU else Precision.FP16
     builder_device = ComputeDevice.CUDA if half else place
-    return Layout(wanted, place, built, builder_device, Precision.FP32 if whole else shortened, bits)
+    tower = Precision.INT8 if vision else Precision.FP32 if whole else shortened
+    return Layout(wanted, place, built, builder_device, tower, bits)

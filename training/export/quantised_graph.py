@@ -1,4 +1,4 @@
-"""A decoder's matrices in 8 or 4 bits, one after another: never more than one of them is in memory.
+"""Matrices in fewer bits. A decoder's one after another: never more than one of them is in memory.
 
 ONNX Runtime's own quantiser does the arithmetic (its default method: symmetric blocks along the columns, what
 onnxruntime-genai's model builder uses too); given a whole graph, it would hold all of it, rounded and not.
@@ -7,7 +7,8 @@ onnxruntime-genai's model builder uses too); given a whole graph, it would hold 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,14 +65,40 @@ def quantise_graph(
     onnx.save_model(model, target)
 
 
-def _quantiser(bits: int, int8_products: bool) -> Any:
-    # Its module sets up the root logger for the whole process, unless that has a handler.
+def quantise_vision(source: Path, target: Path) -> None:
+    """Write a vision tower with int8 matrices, each column with its scale; what they multiply is rounded as it comes.
+
+    ONNX Runtime's dynamic quantisation (DynamicQuantizeLinear, MatMulInteger): convolution, normalisation, attention's
+    own products and activations stay fp32.
+    """
+    with _quiet_root_logger():
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=["MatMul"],
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            use_external_data_format=True,
+            extra_options={"MatMulConstBOnly": True},
+        )
+
+
+@contextmanager
+def _quiet_root_logger() -> Iterator[None]:
+    """Give the root logger a handler: the quantisers' modules set it up for the whole process where it has none."""
     root, nothing = logging.getLogger(), logging.NullHandler()
     root.addHandler(nothing)
     try:
-        from onnxruntime.quantization import matmul_nbits_quantizer as kit
+        yield
     finally:
         root.removeHandler(nothing)
+
+
+def _quantiser(bits: int, int8_products: bool) -> Any:
+    with _quiet_root_logger():
+        from onnxruntime.quantization import matmul_nbits_quantizer as kit
     logging.getLogger(kit.__name__).setLevel(logging.WARNING)
     level = _INT8_PRODUCTS if int8_products else None
     return kit.DefaultWeightOnlyQuantizer(
