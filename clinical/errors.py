@@ -47,9 +47,19 @@ class RadDraftError(Exception):
 
 
 class Transient(RadDraftError):
-    """The same work may succeed later: a full disk, a peer that is away, a lost worker."""
+    """The same work may succeed later: a full disk, a peer that is away, a lost worker.
+
+    Parameters
+    ----------
+    retry_after_s
+        How long the peer asked us to stay away, in seconds; None where it did not say.
+    """
 
     kind = ErrorKind.TRANSIENT
+
+    def __init__(self, code: str, message: str, *, tag: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(code, message, tag=tag)
+        self.retry_after_s = retry_after_s
 
 
 class Permanent(RadDraftError):

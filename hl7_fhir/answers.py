@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
 import httpx
 
 from clinical import Permanent, RadDraftError, Transient
@@ -48,7 +51,26 @@ def failure_of(answer: httpx.Response) -> RadDraftError:
     if status == 412:
         return precondition_failure(answer)
     message = _MEANINGS.get(status, f"the FHIR server answered {status}")
-    return _failure(RETRIED.get(status, status >= 500), f"http-{status}", message)
+    if RETRIED.get(status, status >= 500):
+        return Transient(f"http-{status}", message, retry_after_s=retry_after_s(answer, datetime.now(UTC)))
+    return Permanent(f"http-{status}", message)
+
+
+def retry_after_s(answer: httpx.Response, now: datetime) -> float | None:
+    """Seconds until the server wants to be asked again (RFC 9110 section 10.2.3); None where it says nothing usable.
+
+    Both forms are read: a number of seconds, and a date.
+    """
+    said = answer.headers.get("Retry-After", "").strip()
+    if said.isascii() and said.isdecimal():
+        return float(said)
+    try:
+        at = parsedate_to_datetime(said)
+    except (TypeError, ValueError):
+        return None
+    # A date without a zone that is named is one in UTC (RFC 5322 section 4.3).
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return max((at - now).total_seconds(), 0.0)
 
 
 def entry_failure(status: str) -> RadDraftError:

@@ -19,6 +19,7 @@ from hl7_fhir.conclusion import conclusion_of
 from hl7_fhir.header import StudyHeader, one_line
 from hl7_fhir.profile import R5, FhirProfile
 from hl7_fhir.r5 import as_r5
+from hl7_fhir.transparency import AI_DEVICE_TYPES, ai_confidence, model_card_of
 
 UID_SYSTEM = "urn:dicom:uid"
 TAG_SYSTEM = "urn:raddraft:tag"
@@ -34,10 +35,7 @@ _TAG = {
     "code": "ai-draft-unsigned",
     "display": "AI draft - not reviewed by a radiologist",
 }
-_AI_DEVICE_TYPE = {
-    "system": "http://hl7.org/fhir/uv/aitransparency/CodeSystem/AIdeviceTypeCS",
-    "code": "Artificial-Intelligence",
-}
+_AI_DEVICE_TYPE = {"system": AI_DEVICE_TYPES, "code": "Artificial-Intelligence"}
 _INTERPRETATIONS = {
     Presence.PRESENT: ("POS", "Positive"),
     Presence.ABSENT: ("NEG", "Negative"),
@@ -175,6 +173,7 @@ class _BundleBuilder:
             "resourceType": "Device",
             "meta": self._meta,
             "identifier": [{"system": DEVICE_SYSTEM, "value": value}],
+            **model_card_of(model, self.draft.product_version),
             "status": "active",
             "manufacturer": "RadDraft",
             "deviceName": [{"name": model.name, "type": "model-name"}],
@@ -247,6 +246,8 @@ class _BundleBuilder:
             "partOf": [{"reference": self._study_url}],
         }
         resource.update(body_site(finding))
+        if finding.score is not None and finding.score.calibrated is not None:
+            resource["extension"] = [ai_confidence(finding.score.calibrated)]
         notes = self._finding_notes(finding)
         if notes:
             resource["note"] = [{"text": note} for note in notes]
@@ -273,6 +274,8 @@ class _BundleBuilder:
             "category": [
                 concept("http://loinc.org", "LP29684-5", "Radiology"),
                 concept(f"{_HL7}/v2-0074", "RAD", "Radiology"),
+                # What Europe's guide for imaging reports looks for.
+                concept("http://loinc.org", "85430-7", "Diagnostic imaging report"),
             ],
             "code": self._procedure(),
             **common,
@@ -303,7 +306,9 @@ class _BundleBuilder:
     def _procedure(self) -> Json:
         """The order's own code where the header has one, beside LOINC by view."""
         images = [r.image for r in self.draft.readings] + [o.image for o in self.draft.other_images]
-        code, display = loinc_of_views([image.view_position for image in images])
+        code, display = loinc_of_views(
+            [image.view_position for image in images], self.header.study_description
+        )
         loinc = {"system": "http://loinc.org", "code": code, "display": display}
         local = self.header.procedure_code
         if local is None:

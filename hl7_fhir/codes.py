@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -20,10 +21,18 @@ _SYSTEMS = {
 # LOINC names as published; a view LOINC has no single code for falls back to the unspecified one.
 SINGLE_VIEW = ("36554-4", "XR Chest Single view")
 AP_VIEW = ("36572-6", "XR Chest AP")
+PORTABLE_AP_VIEW = ("36589-0", "Portable XR Chest AP single view")
+PORTABLE_AP_VIEWS = ("24632-2", "Portable XR Chest Views AP")
+PORTABLE_VIEWS = ("30746-2", "Portable XR Chest Views")
+PA_UPRIGHT_VIEW = ("24648-8", "XR Chest PA upright")
 TWO_VIEWS = ("36643-5", "XR Chest 2 Views")
 AP_AND_LATERAL = ("36687-2", "XR Chest AP and Lateral")
+PA_AND_LATERAL_UPRIGHT = ("24647-0", "XR Chest PA and Lateral upright")
 ANY_VIEWS = ("30745-4", "XR Chest Views")
 _LATERAL = frozenset({"LL", "RL", "LATERAL"})
+# How a department says it in the study's description; no attribute of a radiograph does.
+_PORTABLE = re.compile(r"\b(portable|mobile|bedside)\b", re.IGNORECASE)
+_UPRIGHT = re.compile(r"\b(upright|erect|standing)\b", re.IGNORECASE)
 
 
 def system_of(scheme: str) -> str:
@@ -41,12 +50,24 @@ def concept(system: str, code: str, display: str) -> Json:
     return {"coding": [{"system": system, "code": code, "display": display}]}
 
 
-def loinc_of_views(views: Sequence[str]) -> tuple[str, str]:
-    """LOINC code and name for the View Positions (0018,5101) of a study's images."""
-    named = [view.upper() for view in views]
-    lateral = sum(view in _LATERAL for view in named)
+def loinc_of_views(views: Sequence[str], description: str = "") -> tuple[str, str]:
+    """LOINC code and name for the View Positions (0018,5101) of a study's images.
+
+    Parameters
+    ----------
+    description
+        Study Description (0008,1030), for whether it was portable, or upright.
+    """
+    named = sorted("LATERAL" if view.upper() in _LATERAL else view.upper() for view in views)
+    if _PORTABLE.search(description):
+        if named and set(named) == {"AP"}:
+            return PORTABLE_AP_VIEW if len(named) == 1 else PORTABLE_AP_VIEWS
+        return PORTABLE_VIEWS
+    upright = _UPRIGHT.search(description) is not None
     if len(named) == 1:
-        return AP_VIEW if named[0] == "AP" else SINGLE_VIEW
+        return {"AP": AP_VIEW, "PA": PA_UPRIGHT_VIEW if upright else SINGLE_VIEW}.get(named[0], SINGLE_VIEW)
     if len(named) == 2:
-        return AP_AND_LATERAL if lateral == 1 and "AP" in named else TWO_VIEWS
+        if named == ["LATERAL", "PA"] and upright:
+            return PA_AND_LATERAL_UPRIGHT
+        return AP_AND_LATERAL if named == ["AP", "LATERAL"] else TWO_VIEWS
     return ANY_VIEWS

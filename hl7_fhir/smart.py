@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import httpx
 import jwt
 
 from clinical import Permanent, Transient
+from hl7_fhir.answers import retry_after_s
 from hl7_fhir.keys import KeyRing
 from hl7_fhir.scopes import WANTED, missing_scopes
 
@@ -55,7 +57,11 @@ class _Token:
 
 
 class SmartBackend:
-    """Access by tokens that are fetched when needed and kept until shortly before they expire; one per process."""
+    """Access by tokens that are fetched when needed and kept until shortly before they expire; one per process.
+
+    Processes need not agree: a client-credentials grant takes no earlier token back (RFC 6749 section 4.4), so each
+    holds one of its own, and the lock keeps the threads of one process from fetching more.
+    """
 
     def __init__(self, client: SmartClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -97,7 +103,8 @@ class SmartBackend:
         answer = _request(http, "POST", url, data=form)
         body = _body(answer)
         if not answer.is_success:
-            raise _refused(answer.status_code, str(body.get("error", "")))
+            wait_s = retry_after_s(answer, datetime.now(UTC))
+            raise _refused(answer.status_code, str(body.get("error", "")), wait_s)
         return self._accepted(body, asked_at)
 
     def _accepted(self, body: Json, asked_at: float) -> _Token:
@@ -157,11 +164,13 @@ def _body(answer: httpx.Response) -> Json:
     return body if isinstance(body, dict) else {}
 
 
-def _refused(status: int, error: str) -> Permanent | Transient:
+def _refused(status: int, error: str, wait_s: float | None) -> Permanent | Transient:
     """OAuth's error codes are a closed list; anything else the server wrote is not repeated."""
     named = error if error in _KNOWN else f"status {status}"
     message = f"the token endpoint refused us: {named}"
-    return Permanent("token-refused", message) if error in _PERMANENT else Transient("token-refused", message)
+    if error in _PERMANENT:
+        return Permanent("token-refused", message)
+    return Transient("token-refused", message, retry_after_s=wait_s)
 
 
 def _refuse_plain(url: str) -> None:

@@ -36,6 +36,10 @@ _OF_ONE_RESULT = frozenset(
 )
 
 
+# A destination that asks us to stay away for longer is asked again after this.
+LONGEST_RETRY_AFTER_S = 3600.0
+
+
 @dataclass(frozen=True, slots=True)
 class RetryRule:
     """How long and how often a destination is tried.
@@ -170,7 +174,9 @@ class DeliveryDesk:
         elif self.rule.over(lease.created_at_utc, now):
             state, due = DeliveryState.GAVE_UP, None
         else:
-            state, due = DeliveryState.PENDING, now + timedelta(seconds=self.rule.delay_s(lease.attempt))
+            asked_s = min(result.retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
+            wait_s = max(self.rule.delay_s(lease.attempt), asked_s)
+            state, due = DeliveryState.PENDING, now + timedelta(seconds=wait_s)
         outbox.end_delivery(
             self.engine,
             lease,

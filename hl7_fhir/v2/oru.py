@@ -177,7 +177,7 @@ def _order(parts: _Parts) -> tuple[Segment, Segment]:
         1: "1",
         2: placer,
         3: filler,
-        4: _procedure(draft, header.procedure_code),
+        4: _procedure(draft, header.procedure_code, header.study_description),
         7: parts.observed,
         18: components(header.accession_number),
         22: utc_timestamp(draft.completed_at_utc),
@@ -187,10 +187,10 @@ def _order(parts: _Parts) -> tuple[Segment, Segment]:
     return segment("ORC", {1: "RE", 2: placer, 3: filler}), segment("OBR", request)
 
 
-def _procedure(draft: Draft, own: LocalCode | None) -> str:
+def _procedure(draft: Draft, own: LocalCode | None, description: str) -> str:
     """OBR-4: the order's own code first, LOINC by view as its alternate."""
     images = [r.image for r in draft.readings] + [o.image for o in draft.other_images]
-    code, display = loinc_of_views([image.view_position for image in images])
+    code, display = loinc_of_views([image.view_position for image in images], description)
     if own is None:
         return components(code, display, "LN")
     if own.scheme == "LN":

@@ -9,6 +9,7 @@ from hl7_fhir import AUDIT_SCOPES
 from service.archive_counting import ArchiveCounting, counter_of
 from service.audit_feed import AuditFeed, FactFinder, file_sink, server_sink
 from service.book.clock_steps import LongestAhead
+from service.delivery_task import LONGEST_RETRY_AFTER_S
 from service.drift_watch import DriftWatch, drift_terms
 from service.fhir_access import fhir_client
 from service.house import House, celery_app, open_house, require_shared_broker
@@ -73,7 +74,7 @@ def longest_ahead(settings: Settings) -> LongestAhead:
     return LongestAhead(
         lease_s=settings.lease.lease_s,
         study_s=max(study.quiet_period_s, study.max_wait_s, retry_s),
-        delivery_s=delivery.longest_delay_s,
+        delivery_s=max(delivery.longest_delay_s, LONGEST_RETRY_AFTER_S),
         circuit_s=max(delivery.circuit_longest_pause_s, settings.lease.lease_s),
     )
 

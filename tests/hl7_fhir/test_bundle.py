@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 
 from clinical import DraftOutcome, Finding, Permanent, Presence, Score, finding_label
-from hl7_fhir import FhirProfile, PatientUnmatched, StudyHeader, build_bundle
-from hl7_fhir.codes import ANY_VIEWS, AP_AND_LATERAL, AP_VIEW, SINGLE_VIEW, TWO_VIEWS, loinc_of_views
+from hl7_fhir import FhirProfile, PatientUnmatched, StudyHeader, build_bundle, codes
+from hl7_fhir.codes import loinc_of_views
 from tests.hl7_fhir.drafts import EFFUSION, HEADER, PROFILE, STATEMENT, draft, resources
 
 
@@ -58,7 +58,8 @@ def test_every_reference_is_in_the_transaction_or_logical() -> None:
     def walk(value: Any) -> None:
         if isinstance(value, dict):
             if "reference" in value:
-                assert value["reference"] in known
+                # The model card lies in the Device that names it.
+                assert value["reference"] in known | {"#model-card"}
             for item in value.values():
                 walk(item)
         elif isinstance(value, list):
@@ -131,13 +132,24 @@ def test_any_text_and_any_patient_id_survive_or_are_refused(text: str, patient_i
     assert report["subject"]["identifier"]["value"] == header.patient_id
 
 
-@pytest.mark.parametrize("term", [SINGLE_VIEW, AP_VIEW, TWO_VIEWS, AP_AND_LATERAL, ANY_VIEWS])
+_TABLE = {
+    name: term for name, term in vars(codes).items() if "VIEW" in name or "LATERAL" in name if name[0] != "_"
+}
+
+
+def test_the_table_of_views_is_pinned() -> None:
+    assert sorted(term[0] for term in _TABLE.values()) == [
+        "24632-2", "24647-0", "24648-8", "30745-4", "30746-2", "36554-4", "36572-6", "36589-0", "36643-5", "36687-2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("term", _TABLE.values(), ids=_TABLE)
 def test_each_loinc_code_of_the_table_is_well_formed(term: tuple[str, str]) -> None:
     number, check = term[0].split("-")
     # Luhn's rule, LOINC Users' Guide appendix C: every second digit from the right is doubled.
     doubled = sum(sum(divmod(int(d) * 2, 10)) for d in number[::-1][::2])
     assert (doubled + sum(int(d) for d in number[::-1][1::2]) + int(check)) % 10 == 0
-    assert term[1].startswith("XR Chest")
+    assert "XR Chest" in term[1]
 
 
 def test_loinc_follows_the_views() -> None:
@@ -145,6 +157,14 @@ def test_loinc_follows_the_views() -> None:
     assert loinc_of_views(["AP"])[0] == "36572-6"
     assert loinc_of_views(["AP", "LL"])[0] == "36687-2"
     assert loinc_of_views(["PA", "LL"])[0] == "36643-5"
+    assert loinc_of_views(["PA"], "CHEST PA ERECT")[0] == "24648-8"
+    assert loinc_of_views(["LL", "PA"], "Chest upright")[0] == "24647-0"
+    assert loinc_of_views(["AP"], "PORTABLE CHEST")[0] == "36589-0"
+    assert loinc_of_views(["AP", "AP"], "Mobile chest")[0] == "24632-2"
+    assert (
+        loinc_of_views([""], "bedside chest")[0] == loinc_of_views(["AP", "LL"], "portable")[0] == "30746-2"
+    )
+    assert loinc_of_views(["AP"], "importable")[0] == "36572-6"
     assert loinc_of_views([])[0] == loinc_of_views(["", "", ""])[0] == "30745-4"
 
 
@@ -161,3 +181,31 @@ def test_what_is_not_r4_is_refused_without_saying_its_value() -> None:
     with pytest.raises(Permanent, match="fhir-not-modelled") as refused:
         build_bundle(draft(), header, PROFILE, (), report_text="text")
     assert "Tuesday" not in str(refused.value)
+
+
+def test_the_device_carries_its_model_card_and_says_what_kind_of_ai_it_is() -> None:
+    bundle = build_bundle(draft(), HEADER, PROFILE, (), report_text="text")
+    (device,) = resources(bundle, "Device")
+    (card,) = device["contained"]
+    text = base64.b64decode(card["content"][0]["attachment"]["data"]).decode("utf-8")
+    assert STATEMENT in text and "a" * 64 in text and "## Limitations" in text
+    said = {e["url"].rpartition("aitransparency.")[2]: e for e in device["extension"]}
+    assert said["modelCardDescription"]["valueReference"] == {"reference": f"#{card['id']}"}
+    kinds = [
+        e["valueCodeableConcept"]["coding"][0]["code"] for e in device["extension"] if "AIKind" in e["url"]
+    ]
+    assert "Vision-Language-Models" in kinds
+    # The card is the model's, whichever study and version brings it.
+    other = build_bundle(draft(version=2), replace(HEADER, patient_id="P2"), PROFILE, (), report_text="other")
+    assert resources(other, "Device") == [device]
+
+
+def test_a_probability_is_claimed_for_calibrated_scores_alone() -> None:
+    calibrated = replace(EFFUSION, score=Score(0.9, 0.5, 0.73, "site-2026"))
+    for finding, expected in ((EFFUSION, []), (calibrated, [0.73])):
+        bundle = build_bundle(draft(findings=(finding,)), HEADER, PROFILE, (), report_text="text")
+        (observation,) = resources(bundle, "Observation")
+        claimed = [e["valueDecimal"] for e in observation.get("extension", [])]
+        assert [float(value) for value in claimed] == expected
+        texts = [c["code"].get("text", "") for c in observation["component"]]
+        assert any(text.startswith("Calibrated score") for text in texts) is bool(expected)

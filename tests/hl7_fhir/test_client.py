@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 from clinical import Permanent, RadDraftError, Transient
 from hl7_fhir import BearerToken, FhirClient, Way, build_bundle
-from hl7_fhir.answers import RETRIED
-from tests.hl7_fhir.drafts import HEADER, PROFILE, draft
+from hl7_fhir.answers import RETRIED, failure_of, retry_after_s
+from tests.hl7_fhir.drafts import HEADER, NOW, PROFILE, draft
 from tests.hl7_fhir.scripted_server import Answer, Asked, scripted_server
 
 EMPTY: dict[str, Any] = {"resourceType": "Bundle", "entry": []}
@@ -36,6 +37,29 @@ def test_the_status_decides_whether_it_is_tried_again(status: int) -> None:
     again = RETRIED.get(status, status >= 500)
     assert isinstance(error, Transient if again else Permanent)
     assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "wait_s"),
+    [
+        ("120", 120.0),
+        ("0", 0.0),
+        ("Fri, 02 Jan 2026 03:06:05 GMT", 120.0),
+        ("Friday, 02-Jan-26 03:06:05 GMT", 120.0),
+        ("Fri, 02 Jan 2026 03:00:00 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("٣", None),
+    ],
+)
+def test_when_a_server_wants_to_be_asked_again_is_read_in_both_forms(said: str, wait_s: float | None) -> None:
+    answer = httpx.Response(503, headers=[(b"Retry-After", said.encode())])
+    assert retry_after_s(answer, NOW) == wait_s
+    error = failure_of(answer)
+    assert isinstance(error, Transient)
+    assert (error.retry_after_s is None) is (wait_s is None)
 
 
 def test_a_412_for_several_matches_is_for_a_person() -> None:
