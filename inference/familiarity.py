@@ -57,6 +57,8 @@ class ViewHead(BaseModel):
 
     Attributes
     ----------
+    lateral
+        Where lateral images lie, as `Surroundings` of their own: the head's word counts for what lies in either.
     laterals
         Lateral images it was fitted on.
     missed, mistaken
@@ -67,6 +69,7 @@ class ViewHead(BaseModel):
 
     weights: tuple[float, ...]
     bias: float
+    lateral: Surroundings
     laterals: int
     missed: float
     mistaken: float
@@ -90,7 +93,8 @@ class LoadedFamiliarity:
 
     familiarity: Familiarity
     sha256: str
-    _arrays: _Arrays
+    _frontal: _Arrays
+    _lateral: _Arrays | None
 
     @property
     def familiarity_id(self) -> str:
@@ -99,8 +103,13 @@ class LoadedFamiliarity:
 
     def distance(self, features: NDArray[np.floating]) -> float:
         """Distance of an image (width,) as a multiple of the one within which 99 of 100 known images lie."""
-        found = self._arrays.distances(np.asarray(features, dtype=np.float64)[None])
-        return float(found[0]) / self.familiarity.known.limit
+        return self._frontal.distance(features) / self.familiarity.known.limit
+
+    def lateral_distance(self, features: NDArray[np.floating]) -> float | None:
+        """The same from the lateral images the view's head was fitted on; None where there is no head."""
+        if self._lateral is None or self.familiarity.view is None:
+            return None
+        return self._lateral.distance(features) / self.familiarity.view.lateral.limit
 
     def lateral_log_odds(self, features: NDArray[np.floating]) -> float | None:
         """How much an image (width,) looks like a lateral view; None where no head was fitted."""
@@ -124,6 +133,16 @@ class _Arrays:
         beside = np.maximum((away**2).sum(axis=1) - (along**2).sum(axis=1), 0.0)
         distances: Features = np.sqrt((along**2 / self.variances).sum(axis=1) + beside / self.rest_variance)
         return distances
+
+    @classmethod
+    def of(cls, stated: Surroundings) -> _Arrays:
+        """Parameters of a file."""
+        directions = np.array(stated.directions)
+        return cls(np.array(stated.mean), directions, np.array(stated.variances), stated.rest_variance)
+
+    def distance(self, features: NDArray[np.floating]) -> float:
+        """Mahalanobis distance of one image (width,)."""
+        return float(self.distances(np.asarray(features, dtype=np.float64)[None])[0])
 
     def whitened(self, features: Features) -> Features:
         """Vectors (n, width) times the inverse of the covariance."""
@@ -156,21 +175,29 @@ def open_familiarity(path: Path, *, weights_sha256: str) -> LoadedFamiliarity:
             f"{path} was fitted with other weights; run `raddraft model familiarise` again",
             tag="model.familiarity",
         )
-    known = familiarity.known
-    arrays = _Arrays(
-        np.array(known.mean), np.array(known.directions), np.array(known.variances), known.rest_variance
+    view = familiarity.view
+    return LoadedFamiliarity(
+        familiarity,
+        hashlib.sha256(content).hexdigest(),
+        _Arrays.of(familiarity.known),
+        None if view is None else _Arrays.of(view.lateral),
     )
-    return LoadedFamiliarity(familiarity, hashlib.sha256(content).hexdigest(), arrays)
 
 
 def fit_familiarity(
     frontal: Sequence[NDArray[np.floating]],
     lateral: Sequence[NDArray[np.floating]] = (),
     *,
+    more_frontal: Sequence[NDArray[np.floating]] = (),
     weights_sha256: str,
     source: str,
 ) -> Familiarity:
     """Parameters from pooled features (width,) of frontal and, for the view's head, of lateral images.
+
+    Parameters
+    ----------
+    more_frontal
+        Frontal images for the view's head alone, which are not among those the model is meant for.
 
     Raises
     ------
@@ -182,23 +209,28 @@ def fit_familiarity(
             "too-few-images", f"{len(frontal)} frontal images; at least {FEWEST_IMAGES} are needed"
         )
     known = np.asarray(frontal, dtype=np.float64)
+    every_frontal = np.asarray([*frontal, *more_frontal], dtype=np.float64)
+    return Familiarity(
+        weights_sha256=weights_sha256,
+        source=source,
+        images=len(known),
+        known=_surroundings(known),
+        view=_view_head(every_frontal, np.asarray(lateral, dtype=np.float64)),
+    )
+
+
+def _surroundings(known: Features) -> Surroundings:
     fitted = _fit(known)
     left_out = np.empty(len(known))
     for fold in range(_FOLDS):
         away = np.arange(len(known)) % _FOLDS == fold
         left_out[away] = _fit(known[~away]).distances(known[away])
-    return Familiarity(
-        weights_sha256=weights_sha256,
-        source=source,
-        images=len(known),
-        known=Surroundings(
-            mean=_short(fitted.mean),
-            directions=tuple(_short(row) for row in fitted.directions),
-            variances=_short(fitted.variances),
-            rest_variance=float(f"{fitted.rest_variance:.{_DIGITS}g}"),
-            limit=round(float(np.quantile(left_out, _LIMIT_QUANTILE)), 4),
-        ),
-        view=_view_head(known, np.asarray(lateral, dtype=np.float64)),
+    return Surroundings(
+        mean=_short(fitted.mean),
+        directions=tuple(_short(row) for row in fitted.directions),
+        variances=_short(fitted.variances),
+        rest_variance=float(f"{fitted.rest_variance:.{_DIGITS}g}"),
+        limit=round(float(np.quantile(left_out, _LIMIT_QUANTILE)), 4),
     )
 
 
@@ -227,6 +259,7 @@ def _view_head(frontal: Features, lateral: Features) -> ViewHead | None:
     return ViewHead(
         weights=_short(weights),
         bias=float(f"{bias:.{_DIGITS}g}"),
+        lateral=_surroundings(lateral),
         laterals=len(lateral),
         missed=round(float(np.mean(wrong[1])), 4),
         mistaken=round(float(np.mean(wrong[0])), 4),

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from training.evaluation.table import FLOORS, evaluate_model
 from training.export import export_onnx
 from training.instructions.answers import CLASSIFICATION_PREFIX
 from training.phantoms import Edition, displayed, draw
+from training.phantoms.subjects import Subject
 
 FIRST_CANARY_SEED = 4_600_000
 NAME = "RadDraft phantom model"
@@ -107,8 +109,13 @@ def write_familiarity(
 ) -> Familiarity:
     """Fit which images the model knows on phantoms, put it into the package and name it in the manifest."""
     opened = open_package(package)
+    features = partial(phantom_features, str(package), processes=processes)
+    # Only the second edition has lateral phantoms; frontal ones of it keep the head from telling editions apart.
+    second = partial(features, count=count // 2, edition=Edition.SECOND)
     familiarity = fit_familiarity(
-        phantom_features(str(package), count=count, edition=edition, processes=processes),
+        features(count=count, edition=edition),
+        second(subject=Subject.LATERAL),
+        more_frontal=second(subject=Subject.FRONTAL),
         weights_sha256=opened.weights_sha256,
         source=f"{count} phantoms",
     )
@@ -138,8 +145,8 @@ def _write_fitted(package: Path, name: str, document: str) -> None:
 
 
 def _write_file(package: Path, name: str, content: bytes) -> None:
-    (package / name).write_bytes(content)
     files = {**open_package(package).manifest.files, name: hashlib.sha256(content).hexdigest()}
+    (package / name).write_bytes(content)
     complete_manifest(package, {"files": files})
 
 

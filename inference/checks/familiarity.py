@@ -10,6 +10,8 @@ from inference.familiarity import LoadedFamiliarity
 
 # Log odds from which a picture is called lateral: 19 to 1, since a refusal keeps a true frontal image from its reader.
 _LATERAL_LOG_ODDS = 3.0
+# A linear head says something of every picture; what lies outside of what it was fitted on it knows nothing of.
+_FARTHEST_JUDGED = 1.2
 
 
 def familiarity_check(
@@ -43,10 +45,15 @@ def view_check(features: NDArray[np.floating] | None, known: LoadedFamiliarity |
     """Whether the picture is a frontal view, whatever the header says or leaves out."""
     name, version = "view-by-pixels", "1"
     log_odds = None if features is None or known is None else known.lateral_log_odds(features)
-    if log_odds is None:
-        return CheckResult(
-            name, version, CheckStatus.NOT_RUN, "the model package was fitted on no lateral views"
+    if features is None or known is None or log_odds is None:
+        missing = "the model package was fitted on no lateral views"
+        return CheckResult(name, version, CheckStatus.NOT_RUN, missing)
+    nearest = min(known.distance(features), known.lateral_distance(features) or 0.0)
+    if nearest > _FARTHEST_JUDGED:
+        unlike = (
+            f"unlike the frontal and the lateral images it was fitted on ({nearest:.2f} times their limit)"
         )
+        return CheckResult(name, version, CheckStatus.NOT_RUN, unlike)
     score = round(float(1 / (1 + np.exp(-np.clip(log_odds, -50, 50)))), 4)
     if log_odds >= _LATERAL_LOG_ODDS:
         evidence = "the picture looks like a lateral view; only frontal views are read"

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clinical import CheckResult, CheckStatus, Permanent
-from imaging import load_displayed
+from imaging import DisplayedImage, load_displayed
 from inference import CheckTerms, Familiarity, LoadedFamiliarity, Model, fit_familiarity, load_model
 from inference.checks import familiarity_check, view_check
 from inference.familiarity import open_familiarity
+from inference.gate import gate_pixels
 from tests.inference.pictures import gray_picture
-from training.phantoms import displayed, draw
+from training.phantoms import Edition, displayed, draw
+from training.phantoms.subjects import Subject, draw_subject
 
 _WEIGHTS = "0" * 64
 _WIDTH = 12
@@ -37,6 +39,10 @@ def _phantom(seed: int, size_px: int = 160) -> NDArray[np.uint8]:
 
 def _familiarity(model: Model, image: NDArray[np.uint8]) -> CheckResult:
     return next(check for check in model.read(image).checks if check.name == "familiarity")
+
+
+def _view(model: Model, image: NDArray[np.uint8]) -> CheckResult:
+    return next(check for check in model.read(image).checks if check.name == "view-by-pixels")
 
 
 def _cloud(count: int, seed: int, middle: float = 0.0) -> NDArray[np.float64]:
@@ -69,6 +75,24 @@ def test_a_real_radiograph_is_none_the_phantom_model_knows(model: Model, real_fi
         features = model.pooled_features(image)
         assert features is not None
         assert _familiarity(model, image.pixels).status is CheckStatus.WARN
+
+
+def test_lateral_phantoms_that_the_pixel_gate_lets_through_are_known_by_their_features(model: Model) -> None:
+    seeds = range(9_402_000, 9_402_040)
+    drawn = (displayed(draw_subject(s, 160, Edition.SECOND, Subject.LATERAL)[0]) for s in seeds)
+    passed = [picture for picture in drawn if gate_pixels(DisplayedImage(picture)).accepted]
+    assert len(passed) > 5
+    for picture in passed[:6]:
+        assert _view(model, picture).status is CheckStatus.FAIL
+    for number in range(6):
+        assert _view(model, _phantom(9_700_200 + number)).status is CheckStatus.PASS
+
+
+def test_the_view_of_a_radiograph_unlike_any_it_was_fitted_on_is_not_judged(
+    model: Model, real_files: Path
+) -> None:
+    image = load_displayed(real_files / "cxr" / "konica_cr_mono1_8bit_jpeg_baseline.dcm")
+    assert _view(model, image.pixels).status is CheckStatus.NOT_RUN
 
 
 def test_features_of_an_image_that_was_read_before_are_the_same(model: Model) -> None:
@@ -109,6 +133,8 @@ def test_a_lateral_view_fails_whatever_the_header_leaves_out(tmp_path: Path) -> 
     laterals = [view_check(row, known).status for row in _cloud(50, 3, middle=3.0)]
     frontals = [view_check(row, known).status for row in _cloud(50, 4)]
     assert laterals.count(CheckStatus.FAIL) > 40 and frontals.count(CheckStatus.FAIL) <= 1
+    elsewhere = view_check(_cloud(1, 6, middle=40.0)[0], known)
+    assert elsewhere.status is CheckStatus.NOT_RUN and "unlike" in elsewhere.evidence
     unfitted = fit_familiarity(list(_cloud(100, 1)), weights_sha256=_WEIGHTS, source="cloud")
     assert view_check(_cloud(1, 5)[0], _loaded(unfitted, tmp_path)).status is CheckStatus.NOT_RUN
 

@@ -16,6 +16,7 @@ from inference import load_model
 from training.evaluation.label_confidence import Confidences
 from training.evaluation.onnx_answerer import OnnxAnswerer
 from training.phantoms import Edition, displayed, draw
+from training.phantoms.subjects import Subject, draw_subject
 
 FIRST_FITTING_SEED = 4_000_000
 SIZE_PX = 160
@@ -72,10 +73,11 @@ def phantom_features(
     count: int,
     first_seed: int = FIRST_FITTING_SEED,
     edition: Edition = Edition.FIRST,
+    subject: Subject = Subject.FRONTAL,
     processes: int = 1,
 ) -> list[NDArray[np.float32]]:
     """Pooled vision features (width,) of each phantom."""
-    return _over_seeds(partial(_features, model, edition), count, first_seed, processes)
+    return _over_seeds(partial(_features, model, edition, subject), count, first_seed, processes)
 
 
 def _over_seeds(work: Callable[[range], list[One]], count: int, first_seed: int, processes: int) -> list[One]:
@@ -88,10 +90,11 @@ def _over_seeds(work: Callable[[range], list[One]], count: int, first_seed: int,
         return [one for part in pool.map(work, parts) for one in part]
 
 
-def _features(model: str, edition: Edition, seeds: range) -> list[NDArray[np.float32]]:
+def _features(model: str, edition: Edition, subject: Subject, seeds: range) -> list[NDArray[np.float32]]:
     served = load_model(model)
     try:
-        found = [served.pooled_features(displayed(draw(seed, SIZE_PX, edition)[0])) for seed in seeds]
+        drawn = (draw_subject(seed, SIZE_PX, edition, subject)[0] for seed in seeds)
+        found = [served.pooled_features(displayed(image)) for image in drawn]
         return [features for features in found if features is not None]
     finally:
         served.close()
