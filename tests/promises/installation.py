@@ -34,7 +34,13 @@ class Installation:
     """`raddraft serve` as a site runs it, and the ways to hurt it."""
 
     def __init__(
-        self, folder: Path, more: str = "", database_url: str = "", node_port: int | None = None
+        self,
+        folder: Path,
+        more: str = "",
+        database_url: str = "",
+        node_port: int | None = None,
+        *,
+        has_archive: bool = True,
     ) -> None:
         self.folder = folder
         self.results = folder / "archive"
@@ -57,18 +63,23 @@ lease_s = 5
 hint_age_s = 3
 [http]
 port = {self.http_port}
-[[destinations]]
-name = "archive"
-type = "folder"
-path = "{self.results}"
-default_patient_system = "urn:test"
-issuers = {{ "{ISSUER}" = "urn:test" }}
+{self._folder_destination() if has_archive else ""}
 {more}
 """,
             encoding="utf-8",
         )
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
+
+    def _folder_destination(self) -> str:
+        return f"""
+[[destinations]]
+name = "archive"
+type = "folder"
+path = "{self.results}"
+default_patient_system = "urn:test"
+issuers = {{ "{ISSUER}" = "urn:test" }}
+"""
 
     def start(self) -> None:
         environment = {**os.environ, **self.environment, "RADDRAFT_CONFIG": str(self.config)}
@@ -145,13 +156,25 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
 
     def at_rest(self) -> bool:
         """Whether nothing is on its way: every object has ended, every result is delivered or held for a person."""
-        states, studies = self.states("states"), self.states("studies")
-        deliveries = self.states("deliveries")
+        with self.book() as book:
+            account = book.account()
+        states, studies, deliveries = account.states, account.studies, account.deliveries
         return not (
             sum(states[name] for name in ("received", "waiting", "reading"))
             + sum(studies[name] for name in ("receiving", "queued", "reading", "drafted", "telling"))
             + sum(deliveries[name] for name in ("pending", "sending"))
         )
+
+    def cpu_s(self) -> dict[str, float]:
+        """Processor seconds of each role and its children since its last start, by the end of its command line."""
+        assert self.process is not None
+        used = {}
+        for child in psutil.Process(self.process.pid).children():
+            times = child.cpu_times()
+            running = sum(sum(each.cpu_times()[:2]) for each in child.children(recursive=True))
+            name = " ".join(child.cmdline()[-3:]).rpartition(" -m ")[2]
+            used[name] = sum(times[:4]) + running
+        return used
 
     def process_ids(self) -> dict[str, int]:
         """Process id of each role, by its command line."""
@@ -169,12 +192,15 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
 
 @contextmanager
 def installation(
-    more: str = "", *, database_url: str = "", node_port: int | None = None
+    more: str = "", *, database_url: str = "", node_port: int | None = None, has_archive: bool = True
 ) -> Iterator[Installation]:
-    """An installation not yet started; `more` is added to its configuration. Without a database it has SQLite."""
+    """An installation not yet started; `more` is added to its configuration. Without a database it has SQLite.
+
+    With `has_archive`, a folder gets every face of every result.
+    """
     # A short path: the embedded broker's socket must fit into 107 bytes.
     folder = Path(mkdtemp(prefix="rd-"))
-    site = Installation(folder, more, database_url, node_port)
+    site = Installation(folder, more, database_url, node_port, has_archive=has_archive)
     try:
         yield site
     finally:

@@ -62,7 +62,8 @@ class Play:
         pacs.start()
         ehr.start(free_port())
         try:
-            with installation(_destinations(pacs, ehr)) as site:
+            # Without the folder of every face: the hospital has a PACS and an EHR, and those are what is judged.
+            with installation(_destinations(pacs, ehr), has_archive=False) as site:
                 site.start()
                 started_s = time.monotonic()
                 self._play(site, pacs)

@@ -45,6 +45,7 @@ class Verdict:
     took_s: float
     faults: tuple[str, ...]
     seconds: dict[tuple[str, str], list[float]]
+    cpu_s: dict[str, float]
     broken: tuple[str, ...]
 
     def page(self) -> str:
@@ -66,6 +67,8 @@ class Verdict:
             lines.append(
                 f"  {what:<34}{kind:>8}{len(values):>6}{_share(values, 0.5):>9.2f}{_share(values, 0.95):>9.2f}"
             )
+        lines += ["", "  processor seconds since each role's last start"]
+        lines += [f"  {role:<48}{used:>9.1f}" for role, used in sorted(self.cpu_s.items())]
         lines += ["", *(f"  fault: {fault}" for fault in self.faults), ""]
         lines += [f"  BROKEN: {promise}" for promise in self.broken] or ["  Nothing lost, nothing twice."]
         return "\n".join(lines)
@@ -88,6 +91,7 @@ def judge(
     """Compare the senders' log, the book and the far ends."""
     planned = {image.sop_instance_uid for study in studies for image in study.images}
     acknowledged = {entry.image.sop_instance_uid for entry in log.acknowledged}
+    cpu_s = site.cpu_s()
     states, wanted, versions = _from_the_book(site)
     account = site.account()
     broken = []
@@ -137,6 +141,7 @@ def judge(
         took_s=took_s,
         faults=faults,
         seconds=_seconds(pacs, studies, log),
+        cpu_s=cpu_s,
         broken=tuple(broken),
     )
 
