@@ -4,7 +4,7 @@
 #   make serve [ARGS="--config site.toml"]
 #   make lint
 #   make conformance [ARGS="--phantoms"]
-#   make rehearsal [ARGS="--studies 200"]
+#   make rehearsal [ARGS="--studies 200"], [ARGS="--ill-pacs-s 600"]
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := demo
