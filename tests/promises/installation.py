@@ -166,13 +166,15 @@ issuers = {{ "{ISSUER}" = "urn:test" }}
         )
 
     def cpu_s(self) -> dict[str, float]:
-        """Processor seconds of each role and its children since its last start, by the end of its command line."""
+        """Processor seconds of each role and its children since its last start, by the words of its command line."""
         assert self.process is not None
         used = {}
         for child in psutil.Process(self.process.pid).children():
             times = child.cpu_times()
             running = sum(sum(each.cpu_times()[:2]) for each in child.children(recursive=True))
-            name = " ".join(child.cmdline()[-3:]).rpartition(" -m ")[2]
+            # A Redis server writes its own title over its command line.
+            words = [word for word in child.cmdline()[-3:] if word and word not in ("-m", "raddraft")]
+            name = " ".join(words).partition(" ")[0] if "redis" in child.name() else " ".join(words)
             used[name] = sum(times[:4]) + running
         return used
 
