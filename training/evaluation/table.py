@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -18,7 +19,7 @@ from training.evaluation.raw_scores import phantom_confidences
 from training.evaluation.suite import Answerer, Item, metrics, run_suite
 from training.phantoms import Edition
 
-CHECKPOINT_FILE = "model.safetensors"
+CHECKPOINT_FILES = ("model.safetensors", "model.safetensors.index.json")
 
 # (group, metric, floor, baseline key); a floor with a minus sign is a ceiling.
 FLOORS: tuple[tuple[str, str, float, str], ...] = (
@@ -35,15 +36,28 @@ ABNORMALITY_OVER_CONSTANT = 0.25
 
 def open_answerer(model: str) -> Answerer:
     """A model under test by name or path: a checkpoint folder needs torch, an ONNX package does not."""
-    if _is_checkpoint(model):
-        answerer: Answerer = import_module("training.torch_answerer").TorchAnswerer(Path(model))
-        return answerer
-    answerer = import_module("training.evaluation.onnx_answerer").OnnxAnswerer(model)
+    if not _is_checkpoint(model):
+        packaged: Answerer = import_module("training.evaluation.onnx_answerer").OnnxAnswerer(model)
+        return packaged
+    if _has_one_tile(Path(model)):
+        quick: Answerer = import_module("training.torch_answerer").TorchAnswerer(Path(model))
+        return quick
+    answerer: Answerer = import_module("training.evaluation.checkpoint_answerer").CheckpointAnswerer(
+        Path(model)
+    )
     return answerer
 
 
 def _is_checkpoint(model: str) -> bool:
-    return (Path(model) / CHECKPOINT_FILE).exists()
+    """Large checkpoints are written in several files with an index beside them."""
+    return any((Path(model) / name).exists() for name in CHECKPOINT_FILES)
+
+
+def _has_one_tile(checkpoint: Path) -> bool:
+    """A single pinpoint of one tile, as the embedded model has: all questions of an image are decoded together."""
+    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    side = config["vision_config"]["image_size"]
+    return bool(config["image_grid_pinpoints"] == [[side, side]])
 
 
 def evaluate_model(

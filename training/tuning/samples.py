@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from transformers import LlavaOnevisionConfig, PreTrainedTokenizerFast
@@ -50,20 +51,27 @@ class SampleReader:
 
     def read(self, row: Row) -> Sample:
         """Sample of one row; the image is read as RadVLM reads it, grey."""
-        return self._sample(row, chat_tokens(row, self._encode, self._mode))
+        return self._sample(self._grey(row), chat_tokens(row, self._encode, self._mode))
 
     def ask(self, row: Row) -> Sample:
         """The row's first question alone, in the form the model is asked in; nothing carries loss."""
-        ids = tuple(self._encode(first_turn(row.turns[0][0])))
-        return self._sample(row, ChatTokens(ids, (_NO_LOSS,) * len(ids)))
+        return self.sample(self._grey(row), first_turn(row.turns[0][0]))
+
+    def sample(self, grey: NDArray[np.uint8], prompt: str) -> Sample:
+        """A prompt with the image's place in it, about an image (rows, columns); nothing carries loss."""
+        ids = tuple(self._encode(prompt))
+        return self._sample(grey, ChatTokens(ids, (_NO_LOSS,) * len(ids)))
 
     def text(self, ids: Sequence[int]) -> str:
         """Text of an answer's tokens, without special ones."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
-    def _sample(self, row: Row, tokens: ChatTokens) -> Sample:
+    def _grey(self, row: Row) -> NDArray[np.uint8]:
         with Image.open(self._image_root / row.image) as file:
-            tiles = self._processor.tiles(np.asarray(file.convert("L")))
+            return np.asarray(file.convert("L"))
+
+    def _sample(self, grey: NDArray[np.uint8], tokens: ChatTokens) -> Sample:
+        tiles = self._processor.tiles(grey)
         return Sample(tiles, tokens.with_image(self._image_id, self.image_tokens(tiles)))
 
     def image_tokens(self, tiles: Tiles) -> int:
