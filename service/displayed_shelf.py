@@ -45,10 +45,10 @@ class DisplayedShelf:
         """Keep an image; one there is no room for is not kept."""
         if not file_sha256 or displayed.pixels.nbytes > self._most_bytes:
             return
+        beside = self._folder / f"{file_sha256}.{os.getpid()}.part"
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._make_room(displayed.pixels.nbytes)
-            beside = self._folder / f"{file_sha256}.{os.getpid()}.part"
             with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(_facts(displayed))
                 file.write(np.ascontiguousarray(displayed.pixels).data)
@@ -56,6 +56,8 @@ class DisplayedShelf:
         except OSError as error:
             # A full disk costs a second decoding, never a study.
             _log.warning("displayed_not_kept", error_type=type(error).__name__)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
 
     def find(self, file_sha256: str) -> DisplayedImage | None:
         """The image of a file, exactly as it was put; None where it is not there or not whole."""

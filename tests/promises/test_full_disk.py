@@ -13,6 +13,7 @@ from datetime import timedelta
 from itertools import chain, count
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clinical import Transient
@@ -23,6 +24,7 @@ from service.book import walk
 from service.book.leases import LeaseKeeper
 from service.book.states import InstanceState, StudyState
 from service.clock import now_utc
+from service.displayed_shelf import DisplayedShelf
 from service.house import House, celery_app, open_house
 from service.intake import book_ledger
 from service.io_worker import io_desks
@@ -255,3 +257,16 @@ def test_a_disk_that_is_really_full_refuses_what_does_not_fit_and_takes_it_when_
         assert refused > 5 and stored > 3
         account = far.account()
         assert account.balanced, account.problems
+
+
+def test_a_decoded_image_there_is_no_room_for_is_not_kept_and_leaves_nothing(small_disk: Path) -> None:
+    shelf = DisplayedShelf(small_disk / "displayed", 64 << 20)
+    displayed = crafted.source_image(crafted.radiograph()).displayed
+    assert displayed is not None
+    shelf.put("a" * 64, displayed)
+    assert shelf.find("a" * 64) is not None
+    shelf.drop(["a" * 64])
+    large = replace(displayed, pixels=np.zeros((4096, 4096), np.uint8))
+    shelf.put("b" * 64, large)
+    assert shelf.find("b" * 64) is None
+    assert list((small_disk / "displayed").iterdir()) == []
