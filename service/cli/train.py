@@ -62,7 +62,7 @@ def contact_sheet(
     out: Annotated[Path, typer.Argument(dir_okay=False, help="PNG file to write.")],
     edition: EditionOption = 2,
     seed: Annotated[int, typer.Option(help="Seed to begin at.")] = 0,
-    size: Annotated[int, typer.Option(min=64, max=1024, help="Width and height of one phantom.")] = 150,
+    size: Annotated[int, typer.Option(min=64, max=1024, help="Width and height of one phantom.")] = 170,
 ) -> None:
     """Write a picture of phantoms that shows every finding, with its boxes."""
     from training.phantoms import Edition
@@ -70,7 +70,7 @@ def contact_sheet(
     from training.phantoms.sheet import telling
 
     shown = list(telling(Edition(edition), seed))
-    write_sheet(shown, out, edition=Edition(edition), columns=9, size_px=size)
+    write_sheet(shown, out, edition=Edition(edition), columns=7, size_px=size)
     typer.echo(f"{len(shown)} phantoms in {out}")
 
 

@@ -115,7 +115,7 @@ def test_contact_sheet_shows_every_seed(tmp_path: Path) -> None:
         [(seed, Subject.FRONTAL) for seed in (1, 2, 3)], tmp_path / "sheet.png", columns=2, size_px=64
     )
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (128, 128)
+        assert sheet.width == 128 and sheet.height > 128
 
 
 def test_a_telling_sheet_shows_every_label_once_and_no_phantom_in_vain() -> None:
