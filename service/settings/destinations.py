@@ -1,0 +1,191 @@
+"""Where results go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
+
+from service.settings.basics import AeTitle, ClientTlsSection, Masked, Name, Port, Section
+
+
+class _Destination(Section):
+    name: Name
+
+
+class _ArchiveDestination(_Destination):
+    """What an archive takes, however it is sent."""
+
+    objects: tuple[Literal["sr", "pr", "sc", "summary", "narrative", "pdf", "ko"], ...] = Field(
+        ("sr", "pr", "sc"),
+        min_length=1,
+        description="what it gets; ko: rejections (IOCM) of results that were taken back or replaced",
+    )
+    sr_classes: tuple[Literal["comprehensive-3d", "comprehensive", "enhanced"], ...] = Field(
+        ("comprehensive-3d", "comprehensive", "enhanced"),
+        min_length=1,
+        description="SOP classes of the structured report in order of preference: the first it accepts is sent",
+    )
+
+
+class DicomDestination(_ArchiveDestination):
+    """A PACS that takes results by C-STORE."""
+
+    type: Literal["dicom"]
+    ae_title: AeTitle
+    host: str = Field(min_length=1)
+    port: Port = 104
+    confirm: bool = Field(
+        True,
+        description="ask it to commit to what it took (storage commitment), or else read back what it holds",
+    )
+    tls: ClientTlsSection | None = Field(
+        None, description="an empty table speaks TLS by the system's authorities"
+    )
+
+
+class _FhirNaming(_Destination):
+    draft_status: Literal["preliminary", "partial"] = "preliminary"
+    issuers: dict[str, str] = Field(
+        default_factory=dict, description="IssuerOfPatientID -> identifier system"
+    )
+    default_patient_system: str | None = Field(
+        None, description="a site's choice for images without an issuer"
+    )
+    accession_system: str | None = Field(None, description="identifier system of accession numbers")
+    fhir_version: Literal["4.0", "5.0"] = Field(
+        "4.0", description="R4, or R5 with each box as an ImagingSelection"
+    )
+    report_profiles: tuple[str, ...] = Field(
+        (),
+        description="profiles a DiagnosticReport claims in meta.profile, such as US Core's Report and Note",
+    )
+
+
+class SmartSection(Section):
+    """How we are registered at an EHR for SMART Backend Services."""
+
+    client_id: str = Field(min_length=1)
+    keys: tuple[Path, ...] = Field(
+        min_length=1, description="PEM private keys, RSA or P-384: the first signs, all are published"
+    )
+    token_url: AnyHttpUrl | None = Field(
+        None, description="default: the server's smart-configuration names it"
+    )
+    scopes: tuple[str, ...] = Field((), description="scopes to ask for; default: what writing a report needs")
+    jwks_url: AnyHttpUrl | None = Field(None, description="where the site publishes our public keys")
+
+
+class StowDestination(_ArchiveDestination):
+    """A PACS that takes results by STOW-RS."""
+
+    type: Literal["stow"]
+    base_url: Annotated[AnyHttpUrl, Masked] = Field(
+        repr=False, description="base of its DICOMweb service; `/studies` follows it"
+    )
+    bearer_token: SecretStr | None = None
+    username: str | None = Field(None, description="for basic authentication, with `password`")
+    password: SecretStr | None = None
+    tls: ClientTlsSection | None = None
+    answer_timeout_s: float = Field(60.0, gt=0, description="silence after which the object is sent again")
+    confirm: bool = Field(True, description="read back by QIDO-RS what it holds of what it took")
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> StowDestination:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together")
+        if self.bearer_token is not None and self.username is not None:
+            raise ValueError("bearer_token and username exclude each other")
+        if self.base_url.username or self.base_url.password:
+            raise ValueError("credentials belong in username and password, not in base_url")
+        return self
+
+
+class FhirDestination(_FhirNaming):
+    """An EHR that takes FHIR R4."""
+
+    type: Literal["fhir"]
+    base_url: Annotated[AnyHttpUrl, Masked] = Field(repr=False)
+    bearer_token: SecretStr | None = None
+    smart: SmartSection | None = Field(None, description="SMART Backend Services instead of a bearer token")
+    tls: ClientTlsSection | None = None
+    matching: Literal["search", "identifier"] = Field(
+        "search",
+        description="find patient and order at the EHR before writing, or name them by identifier alone",
+    )
+    write: Literal["auto", "transaction", "single", "document"] = Field(
+        "auto", description="how reports are written; auto: the best way the CapabilityStatement offers"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> FhirDestination:
+        if self.bearer_token is not None and self.smart is not None:
+            raise ValueError("bearer_token and smart exclude each other")
+        return self
+
+
+class FolderDestination(_FhirNaming):
+    """A folder that gets every face."""
+
+    type: Literal["folder"]
+    path: Path
+
+
+class Hl7v2Destination(_Destination):
+    """An EHR, a reporting system or an interface engine that takes HL7 v2 ORU^R01 over MLLP."""
+
+    type: Literal["hl7v2"]
+    host: str = Field(min_length=1)
+    port: Port = 2575
+    tls: ClientTlsSection | None = Field(
+        None, description="an empty table speaks TLS by the system's authorities"
+    )
+    version: Literal["2.3.1", "2.4", "2.5.1"] = "2.5.1"
+    sending_application: str = "RADDRAFT"
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    processing_id: Literal["P", "T", "D"] = "P"
+    charset: Literal[
+        "", "ASCII", "8859/1", "8859/2", "8859/3", "8859/4", "8859/5", "8859/6", "8859/7", "8859/8", "8859/9",
+        "8859/15", "UNICODE UTF-8",
+    ] = Field("UNICODE UTF-8", description="MSH-18, Table 0211; empty means ASCII")  # fmt: skip
+    transliterate: bool = Field(
+        False,
+        description="write what the charset lacks in its nearest letters instead of holding the message",
+    )
+    draft_status: Literal["preliminary", "partial"] = Field(
+        "preliminary", description="result status P, or R (entered, not verified)"
+    )
+    issuers: dict[str, str] = Field(
+        default_factory=dict,
+        description="IssuerOfPatientID -> assigning authority of PID-3, as NAME or NAME&OID&ISO",
+    )
+    default_authority: str | None = Field(None, description="a site's choice for images without an issuer")
+    text: Literal["lines", "formatted"] = Field(
+        "lines", description="one TX for each line, or one FT with line breaks"
+    )
+    attachment: Literal["none", "pdf", "link"] = "none"
+    link: str = Field(
+        "", description="viewer's address; {study_instance_uid} and {accession_number} are filled in"
+    )
+    acknowledgement: Literal["original", "enhanced"] = "original"
+    answer_timeout_s: float = Field(
+        30.0, gt=0, description="longest wait for a connection or an acknowledgement"
+    )
+    error_attempts: int = Field(
+        10, ge=1, description="attempts answered AE or CE after which a person is asked"
+    )
+
+    @model_validator(mode="after")
+    def _link_is_there(self) -> Hl7v2Destination:
+        if (self.attachment == "link") != bool(self.link):
+            raise ValueError('attachment = "link" and link go together')
+        return self
+
+
+DestinationSection = Annotated[
+    DicomDestination | StowDestination | FhirDestination | Hl7v2Destination | FolderDestination,
+    Field(discriminator="type"),
+]
