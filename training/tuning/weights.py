@@ -17,6 +17,8 @@ from training.tuning.plan import TuningPlan, Vision
 _LANGUAGE = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 _VISION = r".*vision_tower.*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
 _WEIGHT_FILES = (".safetensors", ".bin", ".safetensors.index.json", ".bin.index.json")
+# Features are taken before this layer: it never has a gradient, and several processes would wait for one.
+_AFTER_FEATURES = "vision_tower.post_layernorm"
 _ADAPTED_WHOLE = ["multi_modal_projector"]
 
 
@@ -29,7 +31,8 @@ def load_trainable(checkpoint: Path, plan: TuningPlan) -> nn.Module:
     if plan.lora_rank:
         return get_peft_model(model, _adapters(plan))
     for name, parameter in model.named_parameters():
-        if "vision_tower" in name and plan.vision is not Vision.FULL:
+        unused = _AFTER_FEATURES in name
+        if unused or ("vision_tower" in name and plan.vision is not Vision.FULL):
             parameter.requires_grad_(False)
     return model
 
