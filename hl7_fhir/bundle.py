@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from fhir.resources.R4B.bundle import Bundle
-from pydantic import ValidationError
 
-from clinical import Draft, Finding, Permanent, Presence, Reading, derived_uid, is_critical
+from clinical import Draft, Finding, Presence, Reading, derived_uid, is_critical
 from hl7_fhir.codes import Json, coding, concept, loinc_of_views, system_of
 from hl7_fhir.components import body_site, components_of
 from hl7_fhir.conclusion import conclusion_of
 from hl7_fhir.header import StudyHeader, one_line
+from hl7_fhir.modelled import modelled
 from hl7_fhir.profile import R5, FhirProfile
 from hl7_fhir.r5 import as_r5
 from hl7_fhir.transparency import AI_DEVICE_TYPES, ai_confidence, model_card_of
@@ -109,7 +109,7 @@ class _BundleBuilder:
         entries += [self._observation(finding, None, common, "entered-in-error") for finding in gone]
         entries.append(self._report([f for _, f in current], common))
         entries.append(self._provenance([entry["fullUrl"] for entry in entries[2:]]))
-        bundle = _modelled({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+        bundle = modelled({"resourceType": "Bundle", "type": "transaction", "entry": entries}, Bundle, "R4")
         if self.profile.fhir_version == R5:
             return as_r5(bundle, [(f, reading) for reading, f in current] + [(f, None) for f in gone])
         return bundle
@@ -375,16 +375,3 @@ def _updated(url: str, resource: Json, identifier: str) -> Json:
     kind = resource["resourceType"]
     request = {"method": "PUT", "url": f"{kind}?identifier={_token(UID_SYSTEM, identifier)}"}
     return {"fullUrl": url, "resource": resource, "request": request}
-
-
-def _modelled(bundle: Json) -> Json:
-    """The bundle, once every resource in it is one by fhir.resources' R4B models; its values stay out of the error."""
-    try:
-        Bundle.model_validate(bundle)
-    except ValidationError as error:
-        (first, *_) = error.errors(include_input=False, include_url=False, include_context=False)
-        place = ".".join(str(part) for part in first["loc"])
-        raise Permanent(
-            "fhir-not-modelled", f"the transaction is not R4 at {place}: {first['type']}"
-        ) from None
-    return bundle

@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 from fhir.resources.bundle import Bundle
-from pydantic import ValidationError
 
-from clinical import Finding, GroundedBox, Permanent, Reading, derived_uid
+from clinical import Finding, GroundedBox, Reading, derived_uid
 from hl7_fhir.codes import concept, system_of
+from hl7_fhir.modelled import modelled
 
 Json = dict[str, Any]
 
@@ -56,15 +56,7 @@ def check_r5(bundle: Json) -> Json:
     Permanent
         ``fhir-not-modelled``.
     """
-    try:
-        Bundle.model_validate(bundle)
-    except ValidationError as error:
-        (first, *_) = error.errors(include_input=False, include_url=False, include_context=False)
-        place = ".".join(str(part) for part in first["loc"])
-        raise Permanent(
-            "fhir-not-modelled", f"the transaction is not R5 at {place}: {first['type']}"
-        ) from None
-    return bundle
+    return modelled(bundle, Bundle, "R5")
 
 
 def _renamed(resource: Json, names: Mapping[str, str]) -> Json:

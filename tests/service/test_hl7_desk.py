@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hl7apy.core import Message as ForeignMessage
 from hl7apy.parser import parse_message as foreign_parse
 from typer.testing import CliRunner
 
@@ -21,10 +23,21 @@ from service.book.states import DeliveryState, StudyState
 from service.cli.app import build_app
 from service.clock import now_utc
 from service.hl7_desk import Hl7Desk
+from service.hl7_listener import Hl7Limits, Hl7Listener
 from service.house import House
 from service.http.metrics import metrics_text
 from service.roles.hl7 import hl7_terms
-from tests.service.hospital import STUDY_UID, drafted, opened, oru, received, state_of
+from tests.service.hospital import (
+    ACCESSION,
+    PATIENT_ID,
+    STUDY_UID,
+    Sender,
+    drafted,
+    opened,
+    oru,
+    received,
+    state_of,
+)
 
 PENDING, DELIVERED, SUPERSEDED = DeliveryState.PENDING, DeliveryState.DELIVERED, DeliveryState.SUPERSEDED
 
@@ -230,3 +243,31 @@ def test_nothing_is_answered_where_the_book_cannot_be_written(
     assert state_of(house, waiting)[0] == PENDING
     assert code(house, oru()) == "AA"
     assert state_of(house, waiting)[0] == SUPERSEDED
+
+
+def test_a_report_that_another_makers_library_built_closes_its_study_over_a_connection(
+    house: House, tmp_path: Path
+) -> None:
+    (waiting,) = drafted(house, received(house, tmp_path), {"a": PENDING})
+    built = ForeignMessage("ORU_R01", version="2.5.1")
+    built.msh.msh_9 = "ORU^R01^ORU_R01"
+    built.msh.msh_3, built.msh.msh_4, built.msh.msh_10, built.msh.msh_11 = "RIS", "HOSP", "F1", "P"
+    patient = built.add_group("ORU_R01_PATIENT_RESULT")
+    person = patient.add_group("ORU_R01_PATIENT").add_segment("PID")
+    person.pid_3 = f"{PATIENT_ID}^^^HOSP&1.2.3&ISO^MR"
+    person.pid_5 = "Smith^John"
+    order = patient.add_group("ORU_R01_ORDER_OBSERVATION")
+    request = order.add_segment("OBR")
+    request.obr_1, request.obr_4, request.obr_18, request.obr_25 = "1", "36643-5^XR^LN", ACCESSION, "F"
+    line = order.add_group("ORU_R01_OBSERVATION").add_segment("OBX")
+    line.obx_1, line.obx_2, line.obx_3, line.obx_11 = "1", "TX", "18748-4^Report^LN", "F"
+    line.obx_5 = "Right pleural effusion."
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        listener = Hl7Listener(bound, desk(house).answer, Hl7Limits())
+        listener.start()
+        with Sender(listener.port) as sender:
+            sender.send_raw(built.to_mllp().encode())
+            (answer,) = sender.answers(1)
+        listener.stop()
+    assert foreign_parse(answer.decode()).msa.msa_1.value == "AA"
+    assert state_of(house, waiting) == (SUPERSEDED, "report-signed")
