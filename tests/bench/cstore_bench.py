@@ -284,8 +284,14 @@ def _children(process: int) -> list[int]:
 def _cpu_seconds(process: int) -> float:
     # storescp has a child for each association, which has ended by now and may not have been waited for.
     receiver = psutil.Process(process)
-    times = [each.cpu_times() for each in (receiver, *receiver.children(recursive=True))]
-    return float(sum(told.user + told.system + told.children_user + told.children_system for told in times))
+    while True:
+        try:
+            times = [each.cpu_times() for each in (*receiver.children(recursive=True), receiver)]
+        except psutil.NoSuchProcess:
+            continue  # it was waited for just now: its time is the receiver's from here on
+        return float(
+            sum(told.user + told.system + told.children_user + told.children_system for told in times)
+        )
 
 
 def _print(
