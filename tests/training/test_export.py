@@ -164,10 +164,10 @@ def test_a_vision_tower_in_int8_is_smaller_near_the_whole_one_and_for_the_cpu_on
     import torch
 
     small = tmp_path / "small"
-    done = _export(checkpoint, "--out", small, "--precision", "int4", "--vision", "int8")
+    done = _export(checkpoint, "--out", small, "--precision", "int8", "--vision", "int8")
     assert done.exit_code == 0, done.output
     manifest = open_package(small).manifest
-    assert (manifest.precision, manifest.vision_precision) == ("int4", "int8")
+    assert (manifest.precision, manifest.vision_precision) == ("int8", "int8")
     whole = tmp_path / "vision.onnx"
     source = Checkpoint(checkpoint)
     export_vision(family_of(source).vision(source, torch.float32), TILE_PX, whole)
@@ -180,8 +180,8 @@ def test_a_vision_tower_in_int8_is_smaller_near_the_whole_one_and_for_the_cpu_on
     error = np.linalg.norm(features[1] - features[0]) / np.linalg.norm(features[0])
     assert 0 < error < 0.05
     assert sizes[1] < 0.5 * sizes[0]
-    # Random weights have no favourite tokens: whole answers say nothing here, the probabilities of common ones do.
-    assert _parity(checkpoint, small).largest_difference < 0.5
+    parity = _parity(checkpoint, small)
+    assert parity.holds, parity.sentence
     refused = _export(checkpoint, "--out", tmp_path / "other", "--vision", "int8")
     assert refused.exit_code == 2 and "int8 or int4 decoder" in _words(refused.output)
 
