@@ -61,6 +61,8 @@ def _overview() -> str:
         ["Storage of every public and private storage class", "results only", "yes"],
         ["Storage Commitment Push Model", "yes", "yes"],
         ["Study Root Query/Retrieve Information Model - FIND", "yes", "no"],
+        ["Study Root Query/Retrieve Information Model - GET", "where a site asks for earlier studies", "no"],
+        ["Study Root Query/Retrieve Information Model - MOVE", "where a site asks for earlier studies", "no"],
     ]
     return (
         "# DICOM conformance statement\n\n"

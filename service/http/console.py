@@ -10,7 +10,6 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from clinical import Draft, Reading
 from raddraft import __version__ as VERSION
-from reporting.site_profile import DEFAULT_PROFILE
 from reporting.wording import (
     NO_FINDING,
     check_words,
@@ -22,6 +21,7 @@ from reporting.wording import (
 from service.book import Book
 from service.http.access import Role, needs
 from service.http.viewing import record_view
+from service.profile import site_profile
 from service.settings import Settings
 
 # Nothing of a page comes from elsewhere, and no script but the one that is shipped is run.
@@ -72,7 +72,7 @@ def console_router(book: Book, settings: Settings) -> APIRouter:
             draft=detail.draft,
             readings=_readings(detail.draft),
             outcome=outcome_sentence(detail.draft) if detail.draft else "No draft yet.",
-            banner=DEFAULT_PROFILE.banner,
+            banner=site_profile(settings).banner,
             no_finding=NO_FINDING,
             may_chat=chat.enabled and role >= Role[chat.role.upper()],
             limits=chat,

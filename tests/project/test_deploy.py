@@ -101,7 +101,7 @@ def test_units_start_commands_that_exist() -> None:
         for match in [re.search(r"^ExecStart=\S+ (\w+)", unit.read_text(), re.MULTILINE)]
         if match
     }
-    assert started == {"serve", "node", "worker", "scheduler", "api"}
+    assert started == {"serve", "node", "worker", "scheduler", "api", "hl7"}
 
 
 def _compose() -> dict:
