@@ -130,23 +130,33 @@ class Hl7Desk:
         merges = patient_merges(message)
 
         def act(session: Session, actor: str, now: datetime) -> list[str]:
-            return [self._merge(session, merge, actor, now) for merge in merges] or ["no-successor"]
+            done = [outcome for merge in merges for outcome in self._merge(session, merge, actor, now)]
+            return done or ["no-successor"]
 
         return act
 
-    def _merge(self, session: Session, merge: PatientMerge, actor: str, now: datetime) -> str:
-        """Give the studies of a number that is no longer used the one that is; what became of it."""
+    def _merge(self, session: Session, merge: PatientMerge, actor: str, now: datetime) -> list[str]:
+        """Give the studies of a number that is no longer used the one that is; what became of them.
+
+        A study whose images name several patients stays as it is: one number in place of theirs would hide that.
+        """
         authorities = self._terms.authorities
         issuers = authorities.issuers_of(merge.prior)
         found = studies_of_patient(session, merge.prior.value, issuers)
+        named = {(merge.prior.value, issuer) for issuer in issuers}
         kept = authorities.issuers_of(merge.surviving)
+        outcomes = dict.fromkeys([] if found else ["no-such-patient"])
         for study_id, issuer in found:
+            if not patients_of_study(session, study_id) <= named:
+                outcomes["several-patients"] = None
+                continue
+            outcomes["merged"] = None
             # An issuer stays as the images say it, as long as it stands for the authority of the surviving number.
             after = issuer if issuer in kept else authorities.issuer_for(merge.surviving)
             key = PatientKey(merge.surviving.value, after)
             if key != PatientKey(merge.prior.value, issuer):
                 rekey_study(session, study_id, key, actor=actor, now=now)
-        return "merged" if found else "no-such-patient"
+        return list(outcomes)
 
     def _close(self, session: Session, order: ReportedOrder, actor: str, now: datetime) -> str:
         """Close the studies of one signed order whose patient is the message's; what became of it."""

@@ -7,27 +7,35 @@ from dataclasses import dataclass, field
 
 from hl7_fhir.v2.message import Segment
 
+# Two quotation marks: "delete what you have" (HL7 2.5.1 chapter 2.5.3.2).
+_NULL = '""'
+
 
 @dataclass(frozen=True, slots=True)
 class PatientIdentifier:
-    """One CX: a number, and the assigning authority it is a number of (its namespace, its universal ID)."""
+    """One CX: a number, the assigning authority it is a number of (its namespace, its universal ID), and its type.
+
+    The type is a code of Table 0203, such as ``MR`` (medical record) or ``AN`` (account).
+    """
 
     value: str
     namespace: str = ""
     universal_id: str = ""
+    kind: str = ""
 
 
 def identifiers_of(row: Segment, number: int) -> tuple[PatientIdentifier, ...]:
-    """Every identifier that field `number` lists (CX: 1 the number, 4 its authority)."""
+    """Every identifier that field `number` lists (CX: 1 number, 4 authority, 5 type); HL7's null is none."""
     listed = [
         PatientIdentifier(
             row.component(number, 1, 1, repetition).strip(),
             row.component(number, 4, 1, repetition).strip(),
             row.component(number, 4, 2, repetition).strip(),
+            row.component(number, 5, 1, repetition).strip().upper(),
         )
         for repetition in range(1, row.repetitions(number) + 1)
     ]
-    return tuple(each for each in listed if each.value)
+    return tuple(each for each in listed if each.value not in ("", _NULL))
 
 
 @dataclass(frozen=True, slots=True)

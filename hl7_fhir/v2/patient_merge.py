@@ -11,6 +11,8 @@ from hl7_fhir.v2.patient_identifier import PatientIdentifier, identifiers_of
 
 # LO of PS3.5 section 6.2: a Patient ID is printable, has at most 64 characters and no backslash.
 _LONGEST_ID = 64
+# Table 0203, account and visit: the authority of patients' numbers often gives these too.
+_OF_A_VISIT = frozenset({"AN", "VN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class PatientMerge:
 def patient_merges(message: Message) -> tuple[PatientMerge, ...]:
     """Every number of MRG-1 with its successor: that of the same authority, or the only one there is.
 
-    A number whose authority has no successor in PID-3 is left out: it is not guessed.
+    A number whose authority has no successor in PID-3, or more than one, is left out: it is not guessed.
 
     Raises
     ------
@@ -53,20 +55,32 @@ def patient_merges(message: Message) -> tuple[PatientMerge, ...]:
 def _pairs(priors: Sequence[PatientIdentifier], survivors: Sequence[PatientIdentifier]) -> list[PatientMerge]:
     found = []
     for prior in priors:
-        same = [each for each in survivors if _one_authority(prior, each)]
-        chosen = same or (list(survivors) if len(survivors) == 1 else [])
-        if not chosen:
+        survivor = _successor(prior, survivors)
+        if survivor is None:
             continue
-        value = chosen[0].value
+        value = survivor.value
         if len(value) > _LONGEST_ID or not value.isprintable() or "\\" in value:
             raise Refused("AE", DATA_TYPE)
-        survivor = chosen[0]
         if not survivor.namespace and not survivor.universal_id:
             survivor = replace(prior, value=value)
         found.append(PatientMerge(prior, survivor))
     return found
 
 
+def _successor(prior: PatientIdentifier, survivors: Sequence[PatientIdentifier]) -> PatientIdentifier | None:
+    """The one number that takes a number's place; None where several could."""
+    possible = [each for each in survivors if each.kind == prior.kind or each.kind not in _OF_A_VISIT]
+    same = [each for each in possible if _one_authority(prior, each)]
+    same = [each for each in same if each.kind == prior.kind] or same
+    if not same and len(survivors) == 1:
+        same = possible
+    return same[0] if len({each.value for each in same}) == 1 else None
+
+
 def _one_authority(one: PatientIdentifier, other: PatientIdentifier) -> bool:
-    by_id = bool(one.universal_id) and one.universal_id == other.universal_id
-    return by_id or one.namespace == other.namespace
+    if one.universal_id and other.universal_id:
+        return one.universal_id == other.universal_id
+    if one.namespace or other.namespace:
+        return one.namespace == other.namespace
+    # Without names, one of them may still have a universal ID: then nobody knows.
+    return one.universal_id == other.universal_id

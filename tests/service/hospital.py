@@ -45,14 +45,15 @@ def received(
     patient_id: str = PATIENT_ID,
     issuer: str = "HOSP",
     seed: int = 9_810_000,
+    number: int = 1,
 ) -> int:
-    """One image of a study, taken as the listener takes it; the study's row number."""
+    """An image of a study (its `number`), taken as the listener takes it; the study's row number."""
     dataset, _ = phantom_dataset(seed, VARIANTS[0], 64)
     dataset.StudyInstanceUID, dataset.AccessionNumber = study_uid, accession
     dataset.PatientID, dataset.IssuerOfPatientID = patient_id, issuer
-    dataset.SOPInstanceUID = f"{study_uid}.1"
+    dataset.SOPInstanceUID = f"{study_uid}.{number}"
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    path = tmp_path / f"{study_uid}.dcm"
+    path = tmp_path / f"{dataset.SOPInstanceUID}.dcm"
     dataset.save_as(path, enforce_file_format=True)
     uid = str(dcmread(path).SOPInstanceUID)
     arrive(

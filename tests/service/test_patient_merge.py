@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from clinical import Transient, draft_from_json
 from hl7_fhir import WAITING_CODES
-from hl7_fhir.v2 import parse_message
+from hl7_fhir.v2 import parse_message, patient_merges
 from imaging import DecodeLimits
 from reporting import SiteProfile
 from service.book import walk
@@ -185,12 +185,56 @@ def test_a_merge_sent_again_makes_no_further_version(house: House, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("prior", "surviving", "successor"),
+    [
+        # By universal ID alone, which is what both have.
+        ("OLD^^^&1.2.3&ISO", "111^^^&2.16.840.1.113883.4.1&ISO^SS~NEW^^^&1.2.3&ISO^PI", "NEW"),
+        ("OLD^^^HOSP&1.2.3&ISO", "X^^^HOSP&1.2.4&ISO~NEW^^^OTHER&1.2.3&ISO", "NEW"),
+        ("OLD^^^HOSP&1.2.3&ISO", "X^^^OTHER~NEW^^^HOSP", "NEW"),
+        ("OLD", "111^^^&2.16.840.1.113883.4.1&ISO~NEW", "NEW"),
+        ("OLD^^^&1.2.3&ISO", "111^^^&2.16.840.1.113883.4.1&ISO~NEW", None),
+        # One authority gives numbers of several types.
+        ("OLD^^^HOSP^MR", "ACCT9^^^HOSP^AN~NEW^^^HOSP^MR", "NEW"),
+        ("OLD^^^HOSP^MR", "ACCT9^^^HOSP^AN~NEW^^^HOSP^PI", "NEW"),
+        ("OLD^^^HOSP^MR", "ACCT9^^^HOSP^AN", None),
+        ("OLD^^^HOSP", "X^^^HOSP^PT~NEW^^^HOSP^MR", None),
+        ("OLD^^^HOSP^MR", "X^^^HOSP^MR~NEW^^^HOSP^MR", None),
+        ("OLD^^^HOSP^MR", "NEW^^^HOSP^MR~NEW^^^HOSP^MR", "NEW"),
+        # HL7's null is no number.
+        ("OLD^^^HOSP^MR", '""^^^HOSP^MR~NEW^^^HOSP^PI', "NEW"),
+        ("OLD^^^A", "NEW^^^B", "NEW"),
+    ],
+)
+def test_a_number_is_taken_over_by_the_one_of_its_authority_and_type_or_by_none(
+    prior: str, surviving: str, successor: str | None
+) -> None:
+    merges = patient_merges(parse_message(a40(prior, surviving)))
+    assert [each.surviving.value for each in merges] == ([successor] if successor else [])
+
+
+def test_a_study_with_images_of_two_patients_stays_as_it_is_when_one_of_them_is_merged(
+    house: House, tmp_path: Path
+) -> None:
+    study = received(house, tmp_path)
+    received(house, tmp_path, patient_id="P-5", number=2)
+    other = received(house, tmp_path, study_uid="1.2.3.5")
+    (ehr,) = drafted(house, study, {"ehr": PENDING})
+    assert code(house, a40()) == "AA"
+    with reading(house.book.engine) as session:
+        assert patients_of_study(session, study) == {(PATIENT_ID, "HOSP"), ("P-5", "HOSP")}
+        assert patients_of_study(session, other) == {(NEW_ID, "HOSP")}
+    assert state_of(house, ehr)[0] == PENDING and len(versions(house)) == 1
+    assert message_counts(house.book.engine) == {"merged": 1, "several-patients": 1}
+
+
+@pytest.mark.parametrize(
     ("message", "answer"),
     [
         (a40(f"{PATIENT_ID}^^^OTHER"), "AA"),
         (a40(f"{PATIENT_ID}"), "AA"),
         (a40(surviving="X^^^A~Y^^^B"), "AA"),
         (a40(surviving=""), "AE"),
+        (a40(surviving='""'), "AE"),
         (a40(prior=""), "AE"),
         (a40(surviving="P" * 65), "AE"),
         (a40(surviving="P\\E\\1^^^HOSP"), "AE"),
