@@ -13,16 +13,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Engine, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine, exists, select, update
+from sqlalchemy.orm import Session, aliased
 
 from clinical import Draft, draft_from_json, draft_to_json
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading
 from service.book.outbox import close_study
 from service.book.states import (
-    KEPT_AFTER_SIGNATURE,
-    ORU_RETRACTION_KIND,
+    TAKES_BACK,
     DeliveryState,
     StudyState,
     checked_study_change,
@@ -34,7 +33,6 @@ _MADE_ANEW = "the patient's number has changed; it is made anew"
 _LOOK = "was delivered before the patient's number changed: see that it stands with the right patient there"
 _D = DeliveryState
 _NOT_SENT = (_D.PENDING, _D.HELD, _D.UNMATCHED, _D.GAVE_UP, _D.REFUSED)
-_TAKES_BACK = (*sorted(KEPT_AFTER_SIGNATURE), ORU_RETRACTION_KIND)
 # Studies with a Draft that is not told yet, and those whose outbox is written.
 _UNTOLD = (StudyState.DRAFTED, StudyState.TELLING)
 _TOLD = (StudyState.DELIVERING, StudyState.DONE, StudyState.FAILED)
@@ -74,9 +72,11 @@ def rekey_study(session: Session, study_id: int, key: PatientKey, *, actor: str,
     session.merge(row)
     flagged = _flag_delivered(session, study_id)
     places = _stop_undelivered(session, study_id)
-    if study.signed_at_utc is None and StudyState(study.state) in _UNTOLD:
+    if study.signed_at_utc is not None or is_retracted(session, study):
+        places = ()
+    elif StudyState(study.state) in _UNTOLD:
         _new_version(session, study, key, None, now)
-    elif study.signed_at_utc is None and places and StudyState(study.state) in _TOLD:
+    elif places and StudyState(study.state) in _TOLD:
         _new_version(session, study, key, places, now)
     close_study(session, study_id, now)
     detail = f"{flagged} destinations have results, {len(places)} get them anew"
@@ -88,7 +88,7 @@ def _flag_delivered(session: Session, study_id: int) -> int:
     rows = session.scalars(
         select(DeliveryRow)
         .where(DeliveryRow.study_id == study_id, DeliveryRow.state == _D.DELIVERED)
-        .where(DeliveryRow.kind.not_in(_TAKES_BACK))
+        .where(DeliveryRow.kind.not_in(TAKES_BACK))
         .order_by(DeliveryRow.draft_id, DeliveryRow.id.desc())
         .with_for_update()
     ).all()
@@ -100,13 +100,21 @@ def _flag_delivered(session: Session, study_id: int) -> int:
 
 def _stop_undelivered(session: Session, study_id: int) -> tuple[str, ...]:
     """End what has not arrived; the destinations it was for. What is being sent just now gets a successor too."""
-    mine = (DeliveryRow.study_id == study_id) & DeliveryRow.kind.not_in(_TAKES_BACK)
-    dropped = (DeliveryRow.state == _D.REFUSED) & (DeliveryRow.reason_code == "dropped")
+    mine = (DeliveryRow.study_id == study_id) & DeliveryRow.kind.not_in(TAKES_BACK)
+    beside = aliased(DeliveryRow)
+    taken = exists().where(
+        beside.draft_id == DeliveryRow.draft_id,
+        beside.destination == DeliveryRow.destination,
+        beside.state == _D.DELIVERED,
+        beside.kind.not_in(TAKES_BACK),
+    )
+    # A destination that refuses one kind and has taken another waits for nothing.
+    ended = (DeliveryRow.state == _D.REFUSED) & ((DeliveryRow.reason_code == "dropped") | taken)
     waiting = DeliveryRow.state.in_([*_NOT_SENT, _D.SENDING])
-    places = session.scalars(select(DeliveryRow.destination).where(mine, waiting, ~dropped).distinct()).all()
+    places = session.scalars(select(DeliveryRow.destination).where(mine, waiting, ~ended).distinct()).all()
     session.execute(
         update(DeliveryRow)
-        .where(mine, DeliveryRow.state.in_(_NOT_SENT), ~dropped)
+        .where(mine, DeliveryRow.state.in_(_NOT_SENT), ~ended)
         .values(
             state=_D.SUPERSEDED,
             reason_code=MERGED_CODE,
@@ -119,13 +127,23 @@ def _stop_undelivered(session: Session, study_id: int) -> tuple[str, ...]:
     return tuple(sorted(places))
 
 
+def is_retracted(session: Session, study: StudyRow) -> bool:
+    """Whether the newest Draft was taken back; a later reading of the study counts anew."""
+    newest = _newest_draft(session, study.id)
+    return newest is not None and newest.version <= study.retracted_version
+
+
+def _newest_draft(session: Session, study_id: int) -> DraftRow | None:
+    return session.scalars(
+        select(DraftRow).where(DraftRow.study_id == study_id).order_by(DraftRow.version.desc()).limit(1)
+    ).first()
+
+
 def _new_version(
     session: Session, study: StudyRow, key: PatientKey, places: Collection[str] | None, now: datetime
 ) -> None:
     """A version with the readings of the newest one, to be told; whoever tells the older one has lost it."""
-    before = session.scalars(
-        select(DraftRow).where(DraftRow.study_id == study.id).order_by(DraftRow.version.desc()).limit(1)
-    ).first()
+    before = _newest_draft(session, study.id)
     if before is None or before.purged_at_utc is not None:
         return
     made = replace(

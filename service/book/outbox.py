@@ -15,6 +15,7 @@ from service.book.database import reading, writing
 from service.book.states import (
     DELIVERY_OPEN,
     KEPT_AFTER_SIGNATURE,
+    TAKES_BACK,
     CustodyState,
     DeliveryState,
     StudyState,
@@ -316,9 +317,16 @@ def retry_undelivered(engine: Engine, study_instance_uid: str | None, *, now: da
         query = query.where(
             ~exists().where(same, newer.kind == DeliveryRow.kind, newer.draft_id > DeliveryRow.draft_id)
         )
+        # What was taken back stays back, whether or not it ever arrived.
+        query = query.join(DraftRow, DraftRow.id == DeliveryRow.draft_id).where(not_retracted())
         if study_instance_uid is not None:
             query = query.where(StudyRow.study_instance_uid == study_instance_uid)
         return put_back(session, query, now)
+
+
+def not_retracted() -> ColumnElement[bool]:
+    """Whether a joined delivery is of a version that was not taken back, or takes one back itself."""
+    return (DraftRow.version > StudyRow.retracted_version) | DeliveryRow.kind.in_(TAKES_BACK)
 
 
 def put_back(session: Session, deliveries: Select[DeliveryRow], now: datetime, after_s: float = 0.0) -> int:

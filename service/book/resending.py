@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
-from service.book.outbox import put_back
+from service.book.outbox import not_retracted, put_back
 from service.book.states import DeliveryState, StudyState, checked_delivery_change
 from service.book.study_holds import forget_hold, note_hold
 from service.book.tables import DeliveryRow, DraftRow, StudyRow
@@ -72,9 +72,10 @@ def _chosen(query: DeliveryQuery, states: tuple[DeliveryState, ...]) -> Select[D
 
 
 def _of_newest_drafts(chosen: Select[DeliveryRow]) -> Select[DeliveryRow]:
-    """Only results of a study's newest Draft: an older one must not arrive after what replaced it."""
+    """Only results of a study's newest Draft, not taken back: an older one must not come after its successor."""
     return chosen.join(DraftRow, DraftRow.id == DeliveryRow.draft_id).where(
         DraftRow.version == StudyRow.draft_version,
+        not_retracted(),
         StudyRow.state.in_([StudyState.DONE, StudyState.FAILED, StudyState.DELIVERING]),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from clinical import Permanent, Transient
@@ -65,6 +65,8 @@ def stop_and_list(
                 state=DeliveryState.SUPERSEDED, reason_code="retracted", reason="the result was taken back"
             )
         )
+        newest = select(func.max(DraftRow.version)).where(DraftRow.study_id == study.id)
+        study.retracted_version = session.scalar(newest) or 0
         study.reason_code, study.reason, study.updated_at_utc = "retracted", "the result was taken back", now
         note(session, AuditEvent(Action.RETRACT, actor, Subject.STUDY, study.id), now)
         return _newest(session, study.id, retractions)

@@ -62,6 +62,8 @@ ORU_RETRACTION_KIND = "oru-retraction"
 # What may still leave once a person has signed: an archive's objects are ours alone, and a FHIR server is asked whether
 # the report there is signed. An ORU would come down on the signed report's own order.
 KEPT_AFTER_SIGNATURE = frozenset({REJECTION_KIND, FHIR_RETRACTION_KIND})
+# Kinds of what takes results back.
+TAKES_BACK = KEPT_AFTER_SIGNATURE | {ORU_RETRACTION_KIND}
 
 
 class CustodyState(StrEnum):

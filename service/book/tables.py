@@ -74,7 +74,8 @@ class StudyRow(Base):
     critical-finding channel raised, in any version of the Draft. `priority` is 0 for routine work; a
     study of a higher one is read first. `expected_images` is what an archive says the study has. `signed_at_utc` is
     when a signed report of it was first heard of. `held_for` are the destinations an operator holds the study back from
-    (see `service.book.study_holds`).
+    (see `service.book.study_holds`). `retracted_version` is the newest version of the Draft that was taken back
+    with all before it; 0 where none was.
     """
 
     __tablename__ = "studies"
@@ -112,6 +113,7 @@ class StudyRow(Base):
     expected_asked_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
     signed_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
     draft_version: Mapped[int] = mapped_column(default=0)
+    retracted_version: Mapped[int] = mapped_column(default=0)
     outcome: Mapped[str] = mapped_column(String(16), default="")
     reason_code: Mapped[str] = mapped_column(String(64), default="")
     reason: Mapped[str] = mapped_column(String(255), default="")

@@ -22,7 +22,9 @@ from service.book.database import reading, writing
 from service.book.hl7_inbox import message_counts
 from service.book.leases import LeaseKeeper
 from service.book.orders import patients_of_study
+from service.book.outbox import retry_undelivered
 from service.book.reconciling import reconcile_queue
+from service.book.retraction import stop_and_list
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 from service.cli.app import build_app
@@ -258,3 +260,39 @@ def test_a_study_with_a_signed_report_is_flagged_and_not_made_anew(house: House,
     assert code(house, a40(control_id="M2")) == "AA"
     assert len(versions(house)) == 1
     assert [item.destination for item in reconcile_queue(house.book.engine, WAITING_CODES)] == ["pacs"]
+
+
+@pytest.mark.parametrize("read_again", [False, True])
+def test_a_merge_brings_no_retracted_result_back(house: House, tmp_path: Path, read_again: bool) -> None:
+    study = received(house, tmp_path)
+    refused, gave_up = DeliveryState.REFUSED, DeliveryState.GAVE_UP
+    _, ehr = drafted(house, study, {"pacs": refused, "ehr": gave_up})
+    stop_and_list(house.book.engine, STUDY_UID, {"fhir": "fhir-retraction"}, actor="t", now=now_utc())
+    with writing(house.book.engine) as session:
+        # Words that a retry or another reading overwrites.
+        session.get_one(StudyRow, study).reason_code = ""
+    assert retry_undelivered(house.book.engine, STUDY_UID, now=now_utc()) == 0
+    if read_again:
+        (ehr,) = drafted(house, study, {"ehr": PENDING}, version=2)
+    assert code(house, a40()) == "AA"
+    assert [number for number, _, _ in versions(house)] == ([1, 2, 3] if read_again else [1])
+    assert state_of(house, ehr)[0] == SUPERSEDED
+
+
+def test_what_a_destination_refuses_beside_what_it_took_is_not_made_anew(
+    house: House, tmp_path: Path
+) -> None:
+    study = received(house, tmp_path)
+    pacs, *_ = drafted(house, study, {"pacs": DELIVERED, "ehr": PENDING, "old": DeliveryState.REFUSED})
+    with writing(house.book.engine) as session:
+        row = session.get_one(DeliveryRow, pacs)
+        beside = DeliveryRow(
+            study_id=study, draft_id=row.draft_id, artefact_id=row.artefact_id, destination="pacs", kind="pr",
+            state=DeliveryState.REFUSED, reason_code="class-refused", created_at_utc=now_utc(),
+        )  # fmt: skip
+        session.add(beside)
+        session.flush()
+        presentation = beside.id
+    assert code(house, a40()) == "AA"
+    assert versions(house)[-1][::2] == (2, '["ehr", "old"]')
+    assert state_of(house, presentation) == (DeliveryState.REFUSED, "class-refused")
