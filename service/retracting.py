@@ -9,7 +9,7 @@ from clinical import Permanent
 from hl7_fhir import retraction_of
 from hl7_fhir.v2 import withdrawal_of
 from reporting import RejectionReason
-from service.book.held_results import results_to_reject
+from service.book.held_results import purged_places, results_to_reject
 from service.book.retraction import PostedReport, enqueue, stop_and_list
 from service.book.tables import ArtefactRow
 from service.clock import now_utc
@@ -48,7 +48,8 @@ def retract_study(
     Raises
     ------
     Permanent
-        ``no-such-study``, or ``artefact-damaged`` where what was sent cannot be read any more.
+        ``no-such-study``; ``artefact-damaged`` where what was sent cannot be read any more; ``results-purged`` where
+        retention took it: what could be taken back elsewhere is on its way then.
     Transient
         ``study-at-work``.
     """
@@ -57,7 +58,8 @@ def retract_study(
     known = (FhirDestination, Hl7v2Destination)
     ehrs = {entry.name for entry in house.settings.destinations if isinstance(entry, known)}
     listed = stop_and_list(engine, study_instance_uid, _RETRACTIONS, actor=actor, now=now)
-    posted = [report for report in listed if report.destination in ehrs]
+    reported = [report for report in listed if report.destination in ehrs]
+    posted = [report for report in reported if report.retraction_there or not report.purged]
     archives = [
         entry.name
         for entry in house.settings.destinations
@@ -76,6 +78,13 @@ def retract_study(
         rows += [(row, "") for row in taken]
         if rows:
             enqueue(engine, study_id, rows, now=now)
+    lost = purged_places(engine, study_id, archives, REJECTION)
+    lost |= {report.destination for report in reported} - {report.destination for report in posted}
+    if lost:
+        raise Permanent(
+            "results-purged",
+            f"results were purged here (retention.results_days): take them back by hand at {', '.join(sorted(lost))}",
+        )
     return [report.destination for report in posted] + sorted({one.destination for one in held})
 
 

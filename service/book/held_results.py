@@ -34,6 +34,7 @@ def results_to_reject(
     """What each of `destinations` may hold of each Draft of a study and has not been told to withdraw.
 
     A delivery without an answer may have arrived all the same, so every one that was tried and not refused counts.
+    What was purged can be told of no more (see `purged_places`).
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ def results_to_reject(
         .join(ArtefactRow, ArtefactRow.id == DeliveryRow.artefact_id)
         .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
         .where(DeliveryRow.study_id == study_id, DeliveryRow.destination.in_(list(destinations)))
+        .where(DraftRow.purged_at_utc.is_(None))
         .order_by(DraftRow.version, DeliveryRow.destination, ArtefactRow.id)
     )
     if before_version is not None:
@@ -66,3 +68,25 @@ def results_to_reject(
         for (draft_id, destination), artefacts in held.items()
         if (draft_id, destination) not in rejected
     ]
+
+
+def purged_places(
+    engine: Engine, study_id: int, destinations: Collection[str], rejection_kind: str
+) -> set[str]:
+    """Those of `destinations` that may hold results which were purged here before they were withdrawn there."""
+    query = (
+        select(DeliveryRow)
+        .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
+        .where(DeliveryRow.study_id == study_id, DeliveryRow.destination.in_(list(destinations)))
+        .where(DraftRow.purged_at_utc.is_not(None))
+    )
+    held: set[tuple[int, str]] = set()
+    rejected: set[tuple[int, str]] = set()
+    with reading(engine) as session:
+        for delivery in session.scalars(query):
+            key = (delivery.draft_id, delivery.destination)
+            if delivery.kind == rejection_kind:
+                rejected.add(key)
+            elif delivery.attempts > 0 and delivery.state != DeliveryState.REFUSED:
+                held.add(key)
+    return {destination for _, destination in held - rejected}

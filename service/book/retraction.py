@@ -30,6 +30,7 @@ class PostedReport:
     spool_key: str
     file_sha256: str
     retraction_there: bool
+    purged: bool
 
 
 def stop_and_list(
@@ -108,6 +109,7 @@ def _newest(session: Session, study_id: int, retractions: Mapping[str, str]) -> 
             artefact.spool_key,
             artefact.file_sha256,
             (delivery.draft_id, delivery.destination) in retracted,
+            artefact.purged_at_utc is not None,
         )
         for delivery, artefact in rows
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,15 @@ from sqlalchemy import select
 from clinical import Permanent, draft_to_json
 from reporting import ALL_SR_CLASSES, build_faces
 from service.book.database import reading, writing
+from service.book.held_results import results_to_reject
 from service.book.outbox import DeliveryLease
+from service.book.purge import RetentionRule, purge_study
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 from service.clock import now_utc
 from service.delivery_task import DeliveryDesk
 from service.destinations import NOT_NEGOTIATED, Destination, Sent
+from service.faces import REJECTION
 from service.house import House, open_house
 from service.io_worker import circuit_rule, destinations, retry_rule
 from service.retracting import retract_study
@@ -164,3 +168,37 @@ def test_what_is_taken_back_is_what_the_archive_got(house: House) -> None:
         if item.ValueType == "COMPOSITE"
     ]
     assert named == [crafted.parsed(offered[-1]).SOPInstanceUID]
+
+
+def _purged(house: House) -> None:
+    later = now_utc() + timedelta(days=2)
+    assert purge_study(
+        house.book.engine, 1, RetentionRule(results_days=1), actor="user:tester", now=later
+    ).drafts
+
+
+def test_purged_results_keep_no_later_version_from_being_told(house: House) -> None:
+    _deliver(house, "Comprehensive SR Storage")
+    assert len(results_to_reject(house.book.engine, 1, ["pacs"], REJECTION, before_version=2)) == 1
+    _purged(house)
+    assert results_to_reject(house.book.engine, 1, ["pacs"], REJECTION, before_version=2) == []
+
+
+def test_purged_results_are_said_to_be_taken_back_by_hand(house: House) -> None:
+    _deliver(house, "Comprehensive SR Storage")
+    _purged(house)
+    for _ in range(2):
+        with pytest.raises(Permanent, match=r"results-purged.*at pacs"):
+            retract_study(house, crafted.STUDY_UID, "wrong side", actor="user:tester")
+
+
+def test_what_was_taken_back_before_it_was_purged_is_not_asked_for_again(house: House) -> None:
+    _deliver(house, "Comprehensive SR Storage")
+    retract_study(house, crafted.STUDY_UID, "wrong side", actor="user:tester")
+    with writing(house.book.engine) as session:
+        session.scalars(
+            select(DeliveryRow).where(DeliveryRow.kind == "ko")
+        ).one().state = DeliveryState.DELIVERED
+        session.scalars(select(StudyRow)).one().state = StudyState.DONE
+    _purged(house)
+    assert retract_study(house, crafted.STUDY_UID, "wrong side", actor="user:tester") == []

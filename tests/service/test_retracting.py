@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import select
 from clinical import Permanent, Transient
 from hl7_fhir import build_bundle, check_bundle
 from service.book.database import reading, writing
+from service.book.purge import RetentionRule, purge_study
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 from service.clock import now_utc
@@ -133,4 +135,12 @@ def test_a_damaged_copy_is_not_sent(house: House) -> None:
         house.results.path(key).chmod(0o600)
         house.results.path(key).write_bytes(b"{}")
     with pytest.raises(Permanent, match="artefact-damaged"):
+        retract_study(house, STUDY, "wrong patient", actor="user:tester")
+
+
+def test_a_purged_report_is_said_to_be_taken_back_by_hand(house: House) -> None:
+    tell(house, {"ehr": DeliveryState.DELIVERED, "archive": DeliveryState.DELIVERED})
+    later = now_utc() + timedelta(days=2)
+    purge_study(house.book.engine, 1, RetentionRule(results_days=1), actor="user:tester", now=later)
+    with pytest.raises(Permanent, match=r"results-purged.*at ehr"):
         retract_study(house, STUDY, "wrong patient", actor="user:tester")
