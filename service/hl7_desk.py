@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy.orm import Session
@@ -31,7 +32,7 @@ from hl7_fhir.v2 import (
 from service.agreement import compare
 from service.book.database import writing
 from service.book.final_reports import close_with_report
-from service.book.hl7_inbox import count_message, count_refused, is_new
+from service.book.hl7_inbox import count_message, count_refused, note_acted_on, was_acted_on
 from service.book.merges import PatientKey, rekey_study, studies_of_patient
 from service.book.orders import patients_of_study, studies_of_order
 from service.clock import now_utc
@@ -64,7 +65,8 @@ class Hl7Terms:
 class Hl7Desk:
     """Takes messages: signed reports close their studies, merged patients re-key theirs.
 
-    Everything a message does is committed before it is answered; a message that comes again is answered as before.
+    Everything a message does is committed before it is answered; what a message that comes again has done already is
+    not done again. What did nothing is not remembered: sent again, after its study has come, it counts.
     """
 
     def __init__(self, house: House, terms: Hl7Terms) -> None:
@@ -113,29 +115,34 @@ class Hl7Desk:
             raise Refused("AE", FIELD_MISSING)
 
     def _act(self, message: Message, data: bytes, actor: str, now: datetime) -> list[str]:
-        act = self._close_orders(message) if message.type.startswith("ORU") else self._merge_patients(message)
+        acts = (
+            self._close_orders(message) if message.type.startswith("ORU") else self._merge_patients(message)
+        )
         self._cataloguer.catch_up()
         with writing(self._engine) as session:
-            new = is_new(session, _digest(message, data), now=now)
-            outcomes = act(session, actor, now) if new else ["duplicate"]
+            outcomes = []
+            for place, act in enumerate(acts):
+                digest = _digest(message, data, place)
+                if was_acted_on(session, digest):
+                    outcomes.append("duplicate")
+                    continue
+                done = act(session, actor, now)
+                if not _CHANGES.isdisjoint(done):
+                    note_acted_on(session, digest, now=now)
+                outcomes += done
             for outcome in outcomes:
                 count_message(session, outcome)
         return outcomes
 
-    def _close_orders(self, message: Message) -> _Act:
+    def _close_orders(self, message: Message) -> list[_Act]:
         orders = reported_orders(message, self._terms.accession_fields)
-        return lambda session, actor, now: [self._close(session, order, actor, now) for order in orders]
+        return [partial(self._close, order) for order in orders]
 
-    def _merge_patients(self, message: Message) -> _Act:
-        merges = patient_merges(message)
+    def _merge_patients(self, message: Message) -> list[_Act]:
+        acts: list[_Act] = [partial(self._merge, merge) for merge in patient_merges(message)]
+        return acts or [lambda session, actor, now: ["no-successor"]]
 
-        def act(session: Session, actor: str, now: datetime) -> list[str]:
-            done = [outcome for merge in merges for outcome in self._merge(session, merge, actor, now)]
-            return done or ["no-successor"]
-
-        return act
-
-    def _merge(self, session: Session, merge: PatientMerge, actor: str, now: datetime) -> list[str]:
+    def _merge(self, merge: PatientMerge, session: Session, actor: str, now: datetime) -> list[str]:
         """Give the studies of a number that is no longer used the one that is; what became of them.
 
         A study whose images name several patients stays as it is: one number in place of theirs would hide that.
@@ -158,10 +165,10 @@ class Hl7Desk:
                 rekey_study(session, study_id, key, actor=actor, now=now)
         return list(outcomes)
 
-    def _close(self, session: Session, order: ReportedOrder, actor: str, now: datetime) -> str:
+    def _close(self, order: ReportedOrder, session: Session, actor: str, now: datetime) -> list[str]:
         """Close the studies of one signed order whose patient is the message's; what became of it."""
         if not order.status:
-            return "not-signed"
+            return ["not-signed"]
         found = studies_of_order(session, order.study_instance_uids, order.accession_numbers)
         ours = [study_id for study_id in found if self._same_patient(session, study_id, order)]
 
@@ -171,8 +178,8 @@ class Hl7Desk:
         for study_id in ours:
             close_with_report(session, study_id, order.status, verdicts, actor=actor, now=now)
         if ours:
-            return "closed"
-        return "patient-mismatch" if found else "no-such-study"
+            return ["closed"]
+        return ["patient-mismatch" if found else "no-such-study"]
 
     def _same_patient(self, session: Session, study_id: int, order: ReportedOrder) -> bool:
         """Whether every image of the study is of the message's patient, number and issuer."""
@@ -185,17 +192,22 @@ class Hl7Desk:
         return bool(patients) and patients <= named
 
 
+# One order or one merge of a message: what became of it.
 _Act = Callable[[Session, str, datetime], list[str]]
+# What is not to happen twice.
+_CHANGES = frozenset({"closed", "merged"})
 # A34 is what A40 was before 2.3.1.
 _EVENTS: Mapping[str, frozenset[str]] = {"ORU": frozenset({"R01"}), "ADT": frozenset({"A34", "A40"})}
 
 
-def _digest(message: Message, data: bytes) -> str:
-    """What makes a message the same message: its sender, its control ID, and all it says after its header.
+def _digest(message: Message, data: bytes, place: int) -> str:
+    """What makes a part of a message the same: its sender, its control ID, all it says after its header, its place.
 
-    A sender whose control IDs begin anew after a restart sends another message all the same.
+    A sender whose control IDs begin anew after a restart sends another message all the same. Bytes are compared, not
+    text: what a wrong character set makes unreadable differs still.
     """
     header = message.first("MSH")
-    _, _, body = data.partition(b"\r")
-    named = "|".join((header.raw(3), header.raw(4), header.raw(10)))
+    # Some senders end their segments with line feeds, and `parse_message` reads them.
+    _, _, body = data.replace(b"\n", b"\r").partition(b"\r")
+    named = "|".join((header.raw(3), header.raw(4), header.raw(10), str(place)))
     return hashlib.sha256(named.encode("utf-8") + b"\r" + body).hexdigest()

@@ -1,4 +1,4 @@
-"""Messages that were taken: by their digests, so that one sent again is answered again and not acted on again."""
+"""What messages did: by their digests, so that one sent again is answered again and not acted on again."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from service.book.tables import Hl7CountRow, Hl7MessageRow
 _REMEMBERED = timedelta(days=30)
 
 
-def is_new(session: Session, digest: str, *, now: datetime) -> bool:
-    """Whether no such message was taken; notes it as taken with this transaction."""
+def was_acted_on(session: Session, digest: str) -> bool:
+    """Whether `note_acted_on` was called for this digest; nobody else asks for it until this transaction ends."""
     one_at_a_time(session, digest)
-    if session.get(Hl7MessageRow, digest) is not None:
-        return False
+    return session.get(Hl7MessageRow, digest) is not None
+
+
+def note_acted_on(session: Session, digest: str, *, now: datetime) -> None:
+    """Remember what has changed something, with this transaction."""
     session.execute(delete(Hl7MessageRow).where(Hl7MessageRow.received_at_utc < now - _REMEMBERED))
     session.add(Hl7MessageRow(digest=digest, received_at_utc=now))
-    return True
 
 
 def count_message(session: Session, outcome: str) -> None:

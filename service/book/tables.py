@@ -460,7 +460,7 @@ class AgreementRow(Base):
 
 
 class Hl7MessageRow(Base):
-    """A message that was taken, by the digest of its sender, control ID and content."""
+    """A part of a message that changed something, by the digest of its sender, control ID, content and place."""
 
     __tablename__ = "hl7_messages"
     __table_args__ = (Index("ix_hl7_messages_received_at_utc", "received_at_utc"),)

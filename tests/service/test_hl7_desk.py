@@ -16,8 +16,10 @@ from clinical import Transient
 from hl7_fhir.v2 import parse_message
 from service.agreement import seen_part
 from service.book.audit import Action, Subject, audit_entries, verify_audit
+from service.book.database import writing
 from service.book.final_reports import agreement, signed_studies
 from service.book.hl7_inbox import message_counts
+from service.book.merges import PatientKey, rekey_study
 from service.book.outbox import due_deliveries, lease_delivery, retry_undelivered
 from service.book.states import DeliveryState, StudyState
 from service.cli.app import build_app
@@ -178,6 +180,51 @@ def test_a_message_sent_again_is_answered_and_not_acted_on_again(house: House, t
     # The same control ID with another content is another message: a counter may have begun anew.
     assert code(house, oru(status="C")) == "AA"
     assert message_counts(house.book.engine)["closed"] == 2
+
+
+def test_a_report_that_came_before_its_images_counts_when_it_is_sent_again(
+    house: House, tmp_path: Path
+) -> None:
+    assert code(house, oru()) == "AA"
+    (waiting,) = drafted(house, received(house, tmp_path), {"a": PENDING})
+    assert code(house, oru()) == "AA"
+    assert state_of(house, waiting) == (SUPERSEDED, "report-signed")
+    assert message_counts(house.book.engine) == {"no-such-study": 1, "closed": 1}
+
+
+def test_a_report_of_another_patient_counts_when_it_is_sent_again_after_the_merge(
+    house: House, tmp_path: Path
+) -> None:
+    study = received(house, tmp_path, patient_id="P-OLD")
+    assert code(house, oru()) == "AA"
+    with writing(house.book.engine) as session:
+        rekey_study(session, study, PatientKey(PATIENT_ID, "HOSP"), actor="test", now=now_utc())
+    assert code(house, oru()) == "AA"
+    assert message_counts(house.book.engine) == {"patient-mismatch": 1, "closed": 1}
+
+
+def test_of_a_report_of_two_orders_sent_again_only_the_order_that_did_nothing_counts(
+    house: House, tmp_path: Path
+) -> None:
+    drafted(house, received(house, tmp_path), {"a": PENDING})
+    both = oru() + b"\r".join(oru(accession="ACC-2").split(b"\r")[2:])
+    assert code(house, both) == "AA"
+    second = received(house, tmp_path, study_uid="1.2.3.5", accession="ACC-2")
+    (waiting,) = drafted(house, second, {"a": PENDING})
+    assert code(house, both) == "AA"
+    assert state_of(house, waiting) == (SUPERSEDED, "report-signed")
+    assert message_counts(house.book.engine) == {"closed": 2, "no-such-study": 1, "duplicate": 1}
+    assert len(audit_entries(house.book.engine, action=Action.SIGN)) == 2
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_two_messages_with_one_control_id_are_two_whatever_ends_their_segments(
+    house: House, tmp_path: Path, end: bytes
+) -> None:
+    drafted(house, received(house, tmp_path), {"a": PENDING})
+    for status in ("F", "C", "C"):
+        assert code(house, oru(status=status).replace(b"\r", end)) == "AA"
+    assert message_counts(house.book.engine) == {"closed": 2, "duplicate": 1}
 
 
 @pytest.mark.parametrize(
