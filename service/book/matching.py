@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select
 from clinical import Draft, draft_from_json
 from service.book.database import reading, writing
 from service.book.states import DeliveryState
+from service.book.study_holds import hold_new
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 
 
@@ -45,8 +46,12 @@ def held_deliveries(engine: Engine, study_instance_uid: str | None) -> list[Held
 
 
 def release(engine: Engine, held: HeldDelivery, artefact: ArtefactRow, lane: str, *, now: datetime) -> bool:
-    """Give a held delivery what it sends; False where it is held no longer."""
+    """Give a held delivery what it sends; False where it is held no longer.
+
+    It leaves unless an operator holds its study back.
+    """
     with writing(engine) as session:
+        study = session.get_one(StudyRow, held.study_id, with_for_update=True)
         row = session.get(DeliveryRow, held.delivery_id, with_for_update=True)
         if row is None or row.state != DeliveryState.UNMATCHED or row.artefact_id is not None:
             return False
@@ -55,4 +60,5 @@ def release(engine: Engine, held: HeldDelivery, artefact: ArtefactRow, lane: str
         row.artefact_id, row.state, row.due_at_utc = artefact.id, DeliveryState.PENDING, now
         row.created_at_utc, row.reason_code, row.reason = now, "", ""
         row.lane = lane
+        hold_new(study, [row])
         return True

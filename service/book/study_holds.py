@@ -29,10 +29,14 @@ def forget_hold(session: Session, study_instance_uid: str, destination: str) -> 
 
 
 def hold_new(study: StudyRow, deliveries: Iterable[DeliveryRow]) -> None:
-    """Hold those of a study's new deliveries that an operator holds it back from; withdrawals go all the same."""
+    """Hold those of a study's new deliveries that an operator holds it back from; withdrawals go all the same.
+
+    What waits for its patient stays so: nothing is built that a release could send, and it is held once it is.
+    """
     held = _read(study)
     for row in deliveries:
-        if row.kind != REJECTION_KIND and held & {_EVERY, row.destination}:
+        waits_to_leave = row.state == DeliveryState.PENDING and row.kind != REJECTION_KIND
+        if waits_to_leave and held & {_EVERY, row.destination}:
             row.state, row.due_at_utc = DeliveryState.HELD, None
             row.reason_code, row.reason = "held", "held by an operator"
 

@@ -10,7 +10,10 @@ from sqlalchemy import select, update
 
 from clinical import draft_to_json
 from service.book.database import reading, writing
+from service.book.reconciling import reconcile_queue
+from service.book.resending import DeliveryQuery, hold, release
 from service.book.states import DeliveryState, InstanceState, StudyState
+from service.book.study_holds import hold_new
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, InstanceRow, StudyRow
 from service.clock import now_utc
 from service.house import House, open_house
@@ -98,3 +101,21 @@ def test_a_mapped_issuer_releases_the_report_once(house: House, tmp_path: Path) 
         e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "DiagnosticReport"
     ]
     assert report["subject"]["identifier"]["system"] == "urn:oid:1.2.3"
+
+
+def test_a_held_study_s_report_without_a_patient_still_waits_for_its_patient_first(
+    house: House, tmp_path: Path
+) -> None:
+    engine = house.book.engine
+    study_uid = draft().study_instance_uid
+    hold(engine, DeliveryQuery(study_uid), actor="user:tester", now=now_utc())
+    with writing(engine) as session:
+        hold_new(session.scalars(select(StudyRow)).one(), session.scalars(select(DeliveryRow)).all())
+    assert delivery(house) == (DeliveryState.UNMATCHED, None)
+    assert [item.state for item in reconcile_queue(engine, [])] == ["unmatched"]
+    mapped = opened(tmp_path, ISSUER)
+    assert rematch(mapped, destinations(mapped.settings), None) == 1
+    state, artefact_id = delivery(mapped)
+    assert state == DeliveryState.HELD and artefact_id is not None
+    assert release(engine, DeliveryQuery(study_uid), actor="user:tester", now=now_utc()) == 1
+    assert delivery(mapped) == (DeliveryState.PENDING, artefact_id)
