@@ -11,10 +11,11 @@ from functools import partial
 import structlog
 from sqlalchemy.orm import Session
 
-from clinical import Draft, Permanent
+from clinical import Draft, Permanent, Transient
 from hl7_fhir.v2 import (
     EVENT_UNSUPPORTED,
     FIELD_MISSING,
+    INTERNAL_ERROR,
     PROCESSING_ID_UNSUPPORTED,
     TYPE_UNSUPPORTED,
     VERSION_UNSUPPORTED,
@@ -94,6 +95,14 @@ class Hl7Desk:
         except Refused as refusal:
             self._refused(f"{refusal.code}-{refusal.error[0]}", host)
             return answers_to(message, refusal.code, now, refusal.error)
+        except Transient:
+            raise
+        except Exception as error:
+            # A defect. Without an answer its message would come for ever, and nothing behind it ever. The error's text
+            # may quote the message, so only its type is kept.
+            _log.error("hl7_defect", error_type=type(error).__name__)
+            self._refused(f"AE-{INTERNAL_ERROR[0]}", host)
+            return answers_to(message, "AE", now, INTERNAL_ERROR)
         _log.info("hl7_message_taken", outcomes=outcomes)
         return answers_to(message, "AA", now)
 

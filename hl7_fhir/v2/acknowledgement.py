@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 
 from hl7_fhir.v2.charset import CHARSETS, encodable
@@ -16,6 +17,7 @@ EVENT_UNSUPPORTED = ("201", "Unsupported event code")
 PROCESSING_ID_UNSUPPORTED = ("202", "Unsupported processing id")
 VERSION_UNSUPPORTED = ("203", "Unsupported version id")
 SEGMENT_SEQUENCE = ("100", "Segment sequence error")
+INTERNAL_ERROR = ("207", "Application internal error")
 
 # Table 0155: when an acknowledgement is wanted.
 _WANTED_OF_SUCCESS = frozenset({"AL", "SU"})
@@ -37,6 +39,18 @@ class Refused(Exception):
         super().__init__(code, error[0])
         self.code = code
         self.error = error
+
+
+def refuse_control_characters(*identifiers: str) -> None:
+    """Let no identifier with a control character pass: no image can have it, and a database may not take it.
+
+    Raises
+    ------
+    Refused
+        ``AE`` 102.
+    """
+    if any(unicodedata.category(character) == "Cc" for each in identifiers for character in each):
+        raise Refused("AE", DATA_TYPE)
 
 
 def answers_to(

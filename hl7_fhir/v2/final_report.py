@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from hl7_fhir.v2.acknowledgement import FIELD_MISSING, Refused
+from hl7_fhir.v2.acknowledgement import FIELD_MISSING, Refused, refuse_control_characters
 from hl7_fhir.v2.message import Message, Segment
 from hl7_fhir.v2.patient_identifier import PatientIdentifier, identifiers_of
 
@@ -50,7 +50,8 @@ def reported_orders(message: Message, accession_fields: Sequence[str]) -> tuple[
     Raises
     ------
     Refused
-        ``AE`` 101 where a patient's identifier or every order is missing.
+        ``AE`` 101 where a patient's identifier or every order is missing, 102 for an identifier with a control
+        character.
     """
     orders = [_order(patient, rows, accession_fields) for patient, rows in _groups(message)]
     if not orders:
@@ -87,9 +88,11 @@ def _order(patient: Segment, rows: Sequence[Segment], accession_fields: Sequence
     for place in accession_fields:
         name, _, number = place.partition("-")
         numbers += [row.component(int(number)).strip() for row in rows if row.name == name]
+    uids = tuple(dict.fromkeys(_study_uids(rows)))
+    refuse_control_characters(*uids, *numbers)
     return ReportedOrder(
         patients=identifiers_of(patient, 3),
-        study_instance_uids=tuple(dict.fromkeys(_study_uids(rows))),
+        study_instance_uids=uids,
         accession_numbers=tuple(dict.fromkeys(filter(None, numbers))),
         status=_status(rows),
         text="\n".join(_lines(rows)),

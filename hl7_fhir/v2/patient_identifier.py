@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from hl7_fhir.v2.acknowledgement import refuse_control_characters
 from hl7_fhir.v2.message import Segment
 
 # Two quotation marks: "delete what you have" (HL7 2.5.1 chapter 2.5.3.2).
@@ -25,7 +26,13 @@ class PatientIdentifier:
 
 
 def identifiers_of(row: Segment, number: int) -> tuple[PatientIdentifier, ...]:
-    """Every identifier that field `number` lists (CX: 1 number, 4 authority, 5 type); HL7's null is none."""
+    """Every identifier that field `number` lists (CX: 1 number, 4 authority, 5 type); HL7's null is none.
+
+    Raises
+    ------
+    Refused
+        ``AE`` 102 for one with a control character.
+    """
     listed = [
         PatientIdentifier(
             row.component(number, 1, 1, repetition).strip(),
@@ -35,6 +42,8 @@ def identifiers_of(row: Segment, number: int) -> tuple[PatientIdentifier, ...]:
         )
         for repetition in range(1, row.repetitions(number) + 1)
     ]
+    for each in listed:
+        refuse_control_characters(each.value, each.namespace, each.universal_id)
     return tuple(each for each in listed if each.value not in ("", _NULL))
 
 

@@ -9,8 +9,8 @@ from hl7_fhir.v2.acknowledgement import DATA_TYPE, FIELD_MISSING, Refused
 from hl7_fhir.v2.message import Message, Segment
 from hl7_fhir.v2.patient_identifier import PatientIdentifier, identifiers_of
 
-# LO of PS3.5 section 6.2: a Patient ID is printable, has at most 64 characters and no backslash.
-_LONGEST_ID = 64
+# LO of PS3.5 section 6.2: a Patient ID and its issuer are printable, have at most 64 characters and no backslash.
+_LONGEST = 64
 # Table 0203, account and visit: the authority of patients' numbers often gives these too.
 _OF_A_VISIT = frozenset({"AN", "VN"})
 
@@ -31,7 +31,8 @@ def patient_merges(message: Message) -> tuple[PatientMerge, ...]:
     Raises
     ------
     Refused
-        ``AE`` 101 where a patient, a merge or their numbers are missing, 102 for a number that no image could carry.
+        ``AE`` 101 where a patient, a merge or their numbers are missing, 102 for a number or an authority that no image
+        could carry.
     """
     merges: list[PatientMerge] = []
     patient: Segment | None = None
@@ -58,13 +59,17 @@ def _pairs(priors: Sequence[PatientIdentifier], survivors: Sequence[PatientIdent
         survivor = _successor(prior, survivors)
         if survivor is None:
             continue
-        value = survivor.value
-        if len(value) > _LONGEST_ID or not value.isprintable() or "\\" in value:
+        issuer = survivor.namespace or survivor.universal_id
+        if not _fits_an_image(survivor.value) or not _fits_an_image(issuer):
             raise Refused("AE", DATA_TYPE)
         if not survivor.namespace and not survivor.universal_id:
-            survivor = replace(prior, value=value)
+            survivor = replace(prior, value=survivor.value)
         found.append(PatientMerge(prior, survivor))
     return found
+
+
+def _fits_an_image(value: str) -> bool:
+    return len(value) <= _LONGEST and value.isprintable() and "\\" not in value
 
 
 def _successor(prior: PatientIdentifier, survivors: Sequence[PatientIdentifier]) -> PatientIdentifier | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
@@ -17,6 +18,8 @@ from service.book.database import one_at_a_time, reading
 from service.book.outbox import SIGNED, close_study
 from service.book.states import KEPT_AFTER_SIGNATURE, DeliveryState
 from service.book.tables import AgreementRow, DeliveryRow, DraftRow, FinalReportRow, StudyRow
+
+_log = structlog.get_logger(__name__)
 
 _OPEN = (DeliveryState.PENDING, DeliveryState.UNMATCHED, DeliveryState.HELD)
 
@@ -97,8 +100,8 @@ def _keep_figures(
     draft = session.scalars(
         select(DraftRow).where(DraftRow.study_id == study_id).order_by(DraftRow.version.desc()).limit(1)
     ).first()
-    known = draft is not None and draft.purged_at_utc is None
-    verdicts = dict(compare(draft_from_json(draft.draft_json))) if draft is not None and known else {}
+    read = _readable(draft)
+    verdicts = dict(compare(read)) if read is not None else {}
     row = session.scalars(select(FinalReportRow).where(FinalReportRow.study_id == study_id)).first()
     before: dict[str, str] = {}
     if row is None:
@@ -107,9 +110,20 @@ def _keep_figures(
     else:
         before = json.loads(row.verdicts_json)
     row.status = status
-    row.draft_version = draft.version if draft is not None and known else 0
+    row.draft_version = read.version if read is not None else 0
     row.verdicts_json = json.dumps(verdicts, sort_keys=True)
     _count(session, Counter(verdicts.items()), Counter(before.items()))
+
+
+def _readable(row: DraftRow | None) -> Draft | None:
+    """A Draft to compare with; None where there is none any more. One that is damaged keeps no study open."""
+    if row is None or row.purged_at_utc is not None:
+        return None
+    try:
+        return draft_from_json(row.draft_json)
+    except ValueError as error:
+        _log.error("draft_not_readable", draft_id=row.id, error_type=type(error).__name__)
+        return None
 
 
 def _count(session: Session, more: Counter[tuple[str, str]], less: Counter[tuple[str, str]]) -> None:

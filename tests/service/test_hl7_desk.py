@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hl7apy.core import Message as ForeignMessage
 from hl7apy.parser import parse_message as foreign_parse
+from sqlalchemy import update
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from clinical import Transient
@@ -22,6 +24,7 @@ from service.book.hl7_inbox import message_counts
 from service.book.merges import PatientKey, rekey_study
 from service.book.outbox import due_deliveries, lease_delivery, retry_undelivered
 from service.book.states import DeliveryState, StudyState
+from service.book.tables import DraftRow
 from service.cli.app import build_app
 from service.clock import now_utc
 from service.hl7_desk import Hl7Desk
@@ -236,6 +239,9 @@ def test_two_messages_with_one_control_id_are_two_whatever_ends_their_segments(
         (oru(header="P|3"), "AR", "203"),
         (oru(control_id=""), "AE", "101"),
         (oru(patient=""), "AE", "101"),
+        (oru(accession="ACC\\X00\\1"), "AE", "102"),
+        (oru(patient="P\\X00\\1^^^HOSP"), "AE", "102"),
+        (oru(patient="P-4711^^^HO\\X07\\SP"), "AE", "102"),
         (b"\r".join(oru().split(b"\r")[:2]) + b"\r", "AE", "101"),
         (b"hello", "AR", "100"),
         (b"", "AR", "100"),
@@ -250,6 +256,47 @@ def test_what_is_not_taken_is_answered_with_its_reason(
     assert parsed.first("MSA").component(1) == answer
     assert parsed.first("ERR").component(3) == number
     assert len(message_counts(house.book.engine)) == 1
+
+
+def test_a_message_that_runs_into_a_defect_is_answered_and_what_comes_behind_it_is_acted_on(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from service import hl7_desk
+
+    (waiting,) = drafted(house, received(house, tmp_path), {"a": PENDING})
+
+    def defect(*args: object) -> None:
+        raise KeyError("Smith^John")
+
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        listener = Hl7Listener(bound, desk(house).answer, Hl7Limits())
+        listener.start()
+        with Sender(listener.port) as sender:
+            with monkeypatch.context() as patched, capture_logs() as logs:
+                patched.setattr(hl7_desk, "compare", defect)
+                sender.send(oru())
+                (refused,) = sender.answers(1)
+            sender.send(oru())
+            (taken,) = sender.answers(1)
+        listener.stop()
+    said = parse_message(refused)
+    assert (said.first("MSA").component(1), said.first("ERR").component(3)) == ("AE", "207")
+    assert parse_message(taken).first("MSA").component(1) == "AA"
+    assert state_of(house, waiting) == (SUPERSEDED, "report-signed")
+    assert message_counts(house.book.engine) == {"AE-207": 1, "closed": 1}
+    assert "KeyError" in str(logs) and "Smith" not in str(logs)
+
+
+def test_a_signed_report_closes_a_study_whose_draft_is_damaged_in_the_book(
+    house: House, tmp_path: Path
+) -> None:
+    study = received(house, tmp_path)
+    (waiting,) = drafted(house, study, {"a": PENDING})
+    with writing(house.book.engine) as session:
+        session.execute(update(DraftRow).where(DraftRow.study_id == study).values(draft_json="{"))
+    assert code(house, oru()) == "AA"
+    assert state_of(house, waiting) == (SUPERSEDED, "report-signed")
+    assert agreement(house.book.engine) == {} and signed_studies(house.book.engine) == 1
 
 
 def test_an_older_senders_error_stands_where_that_version_has_it(house: House) -> None:

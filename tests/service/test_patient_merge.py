@@ -240,6 +240,9 @@ def test_a_study_with_images_of_two_patients_stays_as_it_is_when_one_of_them_is_
         (a40(prior=""), "AE"),
         (a40(surviving="P" * 65), "AE"),
         (a40(surviving="P\\E\\1^^^HOSP"), "AE"),
+        (a40(surviving=f"P^^^{'A' * 65}"), "AE"),
+        (a40(surviving="P\\X00\\1^^^HOSP"), "AE"),
+        (a40(prior=f"{PATIENT_ID}\\X00\\^^^HOSP"), "AE"),
         (a40(kind="ADT^A08"), "AR"),
     ],
 )
