@@ -16,22 +16,24 @@ from datetime import datetime
 from sqlalchemy import Engine, exists, select, update
 from sqlalchemy.orm import Session, aliased
 
-from clinical import Draft, draft_from_json, draft_to_json
+from clinical import Draft, Permanent, Transient, draft_from_json, draft_to_json
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading
-from service.book.outbox import close_study
+from service.book.outbox import RETRACTED, SIGNED, close_study
 from service.book.states import (
     TAKES_BACK,
     DeliveryState,
+    InstanceState,
     StudyState,
     checked_study_change,
 )
-from service.book.tables import CatalogueRow, DeliveryRow, DraftRow, RekeyedRow, StudyRow
+from service.book.tables import CatalogueRow, DeliveryRow, DraftRow, InstanceRow, RekeyedRow, StudyRow
 
 MERGED_CODE = "patient-merged"
-_MADE_ANEW = "the patient's number has changed; it is made anew"
+_CHANGED = "the patient's number has changed"
 _LOOK = "was delivered before the patient's number changed: see that it stands with the right patient there"
 _D = DeliveryState
+_I = InstanceState
 _NOT_SENT = (_D.PENDING, _D.HELD, _D.UNMATCHED, _D.GAVE_UP, _D.REFUSED)
 # Studies with a Draft that is not told yet, and those whose outbox is written.
 _UNTOLD = (StudyState.DRAFTED, StudyState.TELLING)
@@ -71,8 +73,9 @@ def rekey_study(session: Session, study_id: int, key: PatientKey, *, actor: str,
     row = RekeyedRow(study_id=study_id, patient_id=key.patient_id, issuer=key.issuer, rekeyed_at_utc=now)
     session.merge(row)
     flagged = _flag_delivered(session, study_id)
-    places = _stop_undelivered(session, study_id)
-    if study.signed_at_utc is not None or is_retracted(session, study):
+    why_not = _hindrance(session, study)
+    places = _stop_undelivered(session, study_id, why_not.message if why_not else "it is made anew")
+    if why_not is not None:
         places = ()
     elif StudyState(study.state) in _UNTOLD:
         _new_version(session, study, key, None, now)
@@ -98,7 +101,7 @@ def _flag_delivered(session: Session, study_id: int) -> int:
     return len(newest)
 
 
-def _stop_undelivered(session: Session, study_id: int) -> tuple[str, ...]:
+def _stop_undelivered(session: Session, study_id: int, what_follows: str) -> tuple[str, ...]:
     """End what has not arrived; the destinations it was for. What is being sent just now gets a successor too."""
     mine = (DeliveryRow.study_id == study_id) & DeliveryRow.kind.not_in(TAKES_BACK)
     beside = aliased(DeliveryRow)
@@ -118,7 +121,7 @@ def _stop_undelivered(session: Session, study_id: int) -> tuple[str, ...]:
         .values(
             state=_D.SUPERSEDED,
             reason_code=MERGED_CODE,
-            reason=_MADE_ANEW,
+            reason=f"{_CHANGED}; {what_follows}",
             due_at_utc=None,
             enqueued_at_utc=None,
         )
@@ -127,10 +130,23 @@ def _stop_undelivered(session: Session, study_id: int) -> tuple[str, ...]:
     return tuple(sorted(places))
 
 
-def is_retracted(session: Session, study: StudyRow) -> bool:
-    """Whether the newest Draft was taken back; a later reading of the study counts anew."""
+def _hindrance(session: Session, study: StudyRow) -> Permanent | None:
+    """Why no version can be made with the readings of the newest Draft; None where one can."""
     newest = _newest_draft(session, study.id)
-    return newest is not None and newest.version <= study.retracted_version
+    if study.signed_at_utc is not None:
+        return Permanent(*SIGNED)
+    if newest is None or newest.purged_at_utc is not None:
+        return Permanent("results-purged", "there is no draft of the study any more to make a result of")
+    if newest.version <= study.retracted_version:
+        return Permanent(*RETRACTED)
+    images = select(InstanceRow.sop_instance_uid).where(
+        InstanceRow.study_id == study.id, InstanceRow.state.not_in([_I.RECEIVED, _I.DUPLICATE])
+    )
+    gone = set(session.scalars(images.where(InstanceRow.purged_at_utc.is_not(None))))
+    gone -= set(session.scalars(images.where(InstanceRow.purged_at_utc.is_(None))))
+    if gone.intersection(draft_from_json(newest.draft_json).image_uids):
+        return Permanent("images-purged", "the study's images are purged: no result can be made of them")
+    return None
 
 
 def _newest_draft(session: Session, study_id: int) -> DraftRow | None:
@@ -188,14 +204,49 @@ def patient_key(engine: Engine, study_id: int) -> PatientKey | None:
 def told_to(engine: Engine, draft_id: int) -> frozenset[str] | None:
     """Names of the destinations a version of a Draft was made for; None for wherever the study's results go."""
     with reading(engine) as session:
-        stored = session.scalar(select(DraftRow.told_to_json).where(DraftRow.id == draft_id))
-    return frozenset(json.loads(stored)) if stored else None
+        return _names(session.get(DraftRow, draft_id))
+
+
+def told_in(session: Session, study_id: int) -> frozenset[str] | None:
+    """As `told_to`, of a study's newest Draft."""
+    return _names(_newest_draft(session, study_id))
+
+
+def _names(draft: DraftRow | None) -> frozenset[str] | None:
+    return frozenset(json.loads(draft.told_to_json)) if draft is not None and draft.told_to_json else None
 
 
 def tell_anew(session: Session, row: DeliveryRow, now: datetime) -> None:
-    """Make a flagged result anew for its destination, with the number that stands; its flag is lifted."""
+    """Make a flagged result anew for its destination, with the number that stands; then its flag is lifted.
+
+    Raises
+    ------
+    Permanent
+        ``report-signed``, ``retracted``, ``results-purged``, ``images-purged`` or ``not-retellable``: its flag stays,
+        until a person lets it stand as it is.
+    Transient
+        ``study-at-work``.
+    """
     study = session.get(StudyRow, row.study_id, with_for_update=True)
     key = key_of(session, row.study_id)
-    row.reason_code, row.reason = "", ""
-    if study is not None and key is not None and StudyState(study.state) in _TOLD:
+    if study is None or key is None or study.state == StudyState.IGNORED:
+        raise Permanent("not-retellable", "there is nothing of this study to make anew")
+    if study.state != StudyState.DRAFTED and study.state not in _TOLD:
+        raise Transient(
+            "study-at-work", "the study is being received, read or told; try again when it is done"
+        )
+    if (why_not := _hindrance(session, study)) is not None:
+        raise why_not
+    if study.state == StudyState.DRAFTED:
+        _tell_also(session, study, row.destination)
+    else:
         _new_version(session, study, key, (row.destination,), now)
+    row.reason_code, row.reason = "", ""
+
+
+def _tell_also(session: Session, study: StudyRow, destination: str) -> None:
+    """Let a version that waits to be told go to one more destination; it has the number that stands."""
+    waiting = _newest_draft(session, study.id)
+    names = _names(waiting)
+    if waiting is not None and names is not None:
+        waiting.told_to_json = json.dumps(sorted({*names, destination}))

@@ -26,6 +26,9 @@ from service.book.tables import ArtefactRow, CustodyRow, DeliveryAttemptRow, Del
 
 # Why a draft's delivery ends once a person has signed: code and words.
 SIGNED = ("report-signed", "a signed report exists: a draft is not sent any more")
+# The same of a version that another replaces, and of one that was taken back.
+NEWER_DRAFT = ("newer-draft", "a newer version of the Draft exists")
+RETRACTED = ("retracted", "the result was taken back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +145,8 @@ def lease_delivery(
         draft = session.get(DraftRow, row.draft_id)
         if artefact is None or study is None or draft is None:
             return None
-        if study.signed_at_utc is not None and row.kind not in KEPT_AFTER_SIGNATURE:
-            _withdraw(session, row, now)
+        if (why := _too_late(session, row, study, draft)) is not None:
+            _withdraw(session, row, why, now)
             return None
         if not admit(session, row.destination, trial_s=lease_s, now=now):
             row.enqueued_at_utc = None
@@ -173,10 +176,27 @@ def lease_delivery(
         )
 
 
-def _withdraw(session: Session, row: DeliveryRow, now: datetime) -> None:
+def _too_late(session: Session, row: DeliveryRow, study: StudyRow, draft: DraftRow) -> tuple[str, str] | None:
+    """Why a result must not leave any more, code and words: one whose attempt was under way is not superseded then."""
+    if study.signed_at_utc is not None and row.kind not in KEPT_AFTER_SIGNATURE:
+        return SIGNED
+    if row.kind in TAKES_BACK:
+        return None
+    if draft.version <= study.retracted_version:
+        return RETRACTED
+    newer = (
+        select(DeliveryRow.id)
+        .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
+        .where(DeliveryRow.study_id == study.id, DeliveryRow.destination == row.destination)
+        .where(DeliveryRow.kind.not_in(TAKES_BACK), DraftRow.version > draft.version)
+    )
+    return NEWER_DRAFT if session.scalar(newer.limit(1)) is not None else None
+
+
+def _withdraw(session: Session, row: DeliveryRow, why: tuple[str, str], now: datetime) -> None:
     """End a draft's delivery that comes too late, however it came back into the outbox."""
     row.state = checked_delivery_change(DeliveryState(row.state), DeliveryState.SUPERSEDED)
-    row.reason_code, row.reason = SIGNED
+    row.reason_code, row.reason = why
     row.lease_owner, row.lease_until_utc, row.enqueued_at_utc, row.due_at_utc = "", None, None, None
     session.flush()
     close_study(session, row.study_id, now)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from clinical import Permanent, Transient
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import writing
+from service.book.outbox import RETRACTED
 from service.book.states import REJECTION_KIND, DeliveryState, StudyState, checked_study_change
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 
@@ -62,13 +63,12 @@ def stop_and_list(
                 DeliveryRow.state.in_(waiting),
                 DeliveryRow.kind.not_in([*retractions.values(), REJECTION_KIND]),
             )
-            .values(
-                state=DeliveryState.SUPERSEDED, reason_code="retracted", reason="the result was taken back"
-            )
+            .values(state=DeliveryState.SUPERSEDED, reason_code=RETRACTED[0], reason=RETRACTED[1])
         )
         newest = select(func.max(DraftRow.version)).where(DraftRow.study_id == study.id)
         study.retracted_version = session.scalar(newest) or 0
-        study.reason_code, study.reason, study.updated_at_utc = "retracted", "the result was taken back", now
+        study.reason_code, study.reason = RETRACTED
+        study.updated_at_utc = now
         note(session, AuditEvent(Action.RETRACT, actor, Subject.STUDY, study.id), now)
         return _newest(session, study.id, retractions)
 

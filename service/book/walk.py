@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, or_, select, update
+from sqlalchemy import Engine, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from clinical import Draft, Finding, Transient, draft_from_json, draft_to_json
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
-from service.book.merges import key_of, with_key
+from service.book.merges import key_of, told_in, with_key
+from service.book.outbox import NEWER_DRAFT
 from service.book.states import (
     REJECTION_KIND,
     DeliveryState,
@@ -310,23 +311,23 @@ def put_back(
 def end_telling(engine: Engine, lease: Lease, outbox: Sequence[DeliveryRow], *, now: datetime) -> list[int]:
     """Write the outbox of the latest Draft and free the study; return the delivery row ids.
 
-    Deliveries of older versions that have not left yet are superseded: the newer Draft replaces them.
+    Deliveries of older versions that have not left yet are superseded, where the newer Draft replaces them: a version
+    made for some destinations says nothing to the others.
     """
     with writing(engine) as session:
         study = held_row(session, lease)
         open_states = [DeliveryState.PENDING, DeliveryState.UNMATCHED, DeliveryState.HELD]
+        names = told_in(session, study.id)
+        replaced = true() if names is None else DeliveryRow.destination.in_(names)
         session.execute(
             update(DeliveryRow)
             .where(
                 DeliveryRow.study_id == study.id,
                 DeliveryRow.state.in_(open_states),
                 DeliveryRow.kind != REJECTION_KIND,
+                replaced,
             )
-            .values(
-                state=DeliveryState.SUPERSEDED,
-                reason_code="newer-draft",
-                reason="a newer version of the Draft exists",
-            )
+            .values(state=DeliveryState.SUPERSEDED, reason_code=NEWER_DRAFT[0], reason=NEWER_DRAFT[1])
         )
         hold_new(study, outbox)
         session.add_all(outbox)

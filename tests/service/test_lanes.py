@@ -94,7 +94,7 @@ def lease(book: Book, delivery_id: int, later_s: float = 0) -> object:
 
 
 def test_a_later_message_of_the_lane_waits_until_the_earlier_one_has_ended(house: House) -> None:
-    first, second = told(house, 2, "lane")
+    (first,), (second,) = told(house, 1, "lane"), told(house, 1, "lane", "1.2.3.6")
     (other,) = told(house, 1, "other", "1.2.3.5")
     assert due_deliveries(house.book.engine, now_utc(), 0) == [first, other]
     assert lease(house.book, second) is None
@@ -118,25 +118,56 @@ def test_a_later_message_of_the_lane_waits_until_the_earlier_one_has_ended(house
 
 @pytest.mark.parametrize("ended", [DeliveryState.REFUSED, DeliveryState.GAVE_UP])
 def test_a_message_that_ended_without_success_blocks_nobody(house: House, ended: DeliveryState) -> None:
-    first, second = told(house, 2, "lane")
+    (first,), (second,) = told(house, 1, "lane"), told(house, 1, "lane", "1.2.3.6")
     end_delivery(house.book.engine, lease(house.book, first), ended, status="", now=now_utc())
     assert lease(house.book, second) is not None
 
 
 def test_without_a_lane_everything_leaves_at_once(house: House) -> None:
-    first, second = told(house, 2, "")
+    (first,), (second,) = told(house, 1, ""), told(house, 1, "", "1.2.3.6")
     assert lease(house.book, first) and lease(house.book, second)
 
 
 def test_an_old_version_is_not_put_back_behind_a_newer_one(house: House) -> None:
     first, second = told(house, 2, "lane")
-    for delivery_id in (first, second):
-        held = lease(house.book, delivery_id)
-        end_delivery(house.book.engine, held, DeliveryState.REFUSED, status="", now=now_utc())
+    with writing(house.book.engine) as session:
+        for delivery_id in (first, second):
+            session.get_one(DeliveryRow, delivery_id).state = DeliveryState.REFUSED
     assert resend(house.book.engine, DeliveryQuery(), actor="test", now=now_utc()) == 1
     with reading(house.book.engine) as session:
         states = {row.id: row.state for row in session.scalars(select(DeliveryRow))}
     assert states == {first: DeliveryState.REFUSED, second: DeliveryState.PENDING}
+
+
+@pytest.mark.parametrize("lane", ["lane", ""])
+@pytest.mark.parametrize("state", [DeliveryState.PENDING, DeliveryState.SENDING])
+def test_an_old_version_whose_attempt_failed_after_a_newer_was_told_never_leaves(
+    house: House, lane: str, state: DeliveryState
+) -> None:
+    first, second = told(house, 2, lane)
+    with writing(house.book.engine) as session:
+        # Put back by its worker, or left by one that died, while the newer version was told.
+        row = session.get_one(DeliveryRow, first)
+        row.state, row.lease_until_utc = state, now_utc()
+    assert lease(house.book, first) is None
+    with reading(house.book.engine) as session:
+        row = session.get_one(DeliveryRow, first)
+        assert (row.state, row.reason_code) == (DeliveryState.SUPERSEDED, "newer-draft")
+    assert lease(house.book, second) is not None
+
+
+def test_a_result_under_way_while_it_is_taken_back_leaves_no_second_time(house: House) -> None:
+    (first,) = told(house, 1, "lane")
+    held = lease(house.book, first)
+    assert retract_study(house, "1.2.3.4", "wrong side", actor="test") == ["ris"]
+    end_delivery(
+        house.book.engine, held, DeliveryState.PENDING, status="", now=now_utc(), due_at_utc=now_utc()
+    )
+    assert lease(house.book, first) is None
+    with reading(house.book.engine) as session:
+        states = {row.kind: row.id for row in session.scalars(select(DeliveryRow))}
+        assert session.get_one(DeliveryRow, first).state == DeliveryState.SUPERSEDED
+    assert lease(house.book, states["oru-retraction"]) is not None
 
 
 def test_a_retraction_waits_for_what_it_takes_back(house: House) -> None:

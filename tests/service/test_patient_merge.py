@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from sqlalchemy import select
+from sqlalchemy import select, text
 from typer.testing import CliRunner
 
-from clinical import Transient, draft_from_json
+from clinical import RadDraftError, Transient, draft_from_json
 from hl7_fhir import WAITING_CODES
 from hl7_fhir.v2 import parse_message, patient_merges
 from imaging import DecodeLimits
@@ -23,7 +23,7 @@ from service.book.hl7_inbox import message_counts
 from service.book.leases import LeaseKeeper
 from service.book.orders import patients_of_study
 from service.book.outbox import retry_undelivered
-from service.book.reconciling import reconcile_queue
+from service.book.reconciling import reconcile_queue, try_again
 from service.book.retraction import stop_and_list
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
@@ -299,3 +299,59 @@ def test_what_a_destination_refuses_beside_what_it_took_is_not_made_anew(
     assert code(house, a40()) == "AA"
     assert versions(house)[-1][::2] == (2, '["ehr", "old"]')
     assert state_of(house, presentation) == (DeliveryState.REFUSED, "class-refused")
+
+
+def flagged_at(house: House) -> set[str]:
+    return {item.destination for item in reconcile_queue(house.book.engine, WAITING_CODES)}
+
+
+def test_flagged_results_that_are_retried_one_after_the_other_all_go(house: House, tmp_path: Path) -> None:
+    study = received(house, tmp_path)
+    places = ("pacs", "ehr", "ris")
+    pacs, ehr, ris = drafted(house, study, dict.fromkeys(places, DELIVERED))
+    assert code(house, a40()) == "AA"
+    engine = house.book.engine
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE studies SET arrivals_taken = arrivals"))
+    for delivery in (pacs, ehr):
+        try_again(engine, delivery, actor="t", now=now_utc())
+    assert versions(house)[-1][::2] == (2, '["ehr", "pacs"]')
+    tell(house, study, places)
+    # What still waits at the others stays in the outbox when a third version is made for one more.
+    try_again(engine, ris, actor="t", now=now_utc())
+    tell(house, study, places)
+    with reading(engine) as session:
+        made = (
+            select(DeliveryRow)
+            .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
+            .where(DraftRow.version > 1)
+        )
+        assert {(row.destination, row.state) for row in session.scalars(made)} == {
+            (place, PENDING) for place in places
+        }
+    assert flagged_at(house) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("UPDATE studies SET signed_at_utc = updated_at_utc", "report-signed"),
+        ("UPDATE studies SET retracted_version = 1", "retracted"),
+        ("UPDATE studies SET state = 'reading'", "study-at-work"),
+        ("UPDATE studies SET state = 'ignored'", "not-retellable"),
+        ("UPDATE instances SET purged_at_utc = received_at_utc", "images-purged"),
+        ("UPDATE drafts SET draft_json = '', purged_at_utc = created_at_utc", "results-purged"),
+    ],
+)
+def test_a_flag_stays_where_the_result_cannot_be_made_anew(
+    house: House, tmp_path: Path, change: str, why: str
+) -> None:
+    (pacs,) = drafted(house, received(house, tmp_path), {"pacs": DELIVERED})
+    assert code(house, a40()) == "AA"
+    with house.book.engine.begin() as connection:
+        connection.execute(text(change))
+    with pytest.raises(RadDraftError, match=why):
+        try_again(house.book.engine, pacs, actor="t", now=now_utc())
+    assert flagged_at(house) == {"pacs"} and state_of(house, pacs) == (DELIVERED, "patient-merged")
+    with reading(house.book.engine) as session:
+        assert session.scalars(select(DraftRow.version)).all() == [1]
