@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import structlog
 from sqlalchemy import Engine
 
-from clinical import CheckResult, CheckStatus, ModelIdentity, Permanent, RadDraftError
+from clinical import CheckResult, CheckStatus, Permanent, RadDraftError
 from imaging import DecodeLimits, Flavour
 from inference import KnownImage, Model, canary_checks
 from service.book.trials import Trial, latest_trial, save_trial
@@ -26,14 +27,17 @@ _RETRY = timedelta(minutes=10)
 
 
 class TrialClock:
-    """A thread that tries the seated model when it is new here and when its last trial is old.
+    """A thread that tries the seated model after each load and when its last trial is old, a failed one soon again.
+
+    Until a loaded model was tried here, it stands on the newest trial in the book of the same model on the same
+    engine; after that on its own, since another process's pass says nothing about this one's memory.
 
     Parameters
     ----------
     known
         Images with known findings for a model: the site's, or its package's.
     every
-        Age from which a trial is repeated.
+        Age from which a trial is repeated; one that failed is repeated after ten minutes already.
     lowest
         See `inference.canary.canary_checks`.
     deadline_s
@@ -56,7 +60,7 @@ class TrialClock:
         self._every = every
         self._lowest = lowest
         self._deadline_s = deadline_s
-        self._latest: dict[tuple[str, str], Trial] = {}
+        self._own: WeakKeyDictionary[Model, Trial] = WeakKeyDictionary()
         self._not_before: datetime | None = None
         self._stop = Event()
         self._thread = Thread(target=self._run, name="trial-clock", daemon=True)
@@ -75,8 +79,8 @@ class TrialClock:
         now = now_utc()
         with self._seat.using() as seated:
             model = seated.model
-            last = self._last(model.identity)
-            if last is not None and now - last.at_utc < self._every:
+            own = self._own.get(model)
+            if own is not None and now - own.at_utc < self._age_limit(own):
                 return False
             if self._not_before is not None and now < self._not_before:
                 return False
@@ -90,7 +94,7 @@ class TrialClock:
                 return False
         self._not_before = None
         trial = save_trial(self._engine, model.identity, checks, now=now_utc())
-        self._latest[_key(model.identity)] = trial
+        self._own[model] = trial
         (_log.error if trial.failed else _log.info)(
             "model_tried", model=trial.model_name, **{check.name: check.status.value for check in checks}
         )
@@ -98,7 +102,7 @@ class TrialClock:
 
     def standing(self, model: Model) -> tuple[CheckResult, ...]:
         """The checks of a model's last trial, as every result says them."""
-        trial = self._last(model.identity)
+        trial = self._last(model)
         if trial is None:
             return (CheckResult("canary", "1", CheckStatus.NOT_RUN, "the model was not tried here yet"),)
         at = f"{trial.at_utc:%Y-%m-%d %H:%M} UTC"
@@ -106,18 +110,19 @@ class TrialClock:
 
     def figures(self, model: Model) -> dict[str, Any]:
         """For metrics: when the last trial was, in seconds since 1970, and how each check ended."""
-        trial = self._last(model.identity)
+        trial = self._last(model)
         if trial is None:
             return {}
         checks = {check.name: check.status.value for check in trial.checks}
         return {"at_s": trial.at_utc.timestamp(), "checks": checks}
 
-    def _last(self, identity: ModelIdentity) -> Trial | None:
-        """What was tried in this process, or by another one that runs the same on the same engine."""
-        found = self._latest.get(_key(identity))
-        if found is None and (kept := latest_trial(self._engine, identity)) is not None:
-            self._latest[_key(identity)] = found = kept
-        return found
+    def _age_limit(self, trial: Trial) -> timedelta:
+        """A failed trial withholds everything: whatever was repaired is to be noticed soon."""
+        return min(self._every, _RETRY) if trial.failed else self._every
+
+    def _last(self, model: Model) -> Trial | None:
+        """What was tried here since the model was loaded; before that, the newest trial in the book."""
+        return self._own.get(model) or latest_trial(self._engine, model.identity)
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_S):
@@ -129,10 +134,6 @@ class TrialClock:
                 # A defect in a trial must not end the trials of the days to come.
                 self._not_before = now_utc() + _RETRY
                 _log.error("trial_defect", error_type=type(error).__name__)
-
-
-def _key(identity: ModelIdentity) -> tuple[str, str]:
-    return identity.weights_sha256, identity.engine
 
 
 def site_known_images(labels: Path, limits: DecodeLimits, flavour: Flavour) -> tuple[KnownImage, ...]:

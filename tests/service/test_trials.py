@@ -92,13 +92,56 @@ def test_without_known_images_only_the_gate_is_tried(model: Model) -> None:
     assert [c.status for c in found] == [CheckStatus.PASS, CheckStatus.NOT_RUN, CheckStatus.NOT_RUN]
 
 
-def test_a_model_is_tried_once_a_day_and_another_worker_knows(book: Book, model: Model) -> None:
+def test_a_loaded_model_is_tried_once_a_day_and_a_new_worker_stands_on_it_until_its_own(
+    book: Book, model: Model
+) -> None:
     clock = _clock(book, model)
     assert [c.status for c in clock.standing(model)] == [CheckStatus.NOT_RUN]
     assert clock.look() and not clock.look()
-    assert not _clock(book, model).look()
     assert {c.status for c in _clock(book, model).standing(model)} == {CheckStatus.PASS}
-    assert _clock(book, model, every=timedelta(0)).look() and len(trials(book.engine)) == 2
+    often = _clock(book, model, every=timedelta(0))
+    assert often.look() and often.look() and len(trials(book.engine)) == 3
+
+
+def _contradicted(model: Model) -> list[KnownImage]:
+    """Known images whose labels say the opposite of what they show."""
+    return [KnownImage(i.pixels, i.absent, i.present) for i in model.known_images]
+
+
+def test_a_failed_trial_is_repeated_within_minutes_of_the_repair(
+    book: Book, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {"known": _contradicted(model)}
+    clock = _clock(book, model, known=lambda _: labels["known"])
+    assert clock.look()
+    assert CheckStatus.FAIL in {c.status for c in clock.standing(model)}
+    labels["known"] = list(model.known_images)
+    now = now_utc()
+    monkeypatch.setattr("service.trial_clock.now_utc", lambda: now + timedelta(minutes=9))
+    assert not clock.look()
+    monkeypatch.setattr("service.trial_clock.now_utc", lambda: now + timedelta(minutes=11))
+    assert clock.look()
+    assert {c.status for c in clock.standing(model)} == {CheckStatus.PASS}
+    monkeypatch.setattr("service.trial_clock.now_utc", lambda: now + timedelta(minutes=22))
+    assert not clock.look()
+
+
+def test_a_trial_failed_before_a_restart_or_elsewhere_withholds_until_this_load_s_own(
+    book: Book, model: Model
+) -> None:
+    clock = _clock(book, model)
+    assert [c.status for c in clock.standing(model)] == [CheckStatus.NOT_RUN]
+    failed = CheckResult("canary-known-images", "1", CheckStatus.FAIL, "3 of 17 known findings named", 0.5)
+    save_trial(book.engine, model.identity, (failed,), now=now_utc())
+    assert [c.status for c in clock.standing(model)] == [CheckStatus.FAIL]
+    assert clock.look()
+    assert {c.status for c in clock.standing(model)} == {CheckStatus.PASS}
+
+
+def test_a_pass_of_another_worker_does_not_lift_this_one_s_own_failure(book: Book, model: Model) -> None:
+    failing = _clock(book, model, known=_contradicted)
+    assert failing.look() and _clock(book, model).look()
+    assert CheckStatus.FAIL in {c.status for c in failing.standing(model)}
 
 
 def test_another_package_is_tried_anew(book: Book, model: Model, tmp_path: Path) -> None:
