@@ -56,7 +56,7 @@ def is_at(host: str, address: str) -> bool:
         pass  # not an address: a name, which is asked for at every call because it may move
     try:
         answers = socket.getaddrinfo(host, None)
-    except OSError:
+    except (OSError, UnicodeError):  # unknown, or no host name at all, such as "a..b"
         return False
     return any(_plain_address(str(answer[4][0])) == caller for answer in answers)
 

@@ -77,6 +77,11 @@ class Hl7Listener:
         self._thread = threading.Thread(target=self._accept, name="hl7-accept", daemon=True)
 
     @property
+    def state(self) -> tuple[bool, str]:
+        """Whether anybody is accepted, and in words."""
+        return (True, "listening") if self._thread.is_alive() else (False, "accepts nobody: restart it")
+
+    @property
     def port(self) -> int:
         """The port that is listened on."""
         return int(self._listening.getsockname()[1])
@@ -101,25 +106,37 @@ class Hl7Listener:
     def _accept(self) -> None:
         while not self._stop.is_set():
             try:
-                connection, address = self._listening.accept()
+                self._accept_one()
             except TimeoutError:
                 continue
             except OSError as error:
                 _log.warning("hl7_accept_failed", error=error.errno)
                 self._stop.wait(_LOOK_EVERY_S)
-                continue
-            host = str(address[0])
-            refused = "" if self._limits.allows(host) else "not-a-peer"
-            if not refused and not self._free.acquire(blocking=False):
-                refused = "too-many-connections"
-            if refused:
-                _log.warning("hl7_call_refused", reason=refused, host=host)
-                connection.close()
-                continue
+            except Exception as error:
+                # Such as no thread to be had: the next call may find one.
+                _log.error("hl7_defect", error_type=type(error).__name__)
+                self._stop.wait(_LOOK_EVERY_S)
+
+    def _accept_one(self) -> None:
+        connection, address = self._listening.accept()
+        host = str(address[0])
+        if not self._free.acquire(blocking=False):
+            _log.warning("hl7_call_refused", reason="too-many-connections", host=host)
+            connection.close()
+            return
+        try:
             threading.Thread(target=self._serve, args=(connection, host), name="hl7", daemon=True).start()
+        except BaseException:
+            connection.close()
+            self._free.release()
+            raise
 
     def _serve(self, connection: socket.socket, host: str) -> None:
         try:
+            # Here and not where calls are accepted: a name server that does not answer keeps nobody else waiting.
+            if not self._limits.allows(host):
+                _log.warning("hl7_call_refused", reason="not-a-peer", host=host)
+                return
             connection.settimeout(self._limits.message_timeout_s)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if self._tls is not None:

@@ -68,7 +68,7 @@ def run_hl7(settings: Settings) -> None:
     desk = Hl7Desk(house, hl7_terms(section))
     listener = Hl7Listener(listening, desk.answer, _limits(section), _tls(section))
     listener.start()
-    signs = SignsOfLife(house.book.engine, HL7_ROLE, lambda: (True, "listening"))
+    signs = SignsOfLife(house.book.engine, HL7_ROLE, lambda: listener.state)
     signs.start()
     _log.info("hl7_listens", port=listener.port)
     stop.wait()

@@ -98,6 +98,57 @@ def test_nobody_but_the_sites_peers_is_heard() -> None:
     assert Hl7Limits().allows("127.0.0.1")
 
 
+def test_a_peers_name_that_is_none_or_is_not_answered_keeps_nobody_else_from_being_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with listening(limits=Hl7Limits(peers=("a..b", "127.0.0.1"))) as listener:
+        with Sender(listener.port) as sender:
+            sender.send(oru())
+            assert len(sender.answers(1)) == 1
+        assert listener.state == (True, "listening")
+    asked, answered = threading.Event(), threading.Event()
+
+    def slow(self: Hl7Limits, address: str) -> bool:
+        if not asked.is_set():
+            asked.set()
+            answered.wait(20)
+        return True
+
+    monkeypatch.setattr(Hl7Limits, "allows", slow)
+    with listening() as listener, Sender(listener.port) as first:
+        first.send(oru())
+        assert asked.wait(20)
+        with Sender(listener.port) as second:
+            second.send(oru())
+            assert len(second.answers(1)) == 1
+        answered.set()
+        assert len(first.answers(1)) == 1
+
+
+def test_a_call_for_which_there_is_no_thread_ends_alone_and_its_place_is_free_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, tries = threading.Thread.start, []
+
+    def scarce(thread: threading.Thread) -> None:
+        if thread.name == "hl7":
+            tries.append(thread)
+            if len(tries) <= 2:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    with listening(limits=Hl7Limits(maximum_connections=1)) as listener:
+        for _ in range(2):
+            with Sender(listener.port) as sender:
+                assert sender.answers(1) == []
+        with Sender(listener.port) as sender:
+            sender.send(oru())
+            assert len(sender.answers(1)) == 1
+        assert listener.state == (True, "listening")
+    assert listener.state[0] is False
+
+
 def test_what_could_not_be_written_is_not_answered_and_its_sender_may_come_again() -> None:
     tries: list[bytes] = []
 
