@@ -27,7 +27,15 @@ from service.book.states import (
     StudyState,
     checked_study_change,
 )
-from service.book.tables import CatalogueRow, DeliveryRow, DraftRow, InstanceRow, RekeyedRow, StudyRow
+from service.book.tables import (
+    CatalogueRow,
+    DeliveryRow,
+    DraftRow,
+    InstanceRow,
+    KeptPatientRow,
+    RekeyedRow,
+    StudyRow,
+)
 
 MERGED_CODE = "patient-merged"
 _CHANGED = "the patient's number has changed"
@@ -61,7 +69,12 @@ def studies_of_patient(session: Session, patient_id: str, issuers: Collection[st
             CatalogueRow.instance_id.is_not(None), CatalogueRow.study_id.not_in(select(RekeyedRow.study_id))
         )
     )
-    found = {row[0]: row[1] for query in (rekeyed, catalogued) for row in session.execute(query)}
+    kept = select(KeptPatientRow.study_id, KeptPatientRow.issuer).where(
+        KeptPatientRow.patient_id == patient_id,
+        KeptPatientRow.issuer.in_(named),
+        KeptPatientRow.study_id.not_in(select(RekeyedRow.study_id)),
+    )
+    found = {row[0]: row[1] for query in (rekeyed, catalogued, kept) for row in session.execute(query)}
     return sorted(found.items())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from service.book.tables import CatalogueRow, RekeyedRow, StudyRow
+from service.book.tables import CatalogueRow, KeptPatientRow, RekeyedRow, StudyRow
 
 
 def studies_of_order(
@@ -34,4 +34,5 @@ def patients_of_study(session: Session, study_id: int) -> set[tuple[str, str]]:
     query = select(CatalogueRow.patient_id, CatalogueRow.issuer_of_patient_id).where(
         CatalogueRow.study_id == study_id, CatalogueRow.instance_id.is_not(None)
     )
-    return {(row[0], row[1]) for row in session.execute(query.distinct())}
+    kept = select(KeptPatientRow.patient_id, KeptPatientRow.issuer).where(KeptPatientRow.study_id == study_id)
+    return {(row[0], row[1]) for named in (query, kept) for row in session.execute(named.distinct())}

@@ -19,6 +19,7 @@ from service.book.tables import (
     DeliveryRow,
     DraftRow,
     InstanceRow,
+    KeptPatientRow,
     ShadowRow,
     StudyRow,
 )
@@ -141,6 +142,7 @@ def purge_study(
 
 def _forget_texts(session: Session, chosen: _Chosen, now: datetime) -> None:
     """Copies of what the purged files say: headers, Drafts, and what a shadow model read of the same images."""
+    _keep_patients(session, chosen)
     session.execute(
         delete(CatalogueRow).where(
             or_(
@@ -152,6 +154,22 @@ def _forget_texts(session: Session, chosen: _Chosen, now: datetime) -> None:
     for draft in chosen.drafts:
         draft.purged_at_utc, draft.draft_json = now, ""
     session.execute(delete(ShadowRow).where(ShadowRow.draft_id.in_([row.id for row in chosen.drafts])))
+
+
+def _keep_patients(session: Session, chosen: _Chosen) -> None:
+    """As long as a study has results, a merge of its patient must find it: they name the patient by that number."""
+    mine = KeptPatientRow.study_id == chosen.study_id
+    if chosen.drafts:
+        session.execute(delete(KeptPatientRow).where(mine))
+        return
+    told = select(DraftRow.id).where(DraftRow.study_id == chosen.study_id, DraftRow.purged_at_utc.is_(None))
+    if session.scalars(told.limit(1)).first() is None:
+        return
+    named = select(CatalogueRow.patient_id, CatalogueRow.issuer_of_patient_id).where(
+        CatalogueRow.instance_id.in_([row.id for row in chosen.instances])
+    )
+    for patient_id, issuer in session.execute(named.distinct()).all():
+        session.merge(KeptPatientRow(study_id=chosen.study_id, patient_id=patient_id, issuer=issuer))
 
 
 @dataclass(frozen=True, slots=True)

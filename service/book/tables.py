@@ -485,3 +485,13 @@ class RekeyedRow(Base):
     patient_id: Mapped[str] = mapped_column(String(255))
     issuer: Mapped[str] = mapped_column(String(255), default="")
     rekeyed_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class KeptPatientRow(Base):
+    """A patient's number from images that are purged; it goes with the study's Drafts and results."""
+
+    __tablename__ = "kept_patients"
+    __table_args__ = (Index("ix_kept_patients_patient_id", "patient_id"),)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)

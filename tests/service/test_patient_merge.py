@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from service.book.hl7_inbox import message_counts
 from service.book.leases import LeaseKeeper
 from service.book.orders import patients_of_study
 from service.book.outbox import retry_undelivered
+from service.book.purge import RetentionRule, purge_study
 from service.book.reconciling import reconcile_queue, try_again
 from service.book.retraction import stop_and_list
 from service.book.states import DeliveryState, StudyState
@@ -355,3 +357,32 @@ def test_a_flag_stays_where_the_result_cannot_be_made_anew(
     assert flagged_at(house) == {"pacs"} and state_of(house, pacs) == (DELIVERED, "patient-merged")
     with reading(house.book.engine) as session:
         assert session.scalars(select(DraftRow.version)).all() == [1]
+
+
+@pytest.mark.parametrize("results_days", [None, 30])
+def test_a_merge_finds_a_study_whose_images_are_purged_and_whose_results_are_not(
+    house: House, tmp_path: Path, results_days: float | None
+) -> None:
+    study = received(house, tmp_path)
+    pacs, ehr = drafted(house, study, {"pacs": DELIVERED, "ehr": DeliveryState.GAVE_UP})
+    engine = house.book.engine
+    # Any message fills the catalogue.
+    assert code(house, a40("NOBODY^^^HOSP", control_id="M0")) == "AA"
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE studies SET state = 'done'"))
+    rule = RetentionRule(received_days=7, results_days=results_days)
+    later = now_utc() + timedelta(days=8)
+    assert purge_study(engine, study, rule, actor="t", now=later).received_keys
+    if results_days is not None:
+        # With the results goes the number.
+        purge_study(engine, study, rule, actor="t", now=now_utc() + timedelta(days=40))
+    with reading(engine) as session:
+        left = {(PATIENT_ID, "HOSP")} if results_days is None else set()
+        assert patients_of_study(session, study) == left
+    assert code(house, a40()) == "AA"
+    if results_days is None:
+        assert flagged_at(house) == {"pacs"} and state_of(house, pacs) == (DELIVERED, "patient-merged")
+        assert state_of(house, ehr) == (SUPERSEDED, "patient-merged")
+        assert [version for version, _, _ in versions(house)] == [1]
+    else:
+        assert flagged_at(house) == set()
