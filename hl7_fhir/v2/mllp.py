@@ -119,13 +119,16 @@ class MllpClient:
             connection = self._usable() or self._connect()
             try:
                 connection.sendall(frame)
-                answer = _read_answer(connection)
+                answer, *unasked = _read_answers(connection)
             except (OSError, Permanent) as error:
                 # A late answer must never be taken for one to the next message: the connection is given up.
                 self._close()
                 raise Transient(
                     "hl7-no-answer", f"the receiver did not answer the message ({type(error).__name__})"
                 ) from error
+            if unasked:
+                # A receiver that says more than it was asked for is not trusted with the next message.
+                self._close()
             return answer
 
     def close(self) -> None:
@@ -161,7 +164,7 @@ class MllpClient:
             self._connection = None
 
 
-def _read_answer(connection: socket.socket) -> bytes:
+def _read_answers(connection: socket.socket) -> list[bytes]:
     reader = FrameReader()
     while True:
         data = connection.recv(65536)
@@ -169,4 +172,4 @@ def _read_answer(connection: socket.socket) -> bytes:
             raise ConnectionError("the receiver closed the connection")
         whole = reader.feed(data)
         if whole:
-            return whole[0]
+            return list(whole)

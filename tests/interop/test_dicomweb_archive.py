@@ -43,8 +43,11 @@ class Site:
     sent: dict[str, bytes]
 
     def deliver(self) -> list[str]:
-        """Send what is pending; the state of every delivery afterwards."""
+        """Send what is pending, its pauses being over; the state of every delivery afterwards."""
         engine = self.house.book.engine
+        with writing(engine) as session:
+            for row in session.query(DeliveryRow).filter_by(state="pending"):
+                row.due_at_utc = now_utc()
         desk = DeliveryDesk(
             engine=engine,
             results=self.house.results,

@@ -182,7 +182,11 @@ class Sender:
         """The next answers; fewer where the connection ends before."""
         found: list[bytes] = []
         while len(found) < count:
-            data = self._connection.recv(1 << 16)
+            try:
+                data = self._connection.recv(1 << 16)
+            except ConnectionResetError:
+                # Ended with bytes of ours unread.
+                break
             if not data:
                 break
             found += self._reader.feed(data)
