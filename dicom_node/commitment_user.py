@@ -29,8 +29,7 @@ from dicom_node.commitment import (
     report_dataset,
     request_dataset,
 )
-from dicom_node.library_words import silence_libraries
-from dicom_node.sender import Peer, SendTimeouts, application_entity, associate
+from dicom_node.sender import Peer, SendTimeouts, associated
 
 _SYNTAXES: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 _TIMEOUTS = SendTimeouts()
@@ -61,7 +60,7 @@ def ask_commitment(
     """
     unoffered = Permanent("no-commitment", "the peer does not offer storage commitment")
     dialling = _Dialling(peer, calling_ae_title, timeouts, tls)
-    with _associated(dialling, StorageCommitmentPushModel, unoffered) as association:
+    with _offered(dialling, StorageCommitmentPushModel, unoffered) as association:
         status, _ = association.send_n_action(
             request_dataset(request),
             REQUEST_COMMITMENT,
@@ -90,7 +89,7 @@ def report_commitment(
     roles = [build_role(PUSH_MODEL_CLASS_UID, scu_role=False, scp_role=True)]
     unoffered = Transient("report-refused", "the peer accepts no storage commitment report from us")
     dialling = _Dialling(peer, calling_ae_title, timeouts, tls)
-    with _associated(dialling, StorageCommitmentPushModel, unoffered, roles) as association:
+    with _offered(dialling, StorageCommitmentPushModel, unoffered, roles) as association:
         status, _ = association.send_n_event_report(
             report_dataset(report),
             report.event_type,
@@ -124,7 +123,7 @@ def read_back(
     """
     unoffered = Permanent("no-query", "the peer does not offer queries of the Study Root model")
     dialling = _Dialling(peer, calling_ae_title, timeouts, tls)
-    with _associated(dialling, StudyRootQueryRetrieveInformationModelFind, unoffered) as association:
+    with _offered(dialling, StudyRootQueryRetrieveInformationModelFind, unoffered) as association:
         return frozenset(
             reference.sop_instance_uid
             for reference, study_uid, series_uid in references
@@ -143,28 +142,24 @@ class _Dialling:
 
 
 @contextmanager
-def _associated(
+def _offered(
     dialling: _Dialling,
     sop_class: UID,
     unoffered: RadDraftError,
     roles: Sequence[Any] = (),
 ) -> Iterator[Association]:
     """An association for one SOP class, released at the end; raises `unoffered` where the peer does not accept it."""
-    silence_libraries()
-    association = associate(
-        application_entity(dialling.calling_ae_title, dialling.timeouts),
+    with associated(
         dialling.peer,
         [build_context(sop_class, _SYNTAXES)],
-        dialling.tls,
+        calling_ae_title=dialling.calling_ae_title,
+        timeouts=dialling.timeouts,
+        tls=dialling.tls,
         roles=roles,
-    )
-    try:
+    ) as association:
         if not association.accepted_contexts:
             raise unoffered
         yield association
-    finally:
-        if association.is_established:
-            association.release()
 
 
 def _holds(association: Any, sop_instance_uid: str, study_uid: str, series_uid: str) -> bool:

@@ -16,8 +16,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from clinical import Permanent, Transient
-from dicom_node.library_words import silence_libraries
-from dicom_node.sender import Peer, SendTimeouts, application_entity, associate
+from dicom_node.sender import Peer, SendTimeouts, associated
 
 # PS3.4 C.2.2.2.4: these would make a single value match others, and a backslash makes it several.
 _NOT_LITERAL = re.compile(r"[*?\\]")
@@ -89,10 +88,10 @@ def find_prior(
         raise Permanent(
             "patient-not-searchable", "the image has no Patient ID, issuer or date that a search can rely on"
         )
-    silence_libraries()
     contexts = [build_context(StudyRootQueryRetrieveInformationModelFind)]
-    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
-    try:
+    with associated(
+        peer, contexts, calling_ae_title=calling_ae_title, timeouts=timeouts, tls=tls
+    ) as association:
         answers = [a for a in _query(association, _study_keys(wanted)) if _counts(a, wanted, default_issuer)]
         answers.sort(key=lambda a: (_text(a, "StudyDate"), _text(a, "StudyTime")), reverse=True)
         for answer in answers[:_STUDIES_LOOKED_INTO]:
@@ -100,9 +99,6 @@ def find_prior(
             if taken is not None and any(map(_shows_chest, _query(association, _series_keys(uid)))):
                 return PriorStudy(uid, taken)
         return None
-    finally:
-        if association.is_established:
-            association.release()
 
 
 def _study_keys(wanted: PatientStudy) -> Dataset:

@@ -30,9 +30,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from clinical import Permanent, RadDraftError, Transient, policy_of
-from dicom_node.library_words import silence_libraries
 from dicom_node.reception import IncomingObject
-from dicom_node.sender import Peer, SendTimeouts, application_entity, associate
+from dicom_node.sender import Peer, SendTimeouts, application_entity, associated
 
 _SUCCESS = 0x0000
 # PS3.4 Tables C.4-2 and C.4-3: success with failed sub-operations, such as objects we did not propose.
@@ -95,28 +94,25 @@ def get_study(
     Transient
         ``peer-unreachable``, ``association-refused`` or ``retrieve-failed``.
     """
-    silence_libraries()
     taken = _Taken(study_instance_uid, receive)
     contexts = [build_context(StudyRootQueryRetrieveInformationModelGet)]
     contexts += [build_context(uid, _SYNTAXES) for uid in _STORAGE]
-    association = associate(
-        application_entity(calling_ae_title, timeouts),
+    with associated(
         peer,
         contexts,
-        tls,
+        calling_ae_title=calling_ae_title,
+        timeouts=timeouts,
+        tls=tls,
         handlers=[(evt.EVT_C_STORE, taken.store)],
         roles=[build_role(uid, scp_role=True) for uid in _STORAGE],
-    )
-    try:
-        answers = association.send_c_get(
-            _study_keys(study_instance_uid), StudyRootQueryRetrieveInformationModelGet
-        )
-        _require_end(answers, "C-GET")
-    except (RuntimeError, ValueError):
-        raise Transient("retrieve-failed", "the archive does not give studies by C-GET") from None
-    finally:
-        if association.is_established:
-            association.release()
+    ) as association:
+        try:
+            answers = association.send_c_get(
+                _study_keys(study_instance_uid), StudyRootQueryRetrieveInformationModelGet
+            )
+            _require_end(answers, "C-GET")
+        except (RuntimeError, ValueError):
+            raise Transient("retrieve-failed", "the archive does not give studies by C-GET") from None
     return taken.count
 
 
@@ -141,11 +137,14 @@ def move_study(
     Transient
         ``move-port-in-use``, ``peer-unreachable``, ``association-refused`` or ``retrieve-failed``.
     """
-    silence_libraries()
     taken = _Taken(study_instance_uid, receive)
     contexts = [build_context(StudyRootQueryRetrieveInformationModelMove)]
-    with _listening(to, peer.ae_title, taken, timeouts):
-        association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
+    with (
+        _listening(to, peer.ae_title, taken, timeouts),
+        associated(
+            peer, contexts, calling_ae_title=calling_ae_title, timeouts=timeouts, tls=tls
+        ) as association,
+    ):
         try:
             answers = association.send_c_move(
                 _study_keys(study_instance_uid), to.ae_title, StudyRootQueryRetrieveInformationModelMove
@@ -153,9 +152,6 @@ def move_study(
             _require_end(answers, "C-MOVE")
         except (RuntimeError, ValueError):
             raise Transient("retrieve-failed", "the archive does not give studies by C-MOVE") from None
-        finally:
-            if association.is_established:
-                association.release()
     return taken.count
 
 

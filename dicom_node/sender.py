@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -151,8 +152,9 @@ def _send_group(
 ) -> list[SendResult]:
     proposed = sorted(set().union(*(_proposals(item) for item in group)))
     contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in proposed]
-    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
-    try:
+    with associated(
+        peer, contexts, calling_ae_title=calling_ae_title, timeouts=timeouts, tls=tls
+    ) as association:
         accepted = {
             (str(context.abstract_syntax), str(context.transfer_syntax[0]))
             for context in association.accepted_contexts
@@ -161,14 +163,12 @@ def _send_group(
             _send_one(association, item, accepted, 1 + number % _MESSAGE_ID_MAX)
             for number, item in enumerate(group)
         ]
-    finally:
-        if association.is_established:
-            association.release()
 
 
-def application_entity(calling_ae_title: str, timeouts: SendTimeouts) -> AE:
-    """Our application entity as a requestor of associations."""
-    ae = AE(ae_title=calling_ae_title)
+def application_entity(ae_title: str, timeouts: SendTimeouts) -> AE:
+    """Our application entity; its library says nothing of what it handles from then on."""
+    silence_libraries()
+    ae = AE(ae_title=ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.connection_timeout = timeouts.connection_s
@@ -178,22 +178,42 @@ def application_entity(calling_ae_title: str, timeouts: SendTimeouts) -> AE:
     return ae
 
 
-def associate(
-    ae: AE,
+@contextmanager
+def associated(
     peer: Peer,
     contexts: list[PresentationContext],
-    tls: ssl.SSLContext | None,
     *,
+    calling_ae_title: str,
+    timeouts: SendTimeouts,
+    tls: ssl.SSLContext | None,
     handlers: Sequence[Any] = (),
     roles: Sequence[Any] = (),
-) -> Association:
-    """An association with a peer; accepted, though perhaps without any of the contexts.
+) -> Iterator[Association]:
+    """An association with a peer, released at the end; accepted, though perhaps without any of the contexts.
 
     Raises
     ------
     Transient
         ``peer-unreachable`` or ``association-refused``.
     """
+    ae = application_entity(calling_ae_title, timeouts)
+    association = _associate(ae, peer, contexts, tls, handlers=handlers, roles=roles)
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _associate(
+    ae: AE,
+    peer: Peer,
+    contexts: list[PresentationContext],
+    tls: ssl.SSLContext | None,
+    *,
+    handlers: Sequence[Any],
+    roles: Sequence[Any],
+) -> Association:
     bound: list[Any] = [(evt.EVT_CONN_OPEN, _send_small_packets_at_once), *handlers]
     try:
         association = ae.associate(
@@ -293,18 +313,16 @@ def echo(
     Transient
         If no association could be made or no answer came.
     """
-    silence_libraries()
     contexts = [build_context(Verification, [ImplicitVRLittleEndian, ExplicitVRLittleEndian])]
-    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
-    try:
-        response = association.send_c_echo()
-    except (RuntimeError, ValueError) as error:
-        raise Transient(
-            "peer-silent", "the peer accepted the association but not the verification"
-        ) from error
-    finally:
-        if association.is_established:
-            association.release()
+    with associated(
+        peer, contexts, calling_ae_title=calling_ae_title, timeouts=timeouts, tls=tls
+    ) as association:
+        try:
+            response = association.send_c_echo()
+        except (RuntimeError, ValueError) as error:
+            raise Transient(
+                "peer-silent", "the peer accepted the association but not the verification"
+            ) from error
     if "Status" not in response:
         raise Transient("peer-silent", "the peer accepted the association but did not answer the C-ECHO")
     return int(response.Status)

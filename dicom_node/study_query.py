@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -12,8 +13,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from clinical import Transient
-from dicom_node.library_words import silence_libraries
-from dicom_node.sender import Peer, SendTimeouts, application_entity, associate
+from dicom_node.sender import Peer, SendTimeouts, associated
 
 # PS3.4 C.4.1.1.4: a response that carries a match.
 _PENDING = frozenset({0xFF00, 0xFF01})
@@ -36,26 +36,28 @@ def images_in_archive(
     Transient
         ``peer-unreachable``, ``association-refused``, ``find-not-negotiated`` or ``find-failed``.
     """
-    silence_libraries()
     model = StudyRootQueryRetrieveInformationModelFind
     contexts = [build_context(model, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])]
-    association = associate(application_entity(calling_ae_title, timeouts), peer, contexts, tls)
-    try:
+    with associated(
+        peer, contexts, calling_ae_title=calling_ae_title, timeouts=timeouts, tls=tls
+    ) as association:
         if not association.accepted_contexts:
             raise Transient("find-not-negotiated", "the archive accepts no Study Root query")
-        found: int | None = None
-        for status, match in association.send_c_find(_asked(study_instance_uid), model):
-            code = int(status.Status) if status and "Status" in status else None
-            if code in _PENDING and match is not None:
-                found = _number(match)
-            elif code != _SUCCESS:
-                raise Transient("find-failed", "the archive did not answer the query for a study's objects")
-        return found
-    except (RuntimeError, ValueError) as error:
-        raise Transient("find-failed", "the query for a study's objects could not be sent") from error
-    finally:
-        if association.is_established:
-            association.release()
+        try:
+            return _answered(association.send_c_find(_asked(study_instance_uid), model))
+        except (RuntimeError, ValueError) as error:
+            raise Transient("find-failed", "the query for a study's objects could not be sent") from error
+
+
+def _answered(answers: Iterable[tuple[Dataset | None, Dataset | None]]) -> int | None:
+    found: int | None = None
+    for status, match in answers:
+        code = int(status.Status) if status and "Status" in status else None
+        if code in _PENDING and match is not None:
+            found = _number(match)
+        elif code != _SUCCESS:
+            raise Transient("find-failed", "the archive did not answer the query for a study's objects")
+    return found
 
 
 def _asked(study_instance_uid: str) -> Dataset:

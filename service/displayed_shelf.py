@@ -50,8 +50,9 @@ class DisplayedShelf:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._make_room(displayed.pixels.nbytes)
             with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(_facts(displayed))
-                file.write(np.ascontiguousarray(displayed.pixels).data)
+                content = np.ascontiguousarray(displayed.pixels).data
+                file.write(_facts(displayed, content))
+                file.write(content)
             os.replace(beside, self._path(file_sha256))
         except OSError as error:
             # A full disk costs a second decoding, never a study.
@@ -97,11 +98,11 @@ class DisplayedShelf:
                 path.unlink(missing_ok=True)
 
 
-def _facts(displayed: DisplayedImage) -> bytes:
+def _facts(displayed: DisplayedImage, content: memoryview) -> bytes:
     facts = {
         "shape": displayed.pixels.shape,
         "steps": displayed.steps,
         "linear_range": displayed.linear_range,
-        "blake2b": hashlib.blake2b(np.ascontiguousarray(displayed.pixels).data).hexdigest(),
+        "blake2b": hashlib.blake2b(content).hexdigest(),
     }
     return json.dumps(facts).encode("utf-8") + b"\n"
