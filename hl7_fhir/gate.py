@@ -1,4 +1,4 @@
-"""The send gate: what breaks a rule of FHIR 4.0.1 or of this house does not leave it."""
+"""The send gate: what breaks a rule of FHIR or of this house does not leave it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from clinical import Permanent
-from hl7_fhir.profile import R4, R5
-from hl7_fhir.r5 import check_r5
-from hl7_fhir.rules import Json, Violation, r4_rules
+from hl7_fhir.profile import R4
+from hl7_fhir.rules import Json, Rules, Violation, rules_of
 
 _AIAST = ("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "AIAST")
 # What software may say of its own draft. Every other status is a person's to give.
@@ -25,51 +24,39 @@ _LABELLED = frozenset(
 
 
 def check_bundle(bundle: Json, fhir_version: str = R4) -> None:
-    """Check a transaction and each of its resources.
-
-    An R5 transaction is checked by fhir.resources' R5 models and by the rules of this house; required bindings and
-    HL7's own invariants are those of R4 alone.
+    """Check a transaction and each of its resources by the rules of its version of FHIR.
 
     Raises
     ------
     Permanent
-        ``fhir-invalid``, naming the resource type, the rule and the element, and no value; ``fhir-not-modelled`` (R5).
+        ``fhir-invalid``, naming the resource type, the rule and the element, and no value.
     """
+    rules = rules_of(fhir_version)
     entries = bundle.get("entry", [])
     kinds = {e.get("fullUrl", ""): e.get("resource", {}).get("resourceType", "") for e in entries}
-    if fhir_version == R5:
-        check_r5(bundle)
-        for resource in (entry["resource"] for entry in entries):
-            for broken in (*_dangling(resource, resource["resourceType"], kinds), *_of_this_house(resource)):
-                _say(broken)
-        return
     for resource in [bundle, *(entry["resource"] for entry in entries if "resource" in entry)]:
-        _refuse(resource, kinds)
+        _refuse(rules, resource, kinds)
 
 
 def check_resource(resource: Json) -> None:
-    """Check one resource that is written on its own.
+    """Check one resource that is written on its own, to servers of R4 alone.
 
     Raises
     ------
     Permanent
         ``fhir-invalid``, as for a transaction.
     """
-    _refuse(resource, {})
+    _refuse(rules_of(R4), resource, {})
 
 
-def _refuse(resource: Json, kinds: Mapping[str, str]) -> None:
-    for broken in _violations(resource, kinds):
-        _say(broken)
+def _refuse(rules: Rules, resource: Json, kinds: Mapping[str, str]) -> None:
+    for broken in _violations(rules, resource, kinds):
+        place = f" at {broken.path}" if broken.path else ""
+        raise Permanent("fhir-invalid", f"a {broken.resource_type or 'resource'} breaks {broken.rule}{place}")
 
 
-def _say(broken: Violation) -> None:
-    place = f" at {broken.path}" if broken.path else ""
-    raise Permanent("fhir-invalid", f"a {broken.resource_type or 'resource'} breaks {broken.rule}{place}")
-
-
-def _violations(resource: Json, kinds: Mapping[str, str]) -> Iterator[Violation]:
-    yield from r4_rules().violations(resource, _resolver(kinds))
+def _violations(rules: Rules, resource: Json, kinds: Mapping[str, str]) -> Iterator[Violation]:
+    yield from rules.violations(resource, _resolver(kinds))
     if resource["resourceType"] != "Bundle":
         yield from _dangling(resource, resource["resourceType"], kinds)
     yield from _of_this_house(resource)

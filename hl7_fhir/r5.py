@@ -31,6 +31,11 @@ def as_r5(bundle: Json, findings: Sequence[tuple[Finding, Reading | None]]) -> J
     An ImagingSelection stands before the Observation that is derived from it; its identifier follows from the finding's
     tracking UID, so a new version moves the region instead of adding one. Region type and coordinates are those of
     SCOORD in the Structured Report (HL7 DICOM SR guide 1.0.0): a closed polyline in pixels of the stored image.
+
+    Raises
+    ------
+    Permanent
+        ``fhir-not-modelled``, where fhir.resources' R5 models do not know what was made.
     """
     entries: list[Json] = []
     by_uid = {f"urn:oid:{finding.uid}": (finding, reading) for finding, reading in findings}
@@ -45,18 +50,7 @@ def as_r5(bundle: Json, findings: Sequence[tuple[Finding, Reading | None]]) -> J
                 entries.append(selection)
                 resource["derivedFrom"] = [*resource["derivedFrom"], {"reference": selection["fullUrl"]}]
         entries.append({**entry, "resource": resource})
-    return check_r5({**bundle, "entry": entries})
-
-
-def check_r5(bundle: Json) -> Json:
-    """The bundle, once every resource in it is one by fhir.resources' R5 models; its values stay out of the error.
-
-    Raises
-    ------
-    Permanent
-        ``fhir-not-modelled``.
-    """
-    return modelled(bundle, Bundle, "R5")
+    return modelled({**bundle, "entry": entries}, Bundle, "R5")
 
 
 def _renamed(resource: Json, names: Mapping[str, str]) -> Json:
@@ -91,7 +85,11 @@ def _is_region(component: Json) -> bool:
 
 
 def _report(resource: Json) -> Json:
-    return _renamed(resource, {"imagingStudy": "study"})
+    changed = _renamed(resource, {"imagingStudy": "study"})
+    if "presentedForm" in resource:
+        # Attachment.size is an integer64 here, which JSON has as a string (R5, page JSON).
+        changed["presentedForm"] = [{**form, "size": str(form["size"])} for form in resource["presentedForm"]]
+    return changed
 
 
 def _provenance(resource: Json) -> Json:

@@ -111,9 +111,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _audit_goes_to_a_fhir_server(self) -> Settings:
-        servers = {entry.name for entry in self.destinations if entry.type == "fhir"}
-        if self.audit.destination is not None and self.audit.destination not in servers:
+        servers = {entry.name: entry for entry in self.destinations if entry.type == "fhir"}
+        if self.audit.destination is None:
+            return self
+        if self.audit.destination not in servers:
             raise ValueError("audit.destination names no destination of type fhir")
+        if servers[self.audit.destination].fhir_version != "4.0":
+            raise ValueError(
+                "audit.destination: AuditEvents are R4; name a destination with fhir_version 4.0"
+            )
         return self
 
     @model_validator(mode="after")

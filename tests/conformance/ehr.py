@@ -18,13 +18,14 @@ from pydicom import dcmread
 
 from clinical import Permanent, RadDraftError
 from hl7_fhir import ArtefactReference, FhirClient, FhirProfile, StudyHeader, build_bundle, report_identifier
+from hl7_fhir.profile import R5
 from hl7_fhir.rules import Rules
 from hl7_fhir.v2 import Message, MllpClient, OruProfile, build_oru, check_answer, parse_message, withdrawal_of
 from reporting import report_text
 from tests.conformance.studies import Study
 from tests.conformance.table import Verdict
 from tests.interop.fhir_engine import definitions
-from tests.interop.fhir_engine.engine import FhirEngine, Store, running_engine
+from tests.interop.fhir_engine.engine import FhirEngine, Store, r5_issues, running_engine
 from tests.interop.hl7_peer.peer import FOLDER as HL7_PEER
 from tests.interop.hl7_peer.peer import Hl7Peer, hl7_peer
 from tests.interop.node_packages import install
@@ -36,7 +37,10 @@ _ENGINE = Path(definitions.__file__).parent
 _KINDS = ("Device", "DocumentReference", "ImagingStudy", "Observation", "DiagnosticReport", "Provenance")
 _PROFILE = FhirProfile(default_patient_system="urn:oid:1.2.3", accession_system="urn:oid:1.2.4")
 _US_CORE_NOTE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-diagnosticreport-note"
-_FHIR, _ORU = "FHIR R4", "HL7 v2 ORU^R01"
+_R5_PROFILE = replace(_PROFILE, fhir_version=R5)
+_FHIR, _FHIR_R5, _ORU = "FHIR R4", "FHIR R5", "HL7 v2 ORU^R01"
+# What a face's transaction is written by, and what HL7 says of its version.
+_RELEASES = ((_FHIR, _PROFILE, "4.0.1", definitions.R4), (_FHIR_R5, _R5_PROFILE, "5.0.0", definitions.R5))
 _VERSIONS = ("2.3.1", "2.4", "2.5.1")
 # hl7apy takes every OBX-5 for a string of at most this many characters; HL7 lets TX and ED be far longer.
 _LONGEST = 199
@@ -150,40 +154,59 @@ def _us_core(store: Store, study: Study) -> str:
     return "the validator warns" if store.warnings() else ""
 
 
-def fhir_schema(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
-    """HL7's own JSON schema, whole, as it is published: structure and required bindings of codes."""
+def medplum_r5(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
+    """The R5 transaction in another maker's validator, with HL7's definitions of R5: all it knows, and no warning."""
     install(find("npm"), _ENGINE)
-    schema = json.loads((definitions.SOURCE / "fhir.schema.json").read_text(encoding="utf-8"))["definitions"]
+    reader = f"Medplum validator {_npm_version(_ENGINE, '@medplum/core')} with hl7.fhir.r5.core 5.0.0"
+    bundles = [bundle_of(study, _R5_PROFILE) for study in studies]
+    for study, issues in zip(studies, r5_issues(find("node"), bundles), strict=True):
+        problem = ", ".join(sorted(set(issues)))
+        checks = "validator: structure, invariants"
+        yield Verdict(_FHIR_R5, reader, checks, study.kind, not problem, problem=problem)
+
+
+def fhir_schema(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
+    """HL7's own JSON schema, whole, as it is published: structure, and in R4 required bindings of codes."""
+    install(find("npm"), _ENGINE)
+    for face, profile, number, release in _RELEASES:
+        validators = _schema_validators(release)
+        reader = f"HL7 FHIR {number} fhir.schema.json, by jsonschema {version('jsonschema')}"
+        checks = "structure, required bindings" if face is _FHIR else "structure"
+        for study in studies:
+            bundle = bundle_of(study, profile)
+            resources = [bundle, *(entry["resource"] for entry in bundle["entry"])]
+            rules = sorted(
+                {str(e.validator) for r in resources for e in validators[r["resourceType"]].iter_errors(r)}
+            )
+            problem = f"breaks {', '.join(rules)}" if rules else ""
+            yield Verdict(face, reader, checks, study.kind, not rules, problem=problem)
+
+
+def _schema_validators(release: definitions.Release) -> dict[str, Draft6Validator]:
+    schema = json.loads(release.schema.read_text(encoding="utf-8"))["definitions"]
     # Each resource is looked at by its own type: trying every type there is for it takes seconds.
     schema["ResourceList"] = {"type": "object"}
-    validators = {
+    return {
         kind: Draft6Validator({"$ref": f"#/definitions/{kind}", "definitions": schema})
-        for kind in ("Bundle", *_KINDS)
+        for kind in release.sent
     }
-    reader = f"HL7 FHIR 4.0.1 fhir.schema.json, by jsonschema {version('jsonschema')}"
-    for study in studies:
-        bundle = bundle_of(study)
-        resources = [bundle, *(entry["resource"] for entry in bundle["entry"])]
-        rules = sorted(
-            {str(e.validator) for r in resources for e in validators[r["resourceType"]].iter_errors(r)}
-        )
-        problem = f"breaks {', '.join(rules)}" if rules else ""
-        yield Verdict(_FHIR, reader, "structure, required bindings", study.kind, not rules, problem=problem)
 
 
 def fhirpath(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
-    """HL7's own invariants, read from its profiles at this moment, on every resource."""
+    """HL7's own invariants and bindings, read from its profiles at this moment, on every resource."""
     install(find("npm"), _ENGINE)
-    found = definitions.extract()
-    rules = Rules(found["schema"], found["rules"], found["targets"])
-    reader = f"HL7 FHIR 4.0.1 profiles, by fhirpathpy {version('fhirpathpy')}"
-    for study in studies:
-        bundle = bundle_of(study)
-        entries = {entry["fullUrl"]: entry["resource"]["resourceType"] for entry in bundle["entry"]}
-        resources = [bundle, *(entry["resource"] for entry in bundle["entry"])]
-        broken = {v.rule for resource in resources for v in rules.violations(resource, entries.get)}
-        problem = f"breaks {', '.join(sorted(broken))}" if broken else ""
-        yield Verdict(_FHIR, reader, "invariants, reference targets", study.kind, not broken, problem=problem)
+    for face, profile, number, release in _RELEASES:
+        found = definitions.extract(release)
+        rules = Rules(release.target.name[:2], found["schema"], found["rules"], found["targets"])
+        reader = f"HL7 FHIR {number} profiles, by fhirpathpy {version('fhirpathpy')}"
+        checks = "required bindings, invariants, reference targets"
+        for study in studies:
+            bundle = bundle_of(study, profile)
+            entries = {entry["fullUrl"]: entry["resource"]["resourceType"] for entry in bundle["entry"]}
+            resources = [bundle, *(entry["resource"] for entry in bundle["entry"])]
+            broken = {v.rule for resource in resources for v in rules.violations(resource, entries.get)}
+            problem = f"breaks {', '.join(sorted(broken))}" if broken else ""
+            yield Verdict(face, reader, checks, study.kind, not broken, problem=problem)
 
 
 def _messages(study: Study) -> Iterator[tuple[str, bytes]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.conformance.archive import archived
-from tests.conformance.ehr import fhir_schema, fhirpath, hl7_parser, hl7_server, medplum
+from tests.conformance.ehr import fhir_schema, fhirpath, hl7_parser, hl7_server, medplum, medplum_r5
 from tests.conformance.programs import (
     dcentvfy,
     dciodvfy,
@@ -32,6 +32,7 @@ READERS: tuple[Reader, ...] = (
     plain_viewer,
     poppler,
     medplum,
+    medplum_r5,
     fhir_schema,
     fhirpath,
     hl7_server,

@@ -39,6 +39,12 @@ def first(bundle: Json, kind: str) -> Json:
     return resources(bundle, kind)[0]
 
 
+def attachment_of_card(bundle: Json) -> Json:
+    card: Json = first(bundle, "Device")["contained"][0]
+    attachment: Json = card["content"][0]["attachment"]
+    return attachment
+
+
 @pytest.mark.parametrize("outcome", DraftOutcome)
 def test_what_the_house_builds_passes(outcome: DraftOutcome) -> None:
     bundle = build_bundle(draft(outcome), HEADER, PROFILE, (), report_text="text")
@@ -139,6 +145,13 @@ def test_whatever_the_header_holds_the_bundle_keeps_the_rules(
             "dangling-reference",
             lambda b: first(b, "DiagnosticReport")["result"].append({"reference": "urn:uuid:nothing"}),
         ),
+        ("Device", "dom-3", lambda b: first(b, "Device").pop("extension")),
+        (
+            "DocumentReference",
+            "schema-enum",
+            lambda b: first(b, "Device")["contained"][0].update(status=SECRET),
+        ),
+        ("DocumentReference", "att-1", lambda b: attachment_of_card(b).pop("contentType")),
         ("Bundle", "bdl-3", lambda b: b["entry"][0].pop("request")),
         ("Bundle", "bdl-7", lambda b: b["entry"].append(b["entry"][0])),
         ("Provenance", "schema-required", lambda b: first(b, "Provenance").pop("agent")),

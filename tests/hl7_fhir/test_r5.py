@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from hl7_fhir import FhirClient, build_bundle, check_bundle, retraction_of
 from tests.hl7_fhir.drafts import EDEMA, EFFUSION, HEADER, NOW, PNEUMOTHORAX, PROFILE, draft, resources
 from tests.hl7_fhir.scripted_server import Answer, Asked, scripted_server
 
+Json = dict[str, Any]
 R5 = replace(PROFILE, fhir_version="5.0")
 
 
@@ -79,6 +81,63 @@ def test_the_gate_refuses_an_r5_report_that_is_final_or_unlabelled() -> None:
         resources(bundle, "DiagnosticReport")[0][name] = value
         with pytest.raises(Permanent, match="fhir-invalid"):
             check_bundle(bundle, "5.0")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "change"),
+    [
+        (
+            "ImagingSelection",
+            "schema-enum",
+            lambda r: r["instance"][0]["imageRegion2D"][0].update(regionType="box"),
+        ),
+        (
+            "ImagingSelection",
+            "schema-required",
+            lambda r: r["instance"][0]["imageRegion2D"][0].pop("coordinate"),
+        ),
+        ("ImagingSelection", "schema-enum", lambda r: r.update(status="draft")),
+        (
+            "ImagingSelection",
+            "reference-target",
+            lambda r: r["derivedFrom"].append({"reference": "Patient/1"}),
+        ),
+        ("Observation", "schema-enum", lambda r: r.update(status="draft")),
+        ("Observation", "obs-6", lambda r: r.update(dataAbsentReason={"text": "none"})),
+        ("Observation", "obs-8", lambda r: r.update(bodySite={"text": "x"}, bodyStructure={"display": "x"})),
+        ("Observation", "dangling-reference", lambda r: r["derivedFrom"].append({"reference": "urn:uuid:x"})),
+        ("Observation", "ref-2", lambda r: r["derivedFrom"].append({"type": "ImagingStudy"})),
+        ("Device", "dev-1", lambda r: r["name"].append(r["name"][0])),
+        ("Device", "schema-enum", lambda r: r["name"][0].update(type="model-name")),
+        ("Device", "dom-3", lambda r: r.pop("extension")),
+        ("DocumentReference", "schema-enum", lambda r: r["contained"][0].update(status="new")),
+        ("DiagnosticReport", "schema-additionalProperties", lambda r: r.update(imagingStudy=r["study"])),
+        ("DiagnosticReport", "schema-type", lambda r: r["presentedForm"][0].update(size=4)),
+        ("DiagnosticReport", "att-1", lambda r: r["presentedForm"][0].pop("contentType")),
+        ("Provenance", "reference-target", lambda r: r["agent"][0]["who"].update(type="Observation")),
+    ],
+)
+def test_each_broken_rule_of_r5_is_named(kind: str, rule: str, change: Callable[[Json], object]) -> None:
+    bundle = bundle_of()
+    change(resources(bundle, "Device" if kind == "DocumentReference" else kind)[0])
+    with pytest.raises(Permanent, match=f"a {kind} breaks {rule}") as caught:
+        check_bundle(bundle, "5.0")
+    assert caught.value.code == "fhir-invalid"
+
+
+@pytest.mark.parametrize("rule", ["bdl-3c", "bdl-7"])
+def test_a_transaction_of_r5_keeps_the_rules_of_bundles(rule: str) -> None:
+    bundle = bundle_of()
+    if rule == "bdl-7":
+        bundle["entry"].append(bundle["entry"][0])
+    else:
+        del bundle["entry"][0]["request"]
+    with pytest.raises(Permanent, match=f"a Bundle breaks {rule}"):
+        check_bundle(bundle, "5.0")
+
+
+def test_a_report_without_any_document_is_r5_too() -> None:
+    check_bundle(build_bundle(draft(), HEADER, R5, (), report_text=""), "5.0")
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("4.0.1", "5.0"), ("5.0.0", "4.0")])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,37 @@ def running_engine(node: Path) -> Iterator[FhirEngine]:
             process.kill()
             process.wait()
         process.stdout.close()
+
+
+def r5_issues(node: Path, bundles: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """What the engine's validator says of each R5 transaction and its resources, by HL7's definitions of R5."""
+    resources = [
+        [bundle, *(entry["resource"] for entry in bundle["entry"])] for bundle in map(_stored, bundles)
+    ]
+    lines = "".join(f"{json.dumps(resource)}\n" for one in resources for resource in one)
+    done = subprocess.run(
+        [str(node), str(_FOLDER / "validate_r5.mjs")],
+        input=lines,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(said) == sum(map(len, resources))
+    answers = iter(said)
+    return [
+        [f"{issue['severity']} at {issue['expression'][0]}" for _ in one for issue in next(answers)]
+        for one in resources
+    ]
+
+
+def _stored(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The transaction with references as a server writes them, so that their types can be looked at."""
+    text = json.dumps(bundle)
+    for entry in bundle["entry"]:
+        url = entry["fullUrl"]
+        kind = entry["resource"]["resourceType"]
+        text = text.replace(f'"reference": "{url}"', f'"reference": "{kind}/{url.removeprefix("urn:uuid:")}"')
+    stored: dict[str, Any] = json.loads(text)
+    return stored
