@@ -122,7 +122,7 @@ def test_a_decoder_quantised_matrix_by_matrix_is_the_model_builders(
     command = builder_command(
         scratch / "language", theirs, wanted.precision, wanted.device, tmp_path / "cache"
     )
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command, f"block_size={wanted.block}"], check=True, capture_output=True)
     found, expected = (onnx.load(folder / "decoder.onnx").graph for folder in (ours, theirs))
     assert [node.SerializeToString(deterministic=True) for node in found.node] == [
         node.SerializeToString(deterministic=True) for node in expected.node

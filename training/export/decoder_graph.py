@@ -78,9 +78,11 @@ def export_decoder(
     if done.returncode != 0:
         words = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise Permanent("export-failed", f"the model builder could not write the decoder: {words}")
-    if layout.bits is not None:
+    if layout.bits is not None and layout.block is not None:
         on_cpu = layout.device is ComputeDevice.CPU
-        quantise_graph(built / GRAPH, folder / GRAPH, layout.bits, int8_products=on_cpu, progress=progress)
+        quantise_graph(
+            built / GRAPH, folder / GRAPH, layout.bits, layout.block, int8_products=on_cpu, progress=progress
+        )
         return
     for name in (GRAPH, _WEIGHTS):
         (built / name).rename(folder / name)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from clinical import ComputeDevice, Precision
 
 _BITS = {Precision.INT8: 8, Precision.INT4: 4}
+# Weights that share a scale, which is fp32 on the CPU: blocks of 128 make a weight of 4 bits take 4.25 where the model
+# builder's 32 make it 5, and a decode step waits for its bytes. Answers of the embedded model were no further from those
+# of fp32 (docs/models.md). On CUDA neither was measured.
+_BLOCKS = {ComputeDevice.CPU: 128, ComputeDevice.CUDA: 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class Layout:
         Precision of the vision tower and projector; pixels and features are fp32 in every graph.
     bits
         Of a quantised matrix; None where none is.
+    block
+        Weights of a column that share a scale, in a quantised matrix.
     """
 
     precision: Precision
@@ -34,6 +40,7 @@ class Layout:
     builder_device: ComputeDevice
     vision: Precision
     bits: int | None = None
+    block: int | None = None
 
 
 def layout(precision: str, device: str, vision: str | None = None) -> Layout:
@@ -71,4 +78,4 @@ def layout(precision: str, device: str, vision: str | None = None) -> Layout:
     built = wanted if bits is None else Precision.FP32 if place is ComputeDevice.CPU else Precision.FP16
     builder_device = ComputeDevice.CUDA if half else place
     tower = Precision.INT8 if vision else Precision.FP32 if whole else shortened
-    return Layout(wanted, place, built, builder_device, tower, bits)
+    return Layout(wanted, place, built, builder_device, tower, bits, _BLOCKS[place] if bits else None)

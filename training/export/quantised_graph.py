@@ -15,8 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-# As the model builder's: block of weights that share a scale, and the level that lets a CPU multiply in int8.
-_BLOCK = 32
+# As the model builder's: the level that lets a CPU multiply in int8.
 _INT8_PRODUCTS = 4
 _ALIGNED_BYTES = 64
 
@@ -25,6 +24,7 @@ def quantise_graph(
     source: Path,
     target: Path,
     bits: int,
+    block: int,
     *,
     int8_products: bool,
     progress: Callable[[str], None] = lambda step: None,
@@ -37,12 +37,14 @@ def quantise_graph(
         A graph whose weights are in one file beside it, fp32 or fp16; the scales become of that type.
     bits
         8 or 4.
+    block
+        Weights of a column that share a scale: 16, 32, 64, 128 or 256.
     int8_products
         Whether what is multiplied with them may be rounded to int8: MatMulNBits' accuracy level 4, for the CPU.
     """
     import onnx
 
-    quantiser = _quantiser(bits, int8_products)
+    quantiser = _quantiser(bits, block, int8_products)
     model = onnx.load(source, load_external_data=False)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     del model.graph.initializer[:]
@@ -96,14 +98,14 @@ def _quiet_root_logger() -> Iterator[None]:
         root.removeHandler(nothing)
 
 
-def _quantiser(bits: int, int8_products: bool) -> Any:
+def _quantiser(bits: int, block: int, int8_products: bool) -> Any:
     with _quiet_root_logger():
         from onnxruntime.quantization import matmul_nbits_quantizer as kit
     logging.getLogger(kit.__name__).setLevel(logging.WARNING)
     level = _INT8_PRODUCTS if int8_products else None
     return kit.DefaultWeightOnlyQuantizer(
         kit.DefaultWeightOnlyQuantConfig(
-            block_size=_BLOCK, is_symmetric=True, accuracy_level=level, bits=bits
+            block_size=block, is_symmetric=True, accuracy_level=level, bits=bits
         )
     )
 
