@@ -38,8 +38,8 @@ class ModelChanger:
 
     Attributes
     ----------
-    refused
-        Code of why the last wanted model was not taken; empty where it was.
+    refused, reason
+        Code of why the last wanted model was not taken, and the same in words; empty where it was.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ModelChanger:
         reload: Callable[[], Settings],
         load: Callable[[Settings], Seated],
     ) -> None:
-        self.refused = ""
+        self.refused = self.reason = ""
         self._engine = engine
         self._seat = seat
         self._configured = settings
@@ -87,24 +87,24 @@ class ModelChanger:
             self._configured = self._reload()
         settings = effective_settings(self._configured, ordered_model(self._engine))
         if settings.model == self._loaded:
-            self._unwanted, self.refused = None, ""
+            self._unwanted, self.refused, self.reason = None, "", ""
             return False
         if settings.model == self._unwanted:
             return False
-        self.refused = ""
+        self.refused = self.reason = ""
         try:
             seated = self._load(settings)
         except Transient as error:
-            self.refused = error.code
+            self.refused, self.reason = error.code, error.message
             _log.warning("model_not_changed_yet", code=error.code)
             return False
         except Permanent as error:
             # Not tried again until something else is wanted, or SIGHUP asks for it.
-            self._unwanted, self.refused = settings.model, error.code
+            self._unwanted, self.refused, self.reason = settings.model, error.code, error.message
             _log.error("model_refused", code=error.code, reason=error.message)
             return False
         self._seat.change(seated)
-        self._loaded, self.refused = settings.model, ""
+        self._loaded = settings.model
         identity = seated.model.identity
         _log.info("model_changed", model=identity.name, version=identity.version, engine=identity.engine)
         return True

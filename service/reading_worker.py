@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from clinical import Permanent
 from imaging import DecodeLimits
 from inference import (
     CheckTerms,
@@ -122,6 +123,25 @@ def seated_model(settings: Settings) -> Seated:
         model.close()
         raise
     return Seated(model, reading_terms(settings))
+
+
+def passed_model(settings: Settings, trials: TrialClock) -> Seated:
+    """As `seated_model`, for a model that is to take the place of another: it has passed its trial.
+
+    Raises
+    ------
+    Permanent
+        ``trial-failed`` with what it failed; and as `seated_model` and `inference.canary.canary_checks`.
+    """
+    seated = seated_model(settings)
+    try:
+        trial = trials.try_now(seated.model)
+        if trial.failed:
+            raise Permanent("trial-failed", trial.failure, tag="model.path")
+    except BaseException:
+        seated.model.close()
+        raise
+    return seated
 
 
 def shadow_reader(house: House, settings: Settings, seat: ModelSeat) -> ShadowReader:

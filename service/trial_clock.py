@@ -1,4 +1,4 @@
-"""The model is tried on blank and known pictures after it was loaded and every day; what it fails withholds results."""
+"""The model is tried on blank and known pictures before it serves and every day; what it fails withholds results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _RETRY = timedelta(minutes=10)
 
 
 class TrialClock:
-    """A thread that tries the seated model after each load and when its last trial is old, a failed one soon again.
+    """A thread that tries the seated model when its last trial is old, a failed one soon again.
+
+    A worker lets a model be tried before it is ready with it or exchanges another for it (`try_now`).
 
     Until a loaded model was tried here, it stands on the newest trial in the book of the same model on the same
     engine; after that on its own, since another process's pass says nothing about this one's memory.
@@ -62,11 +64,13 @@ class TrialClock:
         self._deadline_s = deadline_s
         self._own: WeakKeyDictionary[Model, Trial] = WeakKeyDictionary()
         self._not_before: datetime | None = None
+        self._not_made = ""
         self._stop = Event()
         self._thread = Thread(target=self._run, name="trial-clock", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; returns when a first trial was made, or could not be."""
+        self._look_on()
         self._thread.start()
 
     def stop(self) -> None:
@@ -85,20 +89,38 @@ class TrialClock:
             if self._not_before is not None and now < self._not_before:
                 return False
             try:
-                checks = canary_checks(
-                    model, self._known(model), lowest=self._lowest, deadline_s=self._deadline_s
-                )
+                self.try_now(model)
             except RadDraftError as error:
-                self._not_before = now + _RETRY
+                self._not_before, self._not_made = now + _RETRY, error.code
                 _log.warning("trial_not_made", code=error.code)
                 return False
-        self._not_before = None
+        self._not_before, self._not_made = None, ""
+        return True
+
+    def try_now(self, model: Model) -> Trial:
+        """Try a loaded model, seated or not, and keep how it ended.
+
+        Raises
+        ------
+        RadDraftError
+            As `inference.canary.canary_checks` does; then no trial was made.
+        """
+        checks = canary_checks(model, self._known(model), lowest=self._lowest, deadline_s=self._deadline_s)
         trial = save_trial(self._engine, model.identity, checks, now=now_utc())
         self._own[model] = trial
         (_log.error if trial.failed else _log.info)(
             "model_tried", model=trial.model_name, **{check.name: check.status.value for check in checks}
         )
-        return True
+        return trial
+
+    def problem(self, model: Model) -> str:
+        """Why a worker with this model is not ready, in words; empty where it passed its trial here."""
+        trial = self._own.get(model)
+        if trial is None:
+            return (
+                f"could not try its model ({self._not_made})" if self._not_made else "has not tried its model"
+            )
+        return f"withholds every result: {trial.failure}" if trial.failed else ""
 
     def standing(self, model: Model) -> tuple[CheckResult, ...]:
         """The checks of a model's last trial, as every result says them."""
@@ -126,14 +148,17 @@ class TrialClock:
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_S):
-            try:
-                self.look()
-            except RadDraftError as error:
-                _log.warning("trial_interrupted", code=error.code)
-            except Exception as error:
-                # A defect in a trial must not end the trials of the days to come.
-                self._not_before = now_utc() + _RETRY
-                _log.error("trial_defect", error_type=type(error).__name__)
+            self._look_on()
+
+    def _look_on(self) -> None:
+        try:
+            self.look()
+        except RadDraftError as error:
+            _log.warning("trial_interrupted", code=error.code)
+        except Exception as error:
+            # A defect in a trial must not end the trials of the days to come.
+            self._not_before, self._not_made = now_utc() + _RETRY, "defect"
+            _log.error("trial_defect", error_type=type(error).__name__)
 
 
 def site_known_images(labels: Path, limits: DecodeLimits, flavour: Flavour) -> tuple[KnownImage, ...]:

@@ -7,18 +7,13 @@ from typing import Any
 import psutil
 
 from inference import Model, device_memory
+from service.model_changing import ModelChanger
 from service.model_seat import ModelSeat
 from service.trial_clock import TrialClock
 
 
-def worker_figures(seat: ModelSeat, refused: str, trials: TrialClock) -> dict[str, Any]:
-    """Figures of this moment: names, counts and bytes, nothing of a patient.
-
-    Parameters
-    ----------
-    refused
-        Code of why a wanted model was not taken; empty where none was refused.
-    """
+def worker_figures(seat: ModelSeat, changer: ModelChanger, trials: TrialClock) -> dict[str, Any]:
+    """Figures of this moment: names, counts and bytes, nothing of a patient."""
     model = seat.current.model
     memory = psutil.Process().memory_info()
     device = device_memory(model)
@@ -30,7 +25,8 @@ def worker_figures(seat: ModelSeat, refused: str, trials: TrialClock) -> dict[st
         "device_bytes": {"free": device[0], "total": device[1]} if device else {},
         "model": model_figures(model),
         "trial": trials.figures(model),
-        "model_refused": refused,
+        "model_refused": changer.refused,
+        "model_refused_reason": changer.reason,
     }
 
 

@@ -32,6 +32,12 @@ class Trial:
         """Whether a check of it failed."""
         return any(check.status is CheckStatus.FAIL for check in self.checks)
 
+    @property
+    def failure(self) -> str:
+        """What it failed, in one sentence; empty where it passed."""
+        failed = [f"{c.name}: {c.evidence}" for c in self.checks if c.status is CheckStatus.FAIL]
+        return f"the model failed its trial ({'; '.join(failed)})" if failed else ""
+
 
 @lru_cache(maxsize=1)
 def _adapter() -> TypeAdapter[tuple[CheckResult, ...]]:

@@ -120,6 +120,10 @@ def _identity(told: dict[str, Any]) -> dict[str, Any]:
     return {key: told[key] for key in ("name", "version", "precision", "weights_sha256")}
 
 
+def _refusal(figures: dict[str, Any]) -> str:
+    return f"{figures['model_refused']}: {figures.get('model_refused_reason', '')}".removesuffix(": ")
+
+
 def _wait(book: Book, described: dict[str, Any], until_s: float) -> list[str]:
     """Sentences about live workers that do not read with the model; none when all do."""
     fresh_from_s = time.monotonic() + _STALE_S
@@ -130,7 +134,7 @@ def _wait(book: Book, described: dict[str, Any], until_s: float) -> list[str]:
         if not workers:
             return ["no reading worker is alive; the next that starts takes the ordered model"]
         if refused and time.monotonic() > fresh_from_s:
-            return [f"{role.name} refused it: {role.figures['model_refused']}" for role in refused]
+            return [f"{role.name} refused it: {_refusal(role.figures)}" for role in refused]
         if not left:
             return []
         if time.monotonic() > until_s:

@@ -32,19 +32,21 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
     keeper = LeaseKeeper(house.book.engine, lease_s=settings.lease.lease_s)
     keeper.start()
     name = os.environ.get(ROLE_NAME_VARIABLE) or "worker-" + "-".join(sorted(queues))
-    state: dict[str, Any] = {"ready": False, "figures": dict}
-    signs = SignsOfLife(
-        house.book.engine,
-        name,
-        lambda: (state["ready"], "ready" if state["ready"] else "loading"),
-        figures=lambda: state["figures"](),
-    )
+    state: dict[str, Any] = {"ready": False, "figures": dict, "problem": str}
+
+    def condition() -> tuple[bool, str]:
+        if not state["ready"]:
+            return False, "loading"
+        problem = state["problem"]()
+        return not problem, problem or "ready"
+
+    signs = SignsOfLife(house.book.engine, name, condition, figures=lambda: state["figures"]())
     signs.start()
     concurrency = 1
     with ExitStack() as closing:
         # Each kind of work brings libraries the other does not need; a worker loads only its own.
         if GPU_QUEUE in queues:
-            state["figures"] = _read_studies(house, app, keeper, closing)
+            state["figures"], state["problem"] = _read_studies(house, app, keeper, closing)
             concurrency = settings.model.studies_in_flight
         if IO_QUEUE in queues:
             from service.io_worker import io_desks
@@ -67,13 +69,26 @@ def run_worker(settings: Settings, queues: Sequence[str]) -> None:
 
 def _read_studies(
     house: House, app: Celery, keeper: LeaseKeeper, closing: ExitStack
-) -> Callable[[], dict[str, Any]]:
-    """Load and try the model, take the queue's task, watch the engine; return what tells its figures."""
+) -> tuple[Callable[[], dict[str, Any]], Callable[[], str]]:
+    """Load and try the model, take the queue's task, watch the engine.
+
+    Returns
+    -------
+    tuple
+        What tells the worker's figures, and what tells why it is not ready (empty where it is).
+    """
     from service.book.model_orders import ordered_model
     from service.chat_desk import ChatListener
     from service.model_changing import ModelChanger, effective_settings
     from service.model_seat import ModelSeat
-    from service.reading_worker import chat_desk, reading_desk, seated_model, shadow_reader, trial_clock
+    from service.reading_worker import (
+        chat_desk,
+        passed_model,
+        reading_desk,
+        seated_model,
+        shadow_reader,
+        trial_clock,
+    )
     from service.watchdog import EngineWatchdog
     from service.worker_figures import worker_figures
 
@@ -91,7 +106,17 @@ def _read_studies(
     )
     seat = ModelSeat(seated)
     EngineWatchdog(lambda: seat.models, stall_s=settings.model.engine_stall_s).start()
-    changer = ModelChanger(house.book.engine, seat, settings, reload=load_settings, load=seated_model)
+    trials = trial_clock(house, seat)
+    # A first model that fails is worked with: its results are withheld and told so, and the worker is not ready.
+    trials.start()
+    closing.callback(trials.stop)
+    changer = ModelChanger(
+        house.book.engine,
+        seat,
+        settings,
+        reload=load_settings,
+        load=lambda wanted: passed_model(wanted, trials),
+    )
     changer.start()
     closing.callback(changer.stop)
     # Celery sets its own handlers when it starts: ours follows them.
@@ -109,8 +134,5 @@ def _read_studies(
         listener = ChatListener(chat_desk(house, seat))
         listener.start()
         closing.callback(listener.stop)
-    trials = trial_clock(house, seat)
-    trials.start()
-    closing.callback(trials.stop)
     register_reading(app, reading_desk(house, seat, Hints(app), keeper, trials))
-    return lambda: worker_figures(seat, changer.refused, trials)
+    return lambda: worker_figures(seat, changer, trials), lambda: trials.problem(seat.current.model)

@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
 from clinical import Permanent
+from inference import KnownImage
 from service.book import Book
 from service.book.model_orders import order_model, ordered_model
+from service.book.queries import note_role
+from service.book.trials import trials
+from service.clock import now_utc
 from service.model_changing import ModelChanger
 from service.model_seat import ModelSeat
-from service.reading_worker import seated_model
+from service.reading_worker import passed_model, seated_model
 from service.settings import Settings
 from service.supervisor import role_command
+from service.trial_clock import TrialClock
+from service.worker_figures import worker_figures
 from tests.inference.packages import other_package
 from tests.promises.installation import Installation, installation
 from training.phantoms.dicom import VARIANTS, write_phantom
@@ -97,6 +104,27 @@ def test_a_model_that_cannot_read_is_refused_before_it_takes_its_seat(
     changer = _changer(book, seat, settings)
     order_model(book.engine, str(other_package(tmp_path, "broken")))
     assert not changer.look() and changer.refused == "logits-not-finite"
+
+
+def test_a_model_that_fails_its_trial_does_not_take_the_seat_and_the_operator_reads_why(
+    book: Book, seat: ModelSeat, settings: Settings, tmp_path: Path
+) -> None:
+    opposite = [KnownImage(i.pixels, i.absent, i.present) for i in seat.current.model.known_images[:3]]
+    clock = TrialClock(
+        book.engine, seat, lambda _: opposite, every=timedelta(days=1), lowest=0.8, deadline_s=60
+    )
+    changer = ModelChanger(
+        book.engine, seat, settings, reload=lambda: settings, load=lambda wanted: passed_model(wanted, clock)
+    )
+    order_model(book.engine, str(other_package(tmp_path, "blind")))
+    assert not changer.look() and not changer.look()
+    assert seat.current.model.identity.name != "blind"
+    assert [trial.model_name for trial in trials(book.engine)] == ["blind"]
+    figures = worker_figures(seat, changer, clock)
+    assert figures["model_refused"] == "trial-failed"
+    note_role(book.engine, "worker-gpu", ready=True, detail="", now=now_utc(), figures=figures)
+    (worker,) = [role for role in book.roles() if role.figures]
+    assert "known findings named" in worker.figures["model_refused_reason"]
 
 
 def _raddraft(site: Installation, *arguments: str) -> str:

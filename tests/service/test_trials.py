@@ -15,7 +15,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
-from clinical import CheckResult, CheckStatus
+from clinical import CheckResult, CheckStatus, Permanent
 from inference import KnownImage, Model, canary_checks, load_model
 from service.book import Book
 from service.book.queries import note_role
@@ -136,6 +136,28 @@ def test_a_trial_failed_before_a_restart_or_elsewhere_withholds_until_this_load_
     assert [c.status for c in clock.standing(model)] == [CheckStatus.FAIL]
     assert clock.look()
     assert {c.status for c in clock.standing(model)} == {CheckStatus.PASS}
+
+
+def test_a_worker_is_ready_only_with_a_model_that_passed_here_and_says_why_not(
+    book: Book, model: Model
+) -> None:
+    labels = {"known": _contradicted(model)}
+    clock = _clock(book, model, timedelta(0), known=lambda _: labels["known"])
+    assert clock.problem(model) == "has not tried its model"
+    clock.start()
+    clock.stop()
+    assert "withholds every result" in clock.problem(model) and "known findings named" in clock.problem(model)
+    labels["known"] = list(model.known_images)
+    assert clock.look() and not clock.problem(model)
+
+
+def test_a_trial_that_cannot_be_made_is_a_reason_not_to_be_ready(book: Book, model: Model) -> None:
+    def unreadable(_: Model) -> list[KnownImage]:
+        raise Permanent("known-image-unreadable", "an image cannot be read")
+
+    clock = _clock(book, model, known=unreadable)
+    assert not clock.look()
+    assert "known-image-unreadable" in clock.problem(model)
 
 
 def test_a_pass_of_another_worker_does_not_lift_this_one_s_own_failure(book: Book, model: Model) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from clinical import ComputeDevice, Precision
 
 _BITS = {Precision.INT8: 8, Precision.INT4: 4}
-# Weights that share a scale, which is fp32 on the CPU: blocks of 128 make a weight of 4 bits take 4.25 where the model
-# builder's 32 make it 5, and a decode step waits for its bytes. Answers of the embedded model were no further from those
-# of fp32 (docs/models.md). On CUDA neither was measured.
+# Weights that share a scale, which is fp32 on the CPU: with 128 a weight of 4 bits takes 4.25 where the model builder's
+# 32 make it 5, and a decode step waits for its bytes. Answers of the embedded model were no further from those of fp32
+# (docs/models.md). On CUDA neither was measured.
 _BLOCKS = {ComputeDevice.CPU: 128, ComputeDevice.CUDA: 32}
 
 

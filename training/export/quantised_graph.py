@@ -104,9 +104,7 @@ def _quantiser(bits: int, block: int, int8_products: bool) -> Any:
     logging.getLogger(kit.__name__).setLevel(logging.WARNING)
     level = _INT8_PRODUCTS if int8_products else None
     return kit.DefaultWeightOnlyQuantizer(
-        kit.DefaultWeightOnlyQuantConfig(
-            block_size=block, is_symmetric=True, accuracy_level=level, bits=bits
-        )
+        kit.DefaultWeightOnlyQuantConfig(block_size=block, is_symmetric=True, accuracy_level=level, bits=bits)
     )
 
 
