@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,7 +121,7 @@ def _identity(told: dict[str, Any]) -> dict[str, Any]:
     return {key: told[key] for key in ("name", "version", "precision", "weights_sha256")}
 
 
-def _refusal(figures: dict[str, Any]) -> str:
+def _refusal(figures: Mapping[str, Any]) -> str:
     return f"{figures['model_refused']}: {figures.get('model_refused_reason', '')}".removesuffix(": ")
 
 
