@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from clinical import Box, GroundedBox, Laterality, Polarity, Region, region
 from inference.box_text import BOX_PATTERN, read_boxes
@@ -18,11 +19,22 @@ _DENIALS = re.compile(r"\b(no|not|without|normal|clear|free of|unremarkable|nega
 _CLAUSE_ENDS = re.compile(r"[;:]|\bbut\b|\bhowever\b|\balthough\b|\bwith\b(?!out)", re.IGNORECASE)
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+(?=[A-Z\[])")
 _SIDES = re.compile(r"\b(bilateral|both|right|left)\b", re.IGNORECASE)
+
+
+class Zone(Enum):
+    """A part of a lung by height, as reports name it."""
+
+    UPPER = "upper"
+    MID = "mid"
+    LOWER = "lower"
+    APICAL = "apical"
+
+
 _ZONES = (
-    (re.compile(r"\bupper\b", re.IGNORECASE), "{} upper lung zone"),
-    (re.compile(r"\bmid(dle)?\b", re.IGNORECASE), "{} mid lung zone"),
-    (re.compile(r"\b(lower|basal|base)\b", re.IGNORECASE), "{} lower lung zone"),
-    (re.compile(r"\b(apical|apex)\b", re.IGNORECASE), "{} apical zone"),
+    (re.compile(r"\bupper\b", re.IGNORECASE), Zone.UPPER, "{} upper lung zone"),
+    (re.compile(r"\bmid(dle)?\b", re.IGNORECASE), Zone.MID, "{} mid lung zone"),
+    (re.compile(r"\b(lower|basal|base)\b", re.IGNORECASE), Zone.LOWER, "{} lower lung zone"),
+    (re.compile(r"\b(apical|apex)\b", re.IGNORECASE), Zone.APICAL, "{} apical zone"),
 )
 _SIDE_WORDS = {
     "right": Laterality.RIGHT,
@@ -123,6 +135,11 @@ class ReadSentence:
             return Polarity.POSITIVE
         return Polarity.NEGATIVE if self.labels else Polarity.NEUTRAL
 
+    @property
+    def zones(self) -> frozenset[Zone]:
+        """Every zone of a lung it names."""
+        return frozenset(zone for pattern, zone, _ in _ZONES if pattern.search(self.text))
+
 
 def read_sentences(report: str, vocabulary: Sequence[str]) -> tuple[ReadSentence, ...]:
     """The sentences of a report, word for word, each with its labels, side and zone."""
@@ -152,7 +169,7 @@ def _side(text: str) -> Laterality:
 def _site(text: str, side: Laterality) -> Region | None:
     if side not in (Laterality.LEFT, Laterality.RIGHT):
         return None
-    for pattern, name in _ZONES:
+    for pattern, _, name in _ZONES:
         if pattern.search(text):
             return region(name.format(side.value))
     return None

@@ -15,6 +15,7 @@ from clinical import (
     ImageRef,
     Laterality,
     Presence,
+    Region,
     Score,
     Sentence,
     finding_label,
@@ -24,7 +25,7 @@ from inference import checks
 from inference.answers import ReadSentence, side_of_box
 from inference.calibration import LoadedCalibration
 from inference.checks import CheckTerms
-from inference.labels import has_side
+from inference.labels import has_side, region_of
 
 _SIDED = (Laterality.LEFT, Laterality.RIGHT)
 
@@ -136,22 +137,48 @@ def _grounded(
     image: ImageRef,
     regions: Mapping[str, tuple[Box, ...]],
 ) -> Finding:
-    """A finding at its box; where text and box state different sides no side is claimed, and the check says why."""
+    """A finding at its box; where text and box state different sides or zones none is claimed, and a check says why."""
     stated = [sentence.laterality for sentence in telling]
     seen = side_of_box(box.box_px, image.columns) if has_side(label) else Laterality.UNSPECIFIED
     said = _split(stated)
     # Of several sides a text states, this box answers for its own.
     claimed = {seen} & said or said
+    zone, site = _zone(label, telling, seen, box.box_px, regions)
     found = (
         checks.laterality_check(claimed, (seen,)),
         checks.region_check(label, claimed, (box.box_px,), regions),
+        zone,
     )
     if not said or seen not in _SIDED:
         side = seen if not said else _common_side(stated)
     else:
         side = seen if seen in said else Laterality.UNSPECIFIED
-    site = next((s.site for s in telling if s.site is not None and s.laterality is side), None)
+    site = site if site is not None and site.laterality is side else None
     return replace(base, laterality=side, site=site, boxes=(box,), checks=(*base.checks, *found))
+
+
+def _zone(
+    label: str,
+    telling: Sequence[ReadSentence],
+    seen: Laterality,
+    box: Box,
+    regions: Mapping[str, tuple[Box, ...]],
+) -> tuple[CheckResult, Region | None]:
+    """The box against the zones that are told of its side, and the one it is told to lie in that fits it best."""
+    # Sentences of the other side name the zones of other boxes.
+    mine = [s for s in telling if seen not in _SIDED or not (own := _split([s.laterality])) or seen in own]
+    if region_of(label) != "lung":
+        return checks.zone_check((), (box,), regions), next(
+            (s.site for s in mine if s.site is not None), None
+        )
+    judged = [(s.site, checks.zone_check(s.zones, (box,), regions)) for s in mine if s.zones]
+    order = (CheckStatus.PASS, CheckStatus.NOT_RUN, CheckStatus.WARN, CheckStatus.FAIL)
+    site, check = min(
+        judged,
+        key=lambda pair: order.index(pair[1].status),
+        default=(None, checks.zone_check((), (box,), regions)),
+    )
+    return check, None if check.status is CheckStatus.FAIL else site
 
 
 def _split(sides: Iterable[Laterality]) -> set[Laterality]:
@@ -214,6 +241,7 @@ def _sentence(
             checks.contradiction_check(index, said.sentences),
             _sentence_side_check(read, boxes, said, image),
             checks.sentence_region_check(read, [box.box_px for box in boxes], said.regions),
+            checks.sentence_zone_check(read, [box.box_px for box in boxes], said.regions),
             checks.sentence_confidence_check(
                 said.least_sure[index] if said.least_sure else None, terms.low_confidence
             ),

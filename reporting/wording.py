@@ -52,8 +52,12 @@ def finding_line(finding: Finding) -> str:
 
 
 def legend_line(finding: Finding) -> str:
-    """One finding as pictures list it: "Pleural Effusion, right: score 0.87"."""
-    said = [f"score {finding.score.raw:.2f}"] if finding.score is not None else []
+    """One finding as pictures list it: "Pleural Effusion, right: score 0.87, calibrated 0.91"."""
+    score = finding.score
+    said = [f"score {score.raw:.2f}"] if score is not None else []
+    said += (
+        [f"calibrated {score.calibrated:.2f}"] if score is not None and score.calibrated is not None else []
+    )
     said += [] if finding.boxes else ["no box"]
     return f"{side_and_name(finding)}{': ' if said else ''}{', '.join(said)}"
 

@@ -15,6 +15,7 @@ from inference.checks.region import region_check, sentence_region_check
 from inference.checks.repetition import repetition_check
 from inference.checks.terms import CheckTerms
 from inference.checks.wording import comparison_check, measurement_check
+from inference.checks.zone import sentence_zone_check, zone_check
 
 __all__ = [
     "CheckTerms",
@@ -38,5 +39,7 @@ __all__ = [
     "score_check",
     "sentence_confidence_check",
     "sentence_region_check",
+    "sentence_zone_check",
     "view_check",
+    "zone_check",
 ]

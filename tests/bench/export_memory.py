@@ -1,6 +1,6 @@
-"""Peak memory of an export, by precision, over the exporting process and the model builder together.
+"""Peak memory of an export, by precision and device, over the exporting process and the model builder together.
 
-``python -m tests.bench.export_memory [--width 896 --layers 24] [--precisions fp16 int8]`` writes a random fp16
+``python -m tests.bench.export_memory [--width 896 --layers 24] [--layouts fp16-cuda int8-cpu]`` writes a random fp16
 checkpoint of Qwen2-0.5B's decoder in several shards under ``runs/bench`` and exports it. Mapped pages of the checkpoint
 count as memory, though the kernel may drop them.
 """
@@ -27,7 +27,7 @@ from training.tokens import SPECIALS, special_ids
 
 _FOLDER = Path("runs") / "bench" / "export"
 _VOCABULARY = 151936
-_DEVICES = {"fp32": "cpu", "fp16": "cuda", "bf16": "cuda", "int8": "cuda", "int4": "cuda"}
+_LAYOUTS = ("fp32-cpu", "fp16-cuda", "bf16-cuda", "int8-cuda", "int8-cpu", "int4-cuda", "int4-cpu")
 
 
 def _checkpoint(width: int, layers: int) -> Path:
@@ -83,13 +83,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="peak memory of an export by precision")
     parser.add_argument("--width", type=int, default=896)
     parser.add_argument("--layers", type=int, default=24)
-    parser.add_argument("--precisions", nargs="+", choices=_DEVICES, default=list(_DEVICES))
+    parser.add_argument("--layouts", nargs="+", choices=_LAYOUTS, default=_LAYOUTS)
     arguments = parser.parse_args()
     checkpoint = _checkpoint(arguments.width, arguments.layers)
     size = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
     shards = len(list(checkpoint.glob("*.safetensors")))
     print(f"checkpoint of {size / 1e9:.2f} GB in {shards} files, fp16", flush=True)
-    for precision in arguments.precisions:
+    for layout in arguments.layouts:
+        precision, device = layout.split("-")
         out = _FOLDER / "package"
         shutil.rmtree(out, ignore_errors=True)
         command = [
@@ -100,10 +101,10 @@ def main() -> None:
             "export",
             str(checkpoint),
         ]
-        command += ["--out", str(out), "--precision", precision, "--device", _DEVICES[precision]]
+        command += ["--out", str(out), "--precision", precision, "--device", device]
         peak, seconds = _peak_bytes(command)
         print(
-            f"{precision}: peak {peak / 1e9:.2f} GB, {peak / size:.2f} of the checkpoint, {seconds:.0f} s",
+            f"{layout}: peak {peak / 1e9:.2f} GB, {peak / size:.2f} of the checkpoint, {seconds:.0f} s",
             flush=True,
         )
     shutil.rmtree(_FOLDER / "package", ignore_errors=True)

@@ -13,7 +13,7 @@ from pydicom import Dataset
 
 from clinical import Box, CheckResult, CheckStatus, Laterality
 from inference import CheckTerms, Model, load_model, orientation_check
-from inference.answers import read_sentences
+from inference.answers import Zone, read_sentences
 from inference.checks import (
     critical_findings,
     heart_side_check,
@@ -22,6 +22,8 @@ from inference.checks import (
     repetition_check,
     sentence_confidence_check,
     sentence_region_check,
+    sentence_zone_check,
+    zone_check,
 )
 from training.phantoms import displayed, draw
 
@@ -77,6 +79,43 @@ def test_a_sentence_in_the_other_lung_fails() -> None:
     (sentence,) = read_sentences("There is a large left pleural effusion.", _LABELS)
     check = sentence_region_check(sentence, [Box(12, 60, 40, 78)], _CHEST)
     assert check.status is CheckStatus.FAIL
+
+
+# The lungs of _CHEST reach from 10 to 80.
+@pytest.mark.parametrize(
+    ("text", "box", "status"),
+    [
+        ("There is a nodule in the right upper lung zone.", Box(15, 15, 25, 25), CheckStatus.PASS),
+        ("There is a nodule in the right upper lung zone.", Box(15, 42, 25, 54), CheckStatus.WARN),
+        ("There is a nodule in the right upper lung zone.", Box(15, 65, 25, 75), CheckStatus.FAIL),
+        ("There is a nodule in the right lower lung zone.", Box(15, 15, 25, 25), CheckStatus.FAIL),
+        ("There is a nodule at the left base.", Box(60, 75, 70, 90), CheckStatus.PASS),
+        ("There is a left apical nodule.", Box(60, 5, 70, 15), CheckStatus.PASS),
+        ("There is a left mid zone nodule.", Box(60, 70, 70, 80), CheckStatus.WARN),
+        ("There is a nodule in the upper and lower right lung.", Box(15, 65, 25, 75), CheckStatus.PASS),
+        ("There is a right nodule.", Box(15, 65, 25, 75), CheckStatus.NOT_RUN),
+        ("There is no nodule in the right upper lung zone.", Box(15, 65, 25, 75), CheckStatus.NOT_RUN),
+    ],
+)
+def test_a_zone_in_words_must_be_where_the_box_is(text: str, box: Box, status: CheckStatus) -> None:
+    (sentence,) = read_sentences(text, ("Lung Lesion",))
+    check = sentence_zone_check(sentence, [box], _CHEST)
+    assert check.status is status, check.evidence
+    assert sentence_zone_check(sentence, [box], {}).status is CheckStatus.NOT_RUN
+    assert (check.score is None) == (status is CheckStatus.NOT_RUN)
+
+
+@given(st.floats(0, 1), st.floats(0.01, 1), st.sampled_from(Zone), st.integers(50, 3000))
+def test_a_zone_never_fails_a_box_that_reaches_into_it_and_naming_more_zones_never_makes_it_worse(
+    top: float, height: float, zone: Zone, side_px: int
+) -> None:
+    lung = {"right lung": (Box(0, 0, side_px, side_px),)}
+    box = Box(0, top * side_px, side_px / 4, (top + height) * side_px)
+    check = zone_check({zone}, [box], lung)
+    if check.status is CheckStatus.FAIL:
+        assert check.score == 0 and zone is not Zone.MID
+    order = [CheckStatus.PASS, CheckStatus.WARN, CheckStatus.FAIL]
+    assert order.index(zone_check(set(Zone), [box], lung).status) <= order.index(check.status)
 
 
 def test_without_region_boxes_the_region_check_says_it_did_not_run() -> None:

@@ -29,6 +29,7 @@ def _put_together(
     named: dict[str, tuple[GroundedBox, ...]],
     phrase_boxes: dict[int, tuple[GroundedBox, ...]] | None = None,
     scores: dict[str, float] | None = None,
+    regions: dict[str, tuple[Box, ...]] | None = None,
 ) -> tuple[tuple[Finding, ...], tuple[Sentence, ...]]:
     sentences = read_sentences(report, LABELS)
     said = Said(
@@ -39,6 +40,7 @@ def _put_together(
         sentences=sentences,
         sentence_confidence=(None,) * len(sentences),
         phrase_boxes=phrase_boxes or {},
+        regions=regions or {},
     )
     return put_together(said, IMAGE, "1.2")
 
@@ -94,6 +96,32 @@ def test_text_and_box_that_disagree_claim_no_side_and_withhold_the_sentence() ->
     assert finding.laterality is Laterality.UNSPECIFIED and finding.site is None
     assert _status(finding.checks, "laterality-text-vs-box") is CheckStatus.FAIL
     assert _status(sentences[0].checks, "laterality-text-vs-box") is CheckStatus.FAIL
+
+
+def test_text_and_box_at_opposite_ends_of_the_lung_claim_no_site_and_withhold_the_sentence() -> None:
+    text, named = "There is atelectasis in the left upper lung zone.", {"Atelectasis": (LEFT_BOX,)}
+    lungs = {"left lung": (Box(55, 5, 95, 85),), "right lung": (Box(5, 5, 45, 85),)}
+    high = {"left lung": (Box(55, 45, 95, 85),), "right lung": (Box(5, 45, 45, 85),)}
+    findings, sentences = _put_together(text, named, {0: (LEFT_BOX,)}, regions=high)
+    assert _of(findings, "Atelectasis")[0].site is not None
+    low = {"Atelectasis": (GroundedBox(Box(70, 66, 90, 80)),)}
+    findings, sentences = _put_together(text, low, {0: low["Atelectasis"]}, regions=lungs)
+    (finding,) = _of(findings, "Atelectasis")
+    assert finding.site is None and finding.laterality is Laterality.LEFT
+    assert _status(finding.checks, "zone-text-vs-box") is CheckStatus.FAIL
+    assert _status(sentences[0].checks, "zone-text-vs-box") is CheckStatus.FAIL
+    assert sentences[0].text == text
+
+
+def test_of_two_told_zones_each_box_has_its_own() -> None:
+    lungs = {"left lung": (Box(55, 5, 95, 85),), "right lung": (Box(5, 5, 45, 85),)}
+    findings, _ = _put_together(
+        "There is atelectasis in the left upper lung zone. There is atelectasis in the left lower lung zone.",
+        {"Atelectasis": (GroundedBox(Box(70, 10, 90, 25)), GroundedBox(Box(70, 66, 90, 80)))},
+        regions=lungs,
+    )
+    sites = [finding.site and finding.site.name for finding in _of(findings, "Atelectasis")]
+    assert sites == ["left upper lung zone", "left lower lung zone"]
 
 
 def test_a_box_gives_the_side_where_the_text_has_none() -> None:
