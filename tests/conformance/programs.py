@@ -27,8 +27,10 @@ _VALUES = re.compile(r"<[^>]*>|\[\d+\]|\b\d+(\.\d+)+\b: ?|/work\S*|/tmp\S*")
 _UNREADABLE_SOURCE = (
     "a source image as its maker sent it is unreadable to the program; our objects alone are compared"
 )
-_FILES_AT_ONCE = 10
+# The validator keeps what it has read: a bounded number of files for each process.
+_FILES_AT_ONCE = 60
 _PIXELMED_JAR = "/usr/share/java/pixelmed.jar"
+_PIXELMED_CHILD = Path(__file__).with_name("pixelmed_child.py")
 _PIXELMED_NOTES = (
     (
         re.compile("not found in context group 100"),
@@ -118,10 +120,7 @@ def pixelmed(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
         for kind, path in study.objects
         if kind in REPORTS and not (study.kind == REAL and kind.startswith("sr-"))
     ]
-    files = [path for _, _, path in objects]
-    # The validator keeps what it has read: a few files for each process.
-    parts = [files[start : start + _FILES_AT_ONCE] for start in range(0, len(files), _FILES_AT_ONCE)]
-    said = [words for part in parts for words in _validated(part)]
+    said = validated([path for _, _, path in objects])
     for (study, kind, _), words in zip(objects, said, strict=True):
         notes, others = judged(words)
         passed = not others and "Root Template Validation Complete" in words
@@ -137,16 +136,24 @@ def judged(words: str) -> tuple[tuple[str, ...], list[str]]:
     return tuple(sorted(known)), others
 
 
-def _validated(files: Sequence[Path]) -> list[str]:
-    child = Path(__file__).with_name("pixelmed_child.py")
-    done = subprocess.run(
-        [sys.executable, child, _PIXELMED_JAR, *files],
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        check=True,
-    )
-    return [str(words) for words in json.loads(done.stdout)]
+def validated(files: Sequence[Path], child: Path = _PIXELMED_CHILD) -> list[str]:
+    """What the validator says of each file; it is started anew behind a file that ended it."""
+    said: list[str] = []
+    while len(said) < len(files):
+        part = files[len(said) : len(said) + _FILES_AT_ONCE]
+        done = subprocess.run(
+            [sys.executable, child, _PIXELMED_JAR, *part],
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=1800,
+            check=False,
+        )
+        # A last line without its end was cut off: nothing is said of that file.
+        lines = [line for line in done.stdout.splitlines(keepends=True) if line.endswith("\n")]
+        said += [str(json.loads(line)) for line in lines]
+        if len(lines) < len(part):
+            said.append(f"Error: the validator ended with status {done.returncode}")
+    return said
 
 
 def dcmpschk(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:

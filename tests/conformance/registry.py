@@ -38,3 +38,5 @@ READERS: tuple[Reader, ...] = (
     hl7_server,
     hl7_parser,
 )
+# Those that take a minute or more; every other one takes seconds.
+LONGEST = (archived, pixelmed)
