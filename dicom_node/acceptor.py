@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from dicom_node.association_request import AcceptedContext, AssociationRequest
+from dicom_node.association_request import AcceptedContext, AssociationRequest, read_request
 from dicom_node.messages import (
     Command,
     CommandField,
@@ -103,7 +103,7 @@ class Acceptor:
         self._screen = screen
         self._operations = operations
         self._responded = responded
-        self._contexts: dict[int, AcceptedContext] = {}
+        self._contexts: Mapping[int, AcceptedContext] = {}
         self._caller = Caller("", address, "")
         self._peer_pdu_bytes_max = 0
         self._command = bytearray()
@@ -162,7 +162,7 @@ class Acceptor:
         kind, content = self._stream.read()
         if kind != PduType.A_ASSOCIATE_RQ:
             raise UnexpectedPdu
-        request = AssociationRequest(bytes(content))
+        request = read_request(bytes(content))
         rejection = self._screen(request)
         if rejection is not None:
             # Requestors of pynetdicom lose a rejection that is there before they have looked at their connection; and

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from pydicom.uid import UID
@@ -21,6 +24,9 @@ from dicom_node.messages import MalformedMessage
 from dicom_node.negotiation import supported_contexts
 from dicom_node.pdu_stream import PduType, encoded_pdu
 
+# A request with every storage class in four transfer syntaxes has some 20 KB.
+_REMEMBERED_BYTES_MAX = 1 << 15
+_REMEMBERED_REQUESTS = 32
 _APPLICATION_CONTEXT_NAME = UID("1.2.840.10008.3.1.1.1")
 
 
@@ -67,7 +73,9 @@ class AssociationRequest:
             # The library's decoder meets what strangers send: it raises whatever its code runs into.
             raise MalformedMessage("the association request cannot be decoded") from error
 
-    def accepted(self, *, pdu_bytes_max: int) -> tuple[bytes, dict[int, AcceptedContext]]:
+        self._answers: dict[int, tuple[bytes, Mapping[int, AcceptedContext]]] = {}
+
+    def accepted(self, *, pdu_bytes_max: int) -> tuple[bytes, Mapping[int, AcceptedContext]]:
         """The encoded A-ASSOCIATE-AC, and the contexts it accepts by their IDs.
 
         Raises
@@ -75,6 +83,11 @@ class AssociationRequest:
         MalformedMessage
             If what is asked for makes no sense.
         """
+        if pdu_bytes_max not in self._answers:
+            self._answers[pdu_bytes_max] = self._answer(pdu_bytes_max)
+        return self._answers[pdu_bytes_max]
+
+    def _answer(self, pdu_bytes_max: int) -> tuple[bytes, Mapping[int, AcceptedContext]]:
         try:
             results, roles = negotiate_as_acceptor(
                 self._contexts, supported_contexts(self._contexts), self._asked_roles()
@@ -99,7 +112,7 @@ class AssociationRequest:
             for context in results
             if context.result == 0x00
         }
-        return encoded, accepted
+        return encoded, MappingProxyType(accepted)
 
     def _asked_roles(self) -> Any:
         return {
@@ -107,6 +120,23 @@ class AssociationRequest:
             for item in self._primitive.user_information
             if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
         }
+
+
+def read_request(content: bytes) -> AssociationRequest:
+    """The request that a PDU without its header is.
+
+    A modality asks for the same in every association, and a hundred contexts take the library as long as several
+    objects take the listener: what was asked lately is remembered with its answer.
+
+    Raises
+    ------
+    MalformedMessage
+        If it cannot be decoded.
+    """
+    return _remembered(content) if len(content) <= _REMEMBERED_BYTES_MAX else AssociationRequest(content)
+
+
+_remembered = lru_cache(maxsize=_REMEMBERED_REQUESTS)(AssociationRequest)
 
 
 def _our_user_information(pdu_bytes_max: int) -> list[Any]:

@@ -15,7 +15,7 @@ IMPLEMENTATION_CLASS_UID = "2.25.164195904990690805692545054873771844916"
 IMPLEMENTATION_VERSION_NAME = "RADDRAFT"
 _PREAMBLE = b"\0" * 128 + b"DICM"
 # File meta information of any real file is far shorter.
-_META_BYTES_MAX = 1 << 16
+META_BYTES_MAX = 1 << 16
 
 
 def encoded_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
@@ -71,7 +71,7 @@ def read_file_meta(content: bytes | bytearray) -> FileMeta:
     """
     if bytes(content[128:132]) != b"DICM":
         raise _not_a_file()
-    head = BytesIO(content[132:_META_BYTES_MAX])
+    head = BytesIO(content[132:META_BYTES_MAX])
     try:
         meta = read_dataset(head, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
         transfer_syntax_uid = str(meta["TransferSyntaxUID"].value)
@@ -84,18 +84,6 @@ def read_file_meta(content: bytes | bytearray) -> FileMeta:
     except Exception:
         # A library's text may quote the data set.
         raise _not_a_file() from None
-
-
-def split_file(content: bytes | bytearray) -> tuple[str, bytes]:
-    """Transfer Syntax UID and encoded data set of a DICOM file's content.
-
-    Raises
-    ------
-    Quarantine
-        ``not-dicom`` as `read_file_meta` says.
-    """
-    meta = read_file_meta(content)
-    return meta.transfer_syntax_uid, bytes(memoryview(content)[meta.dataset_starts :])
 
 
 def _not_a_file() -> Quarantine:

@@ -6,19 +6,23 @@ Independent of the protocol the object came by.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from clinical import Permanent, Quarantine, Transient
 from dicom_node.candidates import ignored_reason
-from dicom_node.file_format import encoded_file_meta, split_file
+from dicom_node.file_format import META_BYTES_MAX, encoded_file_meta, read_file_meta
 from dicom_node.header_walk import Encoded
 from dicom_node.identification import Identification, read_identification, valid_uid
 from dicom_node.negotiation import is_patient_object
 from dicom_node.received import Ledger, ReceivedObject
 from dicom_node.spool import Spool, SpoolWriter
+from dicom_node.spool_writer import SpoolEntry
 
+# Of an object that is held already.
+_NO_FILE = SpoolEntry("", "", 0)
 # CS: 16 characters of this repertoire (PS3.5 Table 6.2-1).
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")
 
@@ -145,11 +149,12 @@ class Reception:
     ) -> ReceivedObject:
         """Store and account for what has been written; see `receive`."""
         header = _checked_identification(announced, writer.content(meta_bytes))
-        received = self._described(announced, header, writer.digest(), caller)
-        if self._ledger.is_held(header.sop_instance_uid, received.dataset_sha256):
+        digest = writer.digest()
+        if self._ledger.is_held(header.sop_instance_uid, digest):
             writer.discard()
-            return self._take_again(received)
-        return self._take(writer, received)
+            return self._take_again(self._described(announced, header, digest, caller, _NO_FILE))
+        entry = writer.complete()
+        return self._take(self._described(announced, header, digest, caller, entry))
 
     def describe(self, key: str) -> ReceivedObject:
         """What lies in the spool under `key`, as it would have been accounted for; nothing is written.
@@ -160,29 +165,28 @@ class Reception:
             If it is no object of ours.
         """
         with self._spool.open(key) as file:
-            content = file.read()
-        transfer_syntax_uid, dataset = split_file(content)
-        header = read_identification(dataset, transfer_syntax_uid)
-        announced = AnnouncedObject(header.sop_class_uid, header.sop_instance_uid, transfer_syntax_uid)
-        digest = hashlib.sha256(content).hexdigest()
-        described = self._described(
-            announced, _checked_identification(announced, dataset), digest, Caller("", "", "")
+            meta = read_file_meta(file.read(META_BYTES_MAX))
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            # Mapped, not read: a file may be as large as objects are allowed to be.
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        dataset = content[meta.dataset_starts :]
+        header = read_identification(dataset, meta.transfer_syntax_uid)
+        announced = AnnouncedObject(header.sop_class_uid, header.sop_instance_uid, meta.transfer_syntax_uid)
+        entry = SpoolEntry(key, digest, len(content))
+        return self._described(
+            announced, _checked_identification(announced, dataset), digest, Caller("", "", ""), entry
         )
-        return replace(described, spool_key=key, file_sha256=digest, size_bytes=len(content))
 
-    def _take(self, writer: SpoolWriter, received: ReceivedObject) -> ReceivedObject:
-        entry = writer.complete()
-        stored = replace(
-            received, spool_key=entry.key, file_sha256=entry.file_sha256, size_bytes=entry.size_bytes
-        )
+    def _take(self, stored: ReceivedObject) -> ReceivedObject:
         try:
             kept = self._ledger.commit(stored)
         except BaseException:
             self._undo(stored)
             raise
-        if kept != entry.key:
+        if kept != stored.spool_key:
             # Another association brought the same object meanwhile: its file stands.
-            self._spool.delete(entry.key)
+            self._spool.delete(stored.spool_key)
             self._require_file(kept)
         return stored
 
@@ -208,7 +212,12 @@ class Reception:
             )
 
     def _described(
-        self, announced: AnnouncedObject, header: Identification, dataset_sha256: str, caller: Caller
+        self,
+        announced: AnnouncedObject,
+        header: Identification,
+        dataset_sha256: str,
+        caller: Caller,
+        file: SpoolEntry,
     ) -> ReceivedObject:
         return ReceivedObject(
             sop_instance_uid=header.sop_instance_uid,
@@ -221,9 +230,9 @@ class Reception:
             called_ae_title=caller.called_ae_title,
             calling_host=caller.host,
             dataset_sha256=dataset_sha256,
-            file_sha256="",
-            size_bytes=0,
-            spool_key="",
+            file_sha256=file.file_sha256,
+            size_bytes=file.size_bytes,
+            spool_key=file.key,
             ignored_reason=self._set_aside_as
             or ignored_reason(
                 sop_class_uid=header.sop_class_uid,

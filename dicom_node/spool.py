@@ -13,6 +13,7 @@ from typing import BinaryIO, Protocol
 
 from clinical import Permanent
 from dicom_node.spool_writer import (
+    TEMPORARY_PREFIX,
     PosixSpoolWriter,
     SpoolEntry,
     flush_folder,
@@ -20,7 +21,6 @@ from dicom_node.spool_writer import (
     unlink_if_possible,
 )
 
-_TEMPORARY_PREFIX = ".part-"
 _IDENTITY_FILE = "spool-identity"
 _SHARDS = tuple(f"{number:02x}" for number in range(256))
 _CHUNK_BYTES = 1 << 20
@@ -129,8 +129,7 @@ class PosixSpool:
             ``spool-full`` or ``spool-failed``.
         """
         name = secrets.token_hex(16)
-        shard = self._folder / name[:2]
-        return PosixSpoolWriter(shard / f"{_TEMPORARY_PREFIX}{name}", shard / f"{name}.dcm")
+        return PosixSpoolWriter(f"{self._folder}/{name[:2]}", name)
 
     def free_bytes(self) -> int:
         """Space left for new files on the spool's file system (for an unprivileged user)."""
@@ -211,7 +210,7 @@ class PosixSpool:
             except FileNotFoundError:
                 continue
             for name in names:
-                if not name.startswith(_TEMPORARY_PREFIX):
+                if not name.startswith(TEMPORARY_PREFIX):
                     yield f"{shard}/{name}"
 
     def identity(self) -> str:
@@ -225,7 +224,7 @@ class PosixSpool:
 
     def _draw_identity(self, path: Path) -> None:
         drawn = secrets.token_hex(16)
-        temporary = self._folder / f"{_TEMPORARY_PREFIX}{drawn}"
+        temporary = self._folder / f"{TEMPORARY_PREFIX}{drawn}"
         try:
             _write_new(temporary, drawn.encode("ascii"))
             # A link, unlike a rename, never replaces: of several processes that start at once one identity stands.
@@ -242,7 +241,7 @@ class PosixSpool:
         """Remove temporary files a killed writer left behind; return how many."""
         removed = 0
         limit = time.time() - older_than_s
-        for pattern in (f"{_TEMPORARY_PREFIX}*", f"*/{_TEMPORARY_PREFIX}*"):
+        for pattern in (f"{TEMPORARY_PREFIX}*", f"*/{TEMPORARY_PREFIX}*"):
             for path in self._folder.glob(pattern):
                 try:
                     if path.lstat().st_mtime < limit:

@@ -7,10 +7,11 @@ import hashlib
 import mmap
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from clinical import Transient
 
+# Names of files that are not complete begin so.
+TEMPORARY_PREFIX = ".part-"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # From here on the disk is set to work while more arrives, so that the flush at the end finds little left to do.
 _WRITE_BACK_BYTES = 4 << 20
@@ -30,8 +31,10 @@ class PosixSpoolWriter:
 
     Parameters
     ----------
-    temporary, final
-        Paths in one folder; neither exists.
+    shard
+        Path of the folder the file will lie in.
+    name
+        Its name there, without extension; nobody else's.
 
     Raises
     ------
@@ -39,13 +42,14 @@ class PosixSpoolWriter:
         ``spool-full`` or ``spool-failed``.
     """
 
-    def __init__(self, temporary: Path, final: Path) -> None:
-        self._temporary, self._final = temporary, final
+    def __init__(self, shard: str, name: str) -> None:
+        self._shard = shard
+        self._temporary, self._final = f"{shard}/{TEMPORARY_PREFIX}{name}", f"{shard}/{name}.dcm"
         self._sha256 = hashlib.sha256()
         self._size_bytes = self._written_back_bytes = 0
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._descriptor = os.open(temporary, flags, 0o600)
+            self._descriptor = os.open(self._temporary, flags, 0o600)
         except OSError as error:
             raise storing_failed(error) from error
 
@@ -96,7 +100,7 @@ class PosixSpoolWriter:
         try:
             os.fsync(self._descriptor)
             os.rename(self._temporary, self._final)
-            flush_folder(self._final.parent)
+            flush_folder(self._shard)
         except BaseException as error:
             self.discard()
             unlink_if_possible(self._final)
@@ -104,7 +108,8 @@ class PosixSpoolWriter:
                 raise storing_failed(error) from error
             raise
         self._close()
-        return SpoolEntry(f"{self._final.parent.name}/{self._final.name}", self.digest(), self._size_bytes)
+        key = "/".join(self._final.rsplit("/", 2)[1:])
+        return SpoolEntry(key, self.digest(), self._size_bytes)
 
     def discard(self) -> None:
         """Leave nothing behind; nothing happens after `complete` or a failure."""
@@ -117,7 +122,7 @@ class PosixSpoolWriter:
         os.close(descriptor)
 
 
-def flush_folder(folder: Path) -> None:
+def flush_folder(folder: str | os.PathLike[str]) -> None:
     """Make names in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -126,10 +131,12 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def unlink_if_possible(path: Path) -> None:
-    """Remove a file where the disk lets us."""
+def unlink_if_possible(path: str | os.PathLike[str]) -> None:
+    """Remove a file where the disk lets us; nothing happens if it is gone already."""
     try:
-        path.unlink(missing_ok=True)
+        os.unlink(path)
+    except FileNotFoundError:
+        return
     except OSError:
         # The disk itself fails; the failure that led here is the one to report, and a sweep comes later.
         return

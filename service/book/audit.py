@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.orm import Session
 
 from service.book.database import before_commit, one_at_a_time, reading, writing
@@ -162,8 +162,12 @@ def record(engine: Engine, *events: AuditEvent, now: datetime) -> None:
 
 
 def _append(session: Session, noted: Sequence[tuple[AuditEvent, datetime]]) -> None:
-    one_at_a_time(session, _LOCK)
-    connection = session.connection()
+    append(session.connection(), noted)
+
+
+def append(connection: Connection, noted: Sequence[tuple[AuditEvent, datetime]]) -> None:
+    """Add events to a transaction without a session; it must be the last thing the transaction does (see `note`)."""
+    one_at_a_time(connection, _LOCK)
     last = connection.execute(_LAST).first()
     number, digest = (last.number, last.sha256) if last else (0, _START_SHA256)
     rows = []

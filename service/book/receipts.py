@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from service.book.audit import Action, AuditEvent, Subject, ae_actor, note
-from service.book.database import one_at_a_time, reading_rows, writing
+from clinical import Transient
+from service.book.audit import Action, AuditEvent, Subject, ae_actor, append
+from service.book.database import one_at_a_time, reading_rows, writing_rows
 from service.book.states import InstanceState, StudyState, checked_study_change
 from service.book.tables import InstanceRow, ReceiptRow, StudyRow
 
@@ -118,7 +119,7 @@ def commit_arrival(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
     Raises
     ------
     Transient
-        If the database cannot be written; then nothing was committed.
+        As `commit_arrivals` raises it; then nothing was committed.
     """
     try:
         return commit_arrivals(engine, [arrival], rule)[0]
@@ -132,20 +133,19 @@ def commit_arrivals(engine: Engine, arrivals: Sequence[Arrival], rule: QuietRule
     Raises
     ------
     Transient
-        If the database cannot be written.
+        If the database cannot be written, or an object whose file was thought to be held has just been purged.
     IntegrityError
         If another process has just inserted one of the same objects.
     """
-    with writing(engine) as session:
+    with writing_rows(engine) as connection:
         # In one order everywhere, so that two processes never wait for each other.
         for uid in sorted({arrival.sop_instance_uid for arrival in arrivals}):
-            one_at_a_time(session, uid)
-        desk = _Desk(session.connection(), rule)
+            one_at_a_time(connection, uid)
+        desk = _Desk(connection, rule)
         in_order = sorted(range(len(arrivals)), key=lambda n: arrivals[n].study_instance_uid)
         taken = {n: desk.take(arrivals[n]) for n in in_order}
         desk.close()
-        for n in in_order:
-            note(session, _event(arrivals[n], taken[n]), arrivals[n].received_at_utc)
+        append(connection, [(_event(arrivals[n], taken[n]), arrivals[n].received_at_utc) for n in in_order])
         return [taken[n].key for n in range(len(arrivals))]
 
 
@@ -220,6 +220,9 @@ class _Desk:
         key = same.spool_key
         changed: dict[Any, Any] = {"receipt_count": _INSTANCES.c.receipt_count + 1}
         if same.purged_at_utc is not None:
+            if not arrival.spool_key:
+                # It was held when the sender's bytes were looked at, so that no file was written for it.
+                raise Transient("spool-file-missing", "the object was purged just now; send it again")
             # Retention took the file; the sender has just given it back, so its row keeps the new one.
             key = arrival.spool_key
             changed |= {"spool_key": key, "file_sha256": arrival.file_sha256, "purged_at_utc": None}

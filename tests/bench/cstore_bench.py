@@ -5,7 +5,8 @@ Run it from the repository's root::
     python -m tests.bench.cstore_bench --rounds 3
 
 Every receiver gets the same files from the same sender (DCMTK's storescu, one process per association, with
-``TCP_NODELAY=1`` on both sides), the receivers take turns within a round, and medians are printed. RadDraft writes with
+``TCP_NODELAY=1`` on both sides), after a few small ones that are not counted; the receivers take turns within a round,
+and medians are printed. RadDraft writes with
 fsync of file and folder and commits to the account book before it answers; Orthanc (where it is installed) stores
 synchronously and commits to its index; storescp does none of that. Seconds depend on what else the machine does; the
 processor time a receiver needs for one object (user and system, its children with it) hardly does.
@@ -57,6 +58,21 @@ class Load:
         return f"{self.size_bytes / _MEGABYTE:g} MB x {self.count}, {self.associations} association(s)"
 
 
+# What every receiver has taken in before it is measured: no hospital meets one that has just been started.
+_WARM_UP = Load(size_bytes=20_000, count=32, associations=8)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One receiver's turn: the files of the load, and those that come before it."""
+
+    receiver: str
+    load: Load
+    files: Sequence[Path]
+    warm_up: Sequence[Path]
+    ledger: str
+
+
 @dataclass
 class Measured:
     """One receiver's runs of one load."""
@@ -82,12 +98,14 @@ def main() -> int:
     receivers += ["orthanc"] * (shutil.which("Orthanc") is not None) + ["storescp"]
     results: dict[tuple[Load, str], Measured] = {}
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="cstore-bench-") as folder:
+        warm_up = _written_files(Path(folder) / "warm-up", _WARM_UP)
         for load in loads:
             files = _written_files(Path(folder) / "files", load)
             for turn in range(arguments.rounds):
                 for receiver in receivers[turn % len(receivers) :] + receivers[: turn % len(receivers)]:
                     measured = results.setdefault((load, receiver), Measured())
-                    _run(receiver, load, files, Path(folder) / "received", arguments.ledger, measured)
+                    run = Run(receiver, load, files, warm_up, arguments.ledger)
+                    _measure(run, Path(folder) / "received", measured)
             shutil.rmtree(Path(folder) / "files")
     _print(loads, receivers, results)
     return 0
@@ -124,22 +142,23 @@ def _written_files(folder: Path, load: Load) -> list[Path]:
     return paths
 
 
-def _run(
-    receiver: str, load: Load, files: Sequence[Path], folder: Path, ledger: str, measured: Measured
-) -> None:
+def _measure(run: Run, folder: Path, measured: Measured) -> None:
     folder.mkdir()
+    load = run.load
     try:
-        with _running(receiver, folder, ledger) as (port, processes), _sampled(processes) as peak:
-            before_s = sum(map(_cpu_seconds, processes))
-            measured.seconds.append(_send(files, load.associations, port))
-            measured.cpu_seconds.append(sum(map(_cpu_seconds, processes)) - before_s)
+        with _running(run.receiver, folder, run.ledger) as (port, processes):
+            _send(run.warm_up, _WARM_UP.associations, port)
+            with _sampled(processes) as peak:
+                before_s = sum(map(_cpu_seconds, processes))
+                measured.seconds.append(_send(run.files, load.associations, port))
+                measured.cpu_seconds.append(sum(map(_cpu_seconds, processes)) - before_s)
         measured.peak_rss_bytes.append(max(peak.values(), default=0))
         stored = sum(
             path.is_file() and path.stat().st_size >= load.size_bytes and not _is_database(path)
             for path in folder.rglob("*")
         )
         if stored != load.count:
-            raise SystemExit(f"{receiver} kept {stored} of {load.count} objects")
+            raise SystemExit(f"{run.receiver} kept {stored} of {load.count} objects")
     finally:
         shutil.rmtree(folder)
 
@@ -178,9 +197,13 @@ def _running(receiver: str, folder: Path, ledger: str) -> Iterator[tuple[int, li
         for command in commands:
             process = _started(command, environment, listening)
             stack.callback(_ended, process)
-            started.append(process.pid)
+            started.append(process)
+        for process in started:
+            # Each of several listens, not only the first: one that is still starting takes the others' processor.
+            if process.stdout is not None and process.stdout.readline().strip() != b"listening":
+                raise SystemExit(f"{receiver} did not start")
         _wait_for(port)
-        yield port, started
+        yield port, [process.pid for process in started]
 
 
 def _orthanc_configuration(folder: Path, port: int) -> Path:
@@ -210,7 +233,7 @@ def _started(
         cwd=_REPOSITORY,
         env=environment,
         pass_fds=inherited,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if command[0] == sys.executable else subprocess.DEVNULL,
         stderr=subprocess.DEVNULL if command[0] == "Orthanc" else None,
     )
 
@@ -218,6 +241,8 @@ def _started(
 def _ended(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _wait_for(port: int) -> None:

@@ -45,6 +45,7 @@ def main() -> None:
         listening_socket=socket.socket(fileno=descriptor),
     )
     listener.start()
+    print("listening", flush=True)
     stop.wait()
     listener.stop()
 

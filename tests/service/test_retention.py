@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from dicom_node import PosixSpool, Reception
+from clinical import Transient
+from dicom_node import PosixSpool, ReceivedObject, Reception
+from dicom_node.file_format import read_file_meta
+from dicom_node.reception import Caller, IncomingObject
 from service.book import Book, DeliveryState, outbox
 from service.book.audit import Action, audit_entries
 from service.book.confirmation import NOT_ASKED, KeptBack
@@ -105,6 +108,37 @@ def test_a_purged_object_that_is_sent_again_is_held_again(
     assert spool.holds(key)
     account = book.account(spool, deep=True)
     assert (account.balanced, account.objects, account.acknowledged) == (True, 1, 2)
+
+
+def test_an_object_purged_between_the_look_and_the_receipt_is_asked_for_again_and_kept_then(
+    book: Book, spool: PosixSpool, tmp_path: Path
+) -> None:
+    purging = retention(book, spool, tmp_path, RetentionRule(received_days=30))
+
+    class PurgedMeanwhile(BookLedger):
+        def commit(self, received: ReceivedObject) -> str:
+            purging.purge(_LATER)
+            return super().commit(received)
+
+    content = radiograph()
+    meta = read_file_meta(content)
+    incoming = IncomingObject(
+        meta.sop_class_uid,
+        meta.sop_instance_uid,
+        meta.transfer_syntax_uid,
+        dataset=content[meta.dataset_starts :],
+    )
+    caller = Caller("MODALITY", "127.0.0.1", "RADDRAFT")
+    ledger = BookLedger(book.engine, QUIET)
+    limits = {"own_manufacturer": OWN_MANUFACTURER, "object_bytes_max": 1 << 30}
+    Reception(spool, ledger, **limits).receive(incoming, caller)
+    set_states(book, "done", "analysed")
+    with pytest.raises(Transient, match="purged just now"):
+        Reception(spool, PurgedMeanwhile(book.engine, QUIET), **limits).receive(incoming, caller)
+    assert (book.account(spool, deep=True).balanced, book.account(spool).acknowledged) == (True, 1)
+    again = Reception(spool, ledger, **limits).receive(incoming, caller)
+    assert spool.holds(again.spool_key)
+    assert (book.account(spool, deep=True).balanced, book.account(spool).acknowledged) == (True, 2)
 
 
 def told_and_ended(book: Book, results: PosixSpool, place: str = "pacs") -> tuple[int, str]:
