@@ -1,7 +1,8 @@
 """A book of a million studies: how long the listing and the account take. Run it alone: it writes about 2 GB.
 
-``python -m tests.bench.book_bench [--studies N] [--held N] [--url URL]``: `--held` of the newest objects still have
-their file in the spool, the older ones are purged, as retention leaves them.
+``python -m tests.bench.book_bench [--studies N] [--held N] [--url URL] [--folder FOLDER]``: `--held` of the newest
+objects still have their file in the spool, the older ones are purged, as retention leaves them. With `--folder` the
+book is kept there, and measured again by the next run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -65,21 +67,34 @@ def main() -> int:
         "--held", type=int, default=10_000, help="studies whose objects still have their files"
     )
     parser.add_argument("--url", default="", help="an empty database; default: SQLite in a temporary folder")
+    parser.add_argument("--folder", type=Path, help="where book and files are kept for the next run")
     options = parser.parse_args()
-    with TemporaryDirectory(prefix="book-bench-") as folder:
+    with ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(TemporaryDirectory(prefix="book-bench-")))
+        folder.mkdir(parents=True, exist_ok=True)
         url = options.url or f"sqlite:///{folder}/book.sqlite"
-        spool = PosixSpool(Path(folder) / "spool")
-        started = time.monotonic()
-        _fill(url, options.studies, options.studies - options.held)
-        print(f"filled with {options.studies} studies in {time.monotonic() - started:.0f} s", flush=True)
-        started = time.monotonic()
+        spool = PosixSpool(folder / "spool")
+        made = folder / "made"
+        if not made.exists():
+            _make(url, spool, options.studies, options.studies - options.held)
+            made.write_text(str(options.studies))
         migrate(url)
-        print(f"brought to this version's tables in {time.monotonic() - started:.0f} s", flush=True)
         book = open_book(url)
-        _hold_files(book.engine, spool)
-        _measure(book, spool, options.studies)
+        _measure(book, spool, int(made.read_text()))
         book.engine.dispose()
     return 0
+
+
+def _make(url: str, spool: PosixSpool, studies: int, first_held: int) -> None:
+    started = time.monotonic()
+    _fill(url, studies, first_held)
+    print(f"filled with {studies} studies in {time.monotonic() - started:.0f} s", flush=True)
+    started = time.monotonic()
+    migrate(url)
+    print(f"brought to this version's tables in {time.monotonic() - started:.0f} s", flush=True)
+    engine = open_engine(url)
+    _hold_files(engine, spool)
+    engine.dispose()
 
 
 def _fill(url: str, studies: int, first_held: int) -> None:

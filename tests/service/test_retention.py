@@ -117,7 +117,7 @@ def test_an_object_purged_between_the_look_and_the_receipt_is_asked_for_again_an
 
     class PurgedMeanwhile(BookLedger):
         def commit(self, received: ReceivedObject) -> str:
-            purging.purge(_LATER)
+            purging.purge(received.received_at_utc + timedelta(days=40))
             return super().commit(received)
 
     content = radiograph()
