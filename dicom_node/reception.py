@@ -166,10 +166,9 @@ class Reception:
         """
         with self._spool.open(key) as file:
             meta = read_file_meta(file.read(META_BYTES_MAX))
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
             # Mapped, not read: a file may be as large as objects are allowed to be.
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        digest = hashlib.sha256(content).hexdigest()
         dataset = content[meta.dataset_starts :]
         header = read_identification(dataset, meta.transfer_syntax_uid)
         announced = AnnouncedObject(header.sop_class_uid, header.sop_instance_uid, meta.transfer_syntax_uid)
