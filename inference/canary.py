@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clinical import CheckResult, CheckStatus
 from imaging import DisplayedImage
 from inference.gate import gate_pixels
-from inference.known_images import KnownImage
+from inference.known_images import KnownImage, with_known_labels
 from inference.model import Model
 
 _VERSION = "1"
@@ -56,7 +56,7 @@ def canary_checks(
             CheckResult("canary-known-images", _VERSION, CheckStatus.NOT_RUN, missing),
             CheckResult("canary-image-dependence", _VERSION, CheckStatus.NOT_RUN, missing),
         )
-    known = [_as_named(image, model.manifest.labels) for image in known]
+    known = [with_known_labels(image, model.manifest.labels) for image in known]
     called = [named(image.pixels) for image in known]
     changes = []
     on_blank = named(blank)
@@ -64,16 +64,6 @@ def canary_checks(
         if said:
             changes += [_change(said, on_blank), _change(said, named(_in_pieces(image.pixels)))]
     return (*found, _known_check(known, called, lowest), _dependence_check(changes))
-
-
-def _as_named(image: KnownImage, labels: Sequence[str]) -> KnownImage:
-    """The image with those of its findings the model knows, spelled as it names them."""
-    known = {label.lower(): label for label in labels}
-    kinds = (
-        frozenset(known[label.lower()] for label in kind if label.lower() in known)
-        for kind in (image.present, image.absent)
-    )
-    return KnownImage(image.pixels, *kinds)
 
 
 def _gate_check(blank: NDArray[np.uint8]) -> CheckResult:

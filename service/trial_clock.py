@@ -161,8 +161,15 @@ class TrialClock:
             _log.error("trial_defect", error_type=type(error).__name__)
 
 
-def site_known_images(labels: Path, limits: DecodeLimits, flavour: Flavour) -> tuple[KnownImage, ...]:
+def site_known_images(
+    labels: Path, limits: DecodeLimits, flavour: Flavour, images: Path | None = None
+) -> tuple[KnownImage, ...]:
     """The images of a site's labels file (see `service.calibrating`), as a model trained on `flavour` reads them.
+
+    Parameters
+    ----------
+    images
+        Folder of the images; None looks beside the labels.
 
     Raises
     ------
@@ -170,7 +177,7 @@ def site_known_images(labels: Path, limits: DecodeLimits, flavour: Flavour) -> t
         As `labelled_images` does, or ``known-image-unreadable``.
     """
     found = []
-    for image in labelled_images(labels, labels.parent):
+    for image in labelled_images(labels, images or labels.parent):
         try:
             pixels = labelled_pixels(image.path, limits, flavour)
         except (RadDraftError, OSError):

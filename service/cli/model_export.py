@@ -12,6 +12,7 @@ from clinical import ComputeDevice, Precision
 from service.cli.common import JsonOption, print_json, say_step
 
 if TYPE_CHECKING:
+    from inference import KnownImage
     from inference.golden import Golden
 
 
@@ -31,15 +32,25 @@ def export(
     description: Annotated[
         Path | None, typer.Option(help="JSON file: name, version, labels, statement, licence, ...")
     ] = None,
+    known_images: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Labels of images for the model's trial, as for `model known-images`; the images lie beside it.",
+        ),
+    ] = None,
 ) -> None:
     """Export a checkpoint as an ONNX package (needs the extra `training`)."""
     from training.export import export_onnx
 
     try:
+        described = _described(description)
         export_onnx(
             checkpoint,
             out,
-            description=_described(description),
+            description=described,
+            known_images=_known_images(known_images, described) if known_images else (),
             precision=precision.value,
             device=device.value,
             vision=vision.value if vision else None,
@@ -57,6 +68,16 @@ def _described(path: Path | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no JSON object")
     return found
+
+
+def _known_images(labels: Path, described: dict[str, Any]) -> tuple[KnownImage, ...]:
+    from imaging import Flavour
+    from service.reading_worker import decode_limits
+    from service.settings import Settings
+    from service.trial_clock import site_known_images
+
+    flavour = Flavour(described.get("display", Flavour.CLINICAL))
+    return site_known_images(labels, decode_limits(Settings()), flavour)
 
 
 def check(

@@ -13,6 +13,7 @@ from service.cli import (
     model_describe,
     model_export,
     model_familiarise,
+    model_known_images,
     model_trial,
     model_use,
 )
@@ -26,6 +27,7 @@ app.command()(model_describe.describe)
 app.command()(model_familiarise.familiarise)
 app.command()(model_export.check)
 app.command()(model_export.export)
+app.command(name="known-images")(model_known_images.known_images)
 app.command()(model_trial.trial)
 app.command()(model_use.use)
 app.command(name="list")(model_use.packages)

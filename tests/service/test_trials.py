@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from clinical import CheckResult, CheckStatus, Permanent
-from inference import KnownImage, Model, canary_checks, load_model
+from inference import KnownImage, Model, canary_checks, load_model, open_package
+from inference.known_images import keep_known_images, known_images_of
 from service.book import Book
 from service.book.queries import note_role
 from service.book.trials import latest_trial, save_trial, trials
@@ -216,16 +217,45 @@ def test_the_trial_is_in_the_metrics(book: Book, model: Model) -> None:
     assert families["raddraft_model_trial_timestamp_seconds"].samples[0].value > 1e9
 
 
+def _labelled(path: Path, *, wrong: bool = False) -> Path:
+    """A labels file of six phantoms beside it."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "pneumothorax", "Pleural Effusion"])
+        for seed in range(9_861_000, 9_861_006):
+            pixels, truth = draw(seed, 160)
+            Image.fromarray(displayed(pixels)).save(path.parent / f"{seed}.png")
+            labels = [label in truth.labels for label in ("Pneumothorax", "Pleural Effusion")]
+            rows.writerow([f"{seed}.png", *(int(there is not wrong) for there in labels)])
+    return path
+
+
+def test_a_package_is_given_known_images_and_stays_the_same_model(tmp_path: Path) -> None:
+    package = other_package(tmp_path, "bare")
+    before = open_package(package)
+    assert not known_images_of(before)
+    labels = _labelled(tmp_path / "labels.csv")
+    for _ in range(2):  # a second time in place of the first
+        done = CliRunner().invoke(app, ["known-images", str(package), str(labels)])
+        assert done.exit_code == 0, done.output
+    after = open_package(package)
+    kept = known_images_of(after)
+    assert len(kept) == 6 and after.weights_sha256 == before.weights_sha256
+    assert {label for image in kept for label in image.present} == {"Pneumothorax", "Pleural Effusion"}
+    assert all(len(image.present) + len(image.absent) == 2 for image in kept)
+
+
+def test_known_images_that_a_constant_answer_passes_are_refused(tmp_path: Path) -> None:
+    package = other_package(tmp_path, "bare")
+    shown = KnownImage(np.zeros((8, 8), dtype=np.uint8), frozenset({"Pneumothorax"}), frozenset({"Gout"}))
+    with pytest.raises(Permanent, match="lack others"):
+        keep_known_images(open_package(package), [shown])
+    assert not known_images_of(open_package(package))
+
+
 def test_the_command_tries_a_site_s_own_images_and_exits_1_where_it_fails(tmp_path: Path) -> None:
     for name, wrong in (("right", False), ("wrong", True)):
-        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["image", "pneumothorax", "Pleural Effusion"])
-            for seed in range(9_861_000, 9_861_006):
-                pixels, truth = draw(seed, 160)
-                Image.fromarray(displayed(pixels)).save(tmp_path / f"{seed}.png")
-                labels = [label in truth.labels for label in ("Pneumothorax", "Pleural Effusion")]
-                rows.writerow([f"{seed}.png", *(int(there is not wrong) for there in labels)])
+        _labelled(tmp_path / f"{name}.csv", wrong=wrong)
         arguments = ["trial", "--model", "embedded", "--images", str(tmp_path / f"{name}.csv"), "--json"]
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == int(wrong), result.output

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from inference import load_model, open_package
@@ -27,6 +28,7 @@ pytest.importorskip("torch")
 pytest.importorskip("onnxruntime_genai")
 
 from inference.golden import compare
+from inference.known_images import known_images_of
 from training.export import export_onnx
 from training.export.building import whole_package
 from training.export.checkpoint import Checkpoint
@@ -97,8 +99,13 @@ def test_a_sharded_untied_checkpoint_in_new_spelling_answers_as_transformers_doe
 def test_fewer_bits_are_smaller_and_within_their_tolerance(
     precision: str, checkpoint: Path, tmp_path: Path
 ) -> None:
-    done = _export(checkpoint, "--out", tmp_path / "package", "--precision", precision)
+    Image.fromarray(_IMAGES[0]).save(tmp_path / "known.png")
+    (tmp_path / "known.csv").write_text("image,Edema,Fracture\nknown.png,1,0\n")
+    known = ("--known-images", tmp_path / "known.csv")
+    done = _export(checkpoint, "--out", tmp_path / "package", "--precision", precision, *known)
     assert done.exit_code == 0, done.output
+    (image,) = known_images_of(open_package(tmp_path / "package"))
+    assert image.present == {"Edema"} and np.array_equal(image.pixels, _IMAGES[0])
     assert open_package(tmp_path / "package").manifest.precision == precision
     parity = _parity(checkpoint, tmp_path / "package")
     assert parity.holds, parity.sentence

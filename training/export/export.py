@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import onnxruntime
 import torch
 
 from clinical import Precision, regions
+from inference.known_images import KnownImage, trial_images
 from inference.labels import EXPECTED_LABELS
-from inference.manifest import MANIFEST_FILE, TASKS, Manifest
+from inference.manifest import CANARY_FILE, MANIFEST_FILE, TASKS, Manifest
 from training.export.building import whole_package
 from training.export.checkpoint import Checkpoint, file_sha256
 from training.export.decoder_graph import GRAPH, export_decoder, opset_of
@@ -37,6 +38,7 @@ def export_onnx(
     precision: str = "fp32",
     device: str = "cpu",
     vision: str | None = None,
+    known_images: Sequence[KnownImage] = (),
     progress: Callable[[str], None] = lambda step: None,
 ) -> Path:
     """Export a checkpoint; return the package folder.
@@ -53,6 +55,9 @@ def export_onnx(
         that nothing was measured.
     precision, device, vision
         See `training.export.precisions.layout`.
+    known_images
+        What the model is tried on before it serves and every day, as it reads them (the description's ``display``).
+        Without any, only the gate is tried.
     progress
         Told what is being done.
 
@@ -62,7 +67,7 @@ def export_onnx(
         If the checkpoint is of another model family or not whole, the description has an unknown key, or the precision
         does not run on the device.
     Permanent
-        ``export-failed``.
+        ``export-failed``, or as `inference.known_images.trial_images` does.
     """
     wanted = layout(precision, device, vision)
     source = Checkpoint(checkpoint)
@@ -70,8 +75,11 @@ def export_onnx(
     config = family.config(source)
     described = {**undescribed(source.folder), **(description or {})}
     _check_description(described)
+    tried_on = trial_images(known_images, described["labels"]) if known_images else None
     with whole_package(Path(out)) as (package, scratch):
         _write_parts(source, family, config, wanted, package, scratch, progress)
+        if tried_on is not None:
+            (package / CANARY_FILE).write_bytes(tried_on)
         progress("hashing")
         _write_manifest(package, described | {"checkpoint_sha256": source.sha256}, family, wanted)
         package.chmod(0o755)
