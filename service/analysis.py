@@ -12,6 +12,8 @@ from clinical import Draft, DraftOutcome, Permanent, RadDraftError
 from dicom_node.candidates import classify, ignored_sentence
 from imaging import read_header
 from inference import Model
+from service.book.patient_numbers import contradict
+from service.book.settling import SEVERAL_PATIENTS, Named
 from service.book.states import InstanceState
 from service.destinations import Destination, FaceTerms, faces_for, write_whole
 from service.faces import Face
@@ -97,6 +99,9 @@ def analyze_paths(
             others += [
                 FileOutcome(f.path, i.code, i.reason) for f, i in zip(files, reading.images, strict=True)
             ]
+            continue
+        if contradict(Named.by(i.header for i in reading.images if i.header is not None).patients):
+            others += [FileOutcome(f.path, *SEVERAL_PATIENTS) for f in files]
             continue
         results.append(_write(uid, reading, out_dir, faces, folder))
     return Analysis(tuple(results), tuple(others))

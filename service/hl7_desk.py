@@ -34,8 +34,10 @@ from service.agreement import compare
 from service.book.database import writing
 from service.book.final_reports import close_with_report
 from service.book.hl7_inbox import count_message, count_refused, note_acted_on, was_acted_on
-from service.book.merges import PatientKey, rekey_study, studies_of_patient
+from service.book.merges import key_of, rekey_study, studies_of_patient
 from service.book.orders import patients_of_study, studies_of_order
+from service.book.patient_numbers import PatientKey, contradict, note_merge, standing
+from service.book.signed_orders import remember_order
 from service.clock import now_utc
 from service.house import House
 from service.http.dicomweb.catalogue import Cataloguer
@@ -67,7 +69,7 @@ class Hl7Desk:
     """Takes messages: signed reports close their studies, merged patients re-key theirs.
 
     Everything a message does is committed before it is answered; what a message that comes again has done already is
-    not done again. What did nothing is not remembered: sent again, after its study has come, it counts.
+    not done again. Merges and signed orders are remembered for images that come later (see `service.book.settling`).
     """
 
     def __init__(self, house: House, terms: Hl7Terms) -> None:
@@ -154,23 +156,26 @@ class Hl7Desk:
     def _merge(self, merge: PatientMerge, session: Session, actor: str, now: datetime) -> list[str]:
         """Give the studies of a number that is no longer used the one that is; what became of them.
 
-        A study whose images name several patients stays as it is: one number in place of theirs would hide that.
+        The merge is remembered for images that come later. A study whose images name several patients all the same
+        stays as it is: one number in place of theirs would hide that.
         """
         authorities = self._terms.authorities
         issuers = authorities.issuers_of(merge.prior)
         found = studies_of_patient(session, merge.prior.value, issuers)
-        named = {(merge.prior.value, issuer) for issuer in issuers}
         kept = authorities.issuers_of(merge.surviving)
+        # An issuer stays as the images say it, as long as it stands for the authority of the surviving number.
+        after = {each: each if each in kept else authorities.issuer_for(merge.surviving) for each in issuers}
+        for issuer in sorted(issuers):
+            prior = PatientKey(merge.prior.value, issuer)
+            note_merge(session, prior, PatientKey(merge.surviving.value, after[issuer]), now)
         outcomes = dict.fromkeys([] if found else ["no-such-patient"])
         for study_id, issuer in found:
-            if not patients_of_study(session, study_id) <= named:
+            if contradict(patients_of_study(session, study_id)):
                 outcomes["several-patients"] = None
                 continue
             outcomes["merged"] = None
-            # An issuer stays as the images say it, as long as it stands for the authority of the surviving number.
-            after = issuer if issuer in kept else authorities.issuer_for(merge.surviving)
-            key = PatientKey(merge.surviving.value, after)
-            if key != PatientKey(merge.prior.value, issuer):
+            key = PatientKey(merge.surviving.value, after[issuer])
+            if key != (key_of(session, study_id) or PatientKey(merge.prior.value, issuer)):
                 rekey_study(session, study_id, key, actor=actor, now=now)
         return list(outcomes)
 
@@ -178,6 +183,14 @@ class Hl7Desk:
         """Close the studies of one signed order whose patient is the message's; what became of it."""
         if not order.status:
             return ["not-signed"]
+        remember_order(
+            session,
+            order.study_instance_uids,
+            order.accession_numbers,
+            self._patients(order),
+            order.status,
+            now=now,
+        )
         found = studies_of_order(session, order.study_instance_uids, order.accession_numbers)
         ours = [study_id for study_id in found if self._same_patient(session, study_id, order)]
 
@@ -191,20 +204,25 @@ class Hl7Desk:
         return ["patient-mismatch" if found else "no-such-study"]
 
     def _same_patient(self, session: Session, study_id: int, order: ReportedOrder) -> bool:
-        """Whether every image of the study is of the message's patient, number and issuer."""
-        named = {
-            (identifier.value, issuer)
+        """Whether every image of the study is of the message's patient, number and issuer, as they stand now."""
+        named = self._patients(order)
+        named |= {standing(session, one) for one in named}
+        patients = patients_of_study(session, study_id)
+        return bool(patients) and patients <= named
+
+    def _patients(self, order: ReportedOrder) -> set[PatientKey]:
+        """Every number and issuer under which images may name the order's patient."""
+        return {
+            PatientKey(identifier.value, issuer)
             for identifier in order.patients
             for issuer in self._terms.authorities.issuers_of(identifier)
         }
-        patients = patients_of_study(session, study_id)
-        return bool(patients) and patients <= named
 
 
 # One order or one merge of a message: what became of it.
 _Act = Callable[[Session, str, datetime], list[str]]
-# What is not to happen twice.
-_CHANGES = frozenset({"closed", "merged"})
+# What is not to happen twice: an old merge that comes again late would undo a newer one.
+_CHANGES = frozenset({"closed", "merged", "no-such-patient", "several-patients"})
 # A34 is what A40 was before 2.3.1.
 _EVENTS: Mapping[str, frozenset[str]] = {"ORU": frozenset({"R01"}), "ADT": frozenset({"A34", "A40"})}
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from clinical import RadDraftError
 from dicom_node import Spool
 from service.book.confirmation import KeptBack, ask_about_kept, kept_back
+from service.book.patient_numbers import forget_merges
 from service.book.purge import RetentionRule, look_at, purge_study, purged_among, studies_to_purge
 from service.clock import now_utc
 from service.correspondents import confirming
@@ -68,6 +69,8 @@ class Retention:
         """
         if self.rule.keeps_everything:
             return PurgeReport()
+        if (before := self.rule.results_before(now)) is not None:
+            forget_merges(self.engine, before)
         self._finish(self.spool, results=False)
         self._finish(self.results, results=True)
         report = self._walk(now, dry=False)

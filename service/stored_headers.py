@@ -11,8 +11,9 @@ from hl7_fhir import Demographics, StudyHeader, Wanted
 from imaging import read_header
 from reporting import SourceImage
 from service.book import walk
-from service.book.merges import PatientKey, patient_key
+from service.book.merges import patient_key
 from service.book.outbox import DeliveryLease
+from service.book.patient_numbers import PatientKey
 from service.faces import first_header
 
 

@@ -8,9 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import structlog
+from pydicom import Dataset
 from sqlalchemy import Engine
 
-from clinical import Draft, RadDraftError, Transient
+from clinical import Draft, Quarantine, RadDraftError, Transient
 from dicom_node import Spool
 from imaging import DecodeLimits, DisplayedImage, load_displayed, read_header
 from reporting import RejectionReason, SourceImage
@@ -19,6 +20,7 @@ from service.book.artefacts import artefacts_before, save_artefacts
 from service.book.held_results import results_to_reject
 from service.book.leases import LeaseKeeper
 from service.book.merges import patient_key, told_to
+from service.book.settling import Named, settle_study
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow
 from service.book.triage import destinations_of
@@ -75,6 +77,8 @@ class TellingDesk:
             self._tell_leased(lease)
         except Transient as error:
             self._put_back(lease, error)
+        except Quarantine as error:
+            self._end(lease, error.code, error.message)
         except RadDraftError as error:
             self._fail(lease, error.code, error.message)
         except Exception as error:
@@ -102,8 +106,14 @@ class TellingDesk:
         if lease.attempt < self.max_attempts:
             self._put_back(lease, Transient(code, reason))
             return
+        self._end(lease, code, reason)
+
+    def _end(self, lease: walk.Lease, code: str, reason: str) -> None:
         _log.error("telling_failed", study_row=lease.study_id, code=code)
-        walk.fail_study(self.engine, lease, code=code, reason=reason, now=now_utc())
+        try:
+            walk.fail_study(self.engine, lease, code=code, reason=reason, now=now_utc())
+        except Transient as silent:
+            _log.warning("telling_not_ended", study_row=lease.study_id, code=silent.code)
 
     def _tell_leased(self, lease: walk.Lease) -> None:
         newest = walk.latest_draft(self.engine, lease.study_id)
@@ -111,7 +121,9 @@ class TellingDesk:
             raise Transient("draft-missing", "the study has no Draft to tell")
         draft_id, draft = newest
         withdrawn = walk.earlier_findings(self.engine, lease.study_id, draft.version)
-        sources = self._sources(lease, draft)
+        images = self._images(lease, draft)
+        settle_study(self.engine, lease, Named.by(header for _, header in images), now=now_utc())
+        sources = self._sources(lease, images)
         places = self._places(lease.study_id, draft_id)
         earlier = stored_references(
             self.results, artefacts_before(self.engine, lease.study_id, draft.version)
@@ -133,21 +145,29 @@ class TellingDesk:
             places = tuple(place for place in places if named is None or place.name in named)
         return places
 
-    def _sources(self, lease: walk.Lease, draft: Draft) -> dict[str, SourceImage]:
-        """Headers of every image of the Draft, and displayed pixels where they can be shown."""
-        sources = {}
+    def _images(self, lease: walk.Lease, draft: Draft) -> list[tuple[walk.HeldInstance, Dataset]]:
+        """Every image of the Draft with its header as it came."""
+        images: dict[str, tuple[walk.HeldInstance, Dataset]] = {}
         wanted = set(draft.image_uids)
-        key = patient_key(self.engine, lease.study_id)
         for held in walk.images_of_study(self.engine, lease.study_id):
-            if held.sop_instance_uid not in wanted or held.sop_instance_uid in sources:
+            if held.sop_instance_uid not in wanted or held.sop_instance_uid in images:
                 continue
-            path = self.spool.path(held.spool_key)
             try:
-                header = with_patient(read_header(path), key)
+                images[held.sop_instance_uid] = held, read_header(self.spool.path(held.spool_key))
             except RadDraftError:
                 continue  # the Draft already says why this image could not be read
+        return list(images.values())
+
+    def _sources(
+        self, lease: walk.Lease, images: Sequence[tuple[walk.HeldInstance, Dataset]]
+    ) -> dict[str, SourceImage]:
+        """Headers with the patient's number that stands, and displayed pixels where they can be shown."""
+        sources = {}
+        key = patient_key(self.engine, lease.study_id)
+        for held, came in images:
+            header = with_patient(came, key)
             try:
-                displayed = self._displayed(path, held.file_sha256)
+                displayed = self._displayed(self.spool.path(held.spool_key), held.file_sha256)
             except Transient:
                 raise
             except RadDraftError:

@@ -11,7 +11,7 @@ from service.book.database import one_at_a_time, reading, writing
 from service.book.tables import Hl7CountRow, Hl7MessageRow
 
 # A sender that has no answer sends again within minutes, after an outage within days.
-_REMEMBERED = timedelta(days=30)
+REMEMBERED = timedelta(days=30)
 
 
 def was_acted_on(session: Session, digest: str) -> bool:
@@ -22,7 +22,7 @@ def was_acted_on(session: Session, digest: str) -> bool:
 
 def note_acted_on(session: Session, digest: str, *, now: datetime) -> None:
     """Remember what has changed something, with this transaction."""
-    session.execute(delete(Hl7MessageRow).where(Hl7MessageRow.received_at_utc < now - _REMEMBERED))
+    session.execute(delete(Hl7MessageRow).where(Hl7MessageRow.received_at_utc < now - REMEMBERED))
     session.add(Hl7MessageRow(digest=digest, received_at_utc=now))
 
 

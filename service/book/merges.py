@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Engine, exists, select, update
@@ -20,6 +20,7 @@ from clinical import Draft, Permanent, Transient, draft_from_json, draft_to_json
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading
 from service.book.outbox import RETRACTED, SIGNED, close_study
+from service.book.patient_numbers import PatientKey
 from service.book.states import (
     TAKES_BACK,
     DeliveryState,
@@ -46,14 +47,6 @@ _NOT_SENT = (_D.PENDING, _D.HELD, _D.UNMATCHED, _D.GAVE_UP, _D.REFUSED)
 # Studies with a Draft that is not told yet, and those whose outbox is written.
 _UNTOLD = (StudyState.DRAFTED, StudyState.TELLING)
 _TOLD = (StudyState.DELIVERING, StudyState.DONE, StudyState.FAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class PatientKey:
-    """Patient ID (0010,0020) and its issuer (0010,0021) that stand in place of those in the images."""
-
-    patient_id: str
-    issuer: str
 
 
 def studies_of_patient(session: Session, patient_id: str, issuers: Collection[str]) -> list[tuple[int, str]]:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from service.book.patient_numbers import PatientKey, standing
 from service.book.tables import CatalogueRow, KeptPatientRow, RekeyedRow, StudyRow
 
 
@@ -23,16 +24,17 @@ def studies_of_order(
     return list(session.scalars(query))
 
 
-def patients_of_study(session: Session, study_id: int) -> set[tuple[str, str]]:
+def patients_of_study(session: Session, study_id: int) -> set[PatientKey]:
     """Patient ID with its issuer in the headers of a study's images; more than one where they contradict each other.
 
     Where the patient's number has changed since, the one that stands.
     """
-    rekeyed = session.get(RekeyedRow, study_id)
-    if rekeyed is not None:
-        return {(rekeyed.patient_id, rekeyed.issuer)}
     query = select(CatalogueRow.patient_id, CatalogueRow.issuer_of_patient_id).where(
         CatalogueRow.study_id == study_id, CatalogueRow.instance_id.is_not(None)
     )
     kept = select(KeptPatientRow.patient_id, KeptPatientRow.issuer).where(KeptPatientRow.study_id == study_id)
-    return {(row[0], row[1]) for named in (query, kept) for row in session.execute(named.distinct())}
+    said = {PatientKey(*row) for named in (query, kept) for row in session.execute(named.distinct())}
+    rekeyed = session.get(RekeyedRow, study_id)
+    if rekeyed is not None:
+        said.add(PatientKey(rekeyed.patient_id, rekeyed.issuer))
+    return {standing(session, one) for one in said}

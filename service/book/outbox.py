@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -191,6 +192,16 @@ def _too_late(session: Session, row: DeliveryRow, study: StudyRow, draft: DraftR
         .where(DeliveryRow.kind.not_in(TAKES_BACK), DraftRow.version > draft.version)
     )
     return NEWER_DRAFT if session.scalar(newer.limit(1)) is not None else None
+
+
+def withdraw_new(study: StudyRow, deliveries: Iterable[DeliveryRow]) -> None:
+    """End those of a study's new deliveries that come after its signed report."""
+    if study.signed_at_utc is None:
+        return
+    for row in deliveries:
+        if row.kind not in KEPT_AFTER_SIGNATURE:
+            row.state, row.due_at_utc, row.enqueued_at_utc = DeliveryState.SUPERSEDED, None, None
+            row.reason_code, row.reason = SIGNED
 
 
 def _withdraw(session: Session, row: DeliveryRow, why: tuple[str, str], now: datetime) -> None:

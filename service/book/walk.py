@@ -13,7 +13,7 @@ from clinical import Draft, Finding, Transient, draft_from_json, draft_to_json
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
 from service.book.merges import key_of, told_in, with_key
-from service.book.outbox import NEWER_DRAFT
+from service.book.outbox import NEWER_DRAFT, close_study, withdraw_new
 from service.book.states import (
     REJECTION_KIND,
     DeliveryState,
@@ -330,12 +330,15 @@ def end_telling(engine: Engine, lease: Lease, outbox: Sequence[DeliveryRow], *, 
             .values(state=DeliveryState.SUPERSEDED, reason_code=NEWER_DRAFT[0], reason=NEWER_DRAFT[1])
         )
         hold_new(study, outbox)
+        withdraw_new(study, outbox)
         session.add_all(outbox)
         session.flush()
         ended = StudyState.DELIVERING if outbox else _final_state(study)
         study.state = checked_study_change(StudyState(study.state), ended)
         _release(study, now)
         study.attempts = 0
+        if study.signed_at_utc is not None:
+            close_study(session, study.id, now)
         _reopen_if_more_came(study, now)
         return [row.id for row in outbox]
 
@@ -362,6 +365,7 @@ def fail_study(engine: Engine, lease: Lease, *, code: str, reason: str, now: dat
         study.state = checked_study_change(StudyState(study.state), StudyState.FAILED)
         study.reason_code, study.reason = code, reason[:255]
         _release(study, now)
+        _reopen_if_more_came(study, now)
 
 
 def latest_draft(engine: Engine, study_id: int) -> tuple[int, Draft] | None:

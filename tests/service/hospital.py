@@ -11,19 +11,26 @@ from pathlib import Path
 from pydicom import dcmread
 from sqlalchemy import select
 
-from clinical import Draft, draft_to_json, merge_study_findings
+from clinical import Draft, ImageOutcome, draft_to_json, merge_study_findings
 from hl7_fhir.v2 import FrameReader, framed
+from imaging import DecodeLimits
+from reporting import SiteProfile
 from service.book.database import reading, writing
+from service.book.leases import LeaseKeeper
 from service.book.states import DeliveryState, InstanceState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, InstanceRow, StudyRow
 from service.clock import now_utc
+from service.destinations import Destination, FaceTerms, Sent
 from service.house import House, open_house
 from service.settings import load_settings
+from service.telling_task import TellingDesk
 from tests.hl7_fhir.drafts import draft
 from tests.service.arrivals import arrive
 from training.phantoms.dicom import VARIANTS, phantom_dataset
 
 PATIENT_ID, ACCESSION, STUDY_UID = "P-4711", "ACC-1", "1.2.3.4"
+# The number that takes the place of PATIENT_ID.
+NEW_ID = "P-0815"
 
 
 @contextmanager
@@ -67,9 +74,13 @@ def received(
 
 
 def drafted(
-    house: House, study_id: int, deliveries: Mapping[str, DeliveryState], version: int = 1
+    house: House,
+    study_id: int,
+    deliveries: Mapping[str, DeliveryState],
+    version: int = 1,
+    state: StudyState = StudyState.DELIVERING,
 ) -> list[int]:
-    """A Draft of the study, with one result for each destination in its state; the deliveries' row numbers."""
+    """A Draft of the study's images, with one result for each destination in its state; the deliveries' row numbers."""
     now = now_utc()
     with writing(house.book.engine) as session:
         study = session.get_one(StudyRow, study_id)
@@ -77,8 +88,9 @@ def drafted(
         held = session.scalars(select(InstanceRow).where(InstanceRow.study_id == study_id)).all()
         for row in held:
             row.state = InstanceState.ANALYSED
-        made = _draft_of(uid, held[0].sop_instance_uid, version)
-        study.state, study.outcome, study.draft_version = StudyState.DELIVERING, made.outcome, version
+        made = _draft_of(uid, [row.sop_instance_uid for row in held], version)
+        study.state, study.outcome, study.draft_version = state, made.outcome, version
+        study.arrivals_taken = study.arrivals
         stored = DraftRow(
             study_id=study_id,
             version=version,
@@ -120,15 +132,24 @@ def drafted(
         return ids
 
 
-def _draft_of(study_uid: str, image_uid: str, version: int) -> Draft:
+def _draft_of(study_uid: str, image_uids: Sequence[str], version: int) -> Draft:
+    """The first image is read, the others are not assessed."""
     made = draft(version=version)
+    first, *rest = image_uids
     readings = tuple(
-        replace(read, image=replace(read.image, sop_instance_uid=image_uid)) for read in made.readings
+        replace(read, image=replace(read.image, sop_instance_uid=first)) for read in made.readings
+    )
+    others = tuple(
+        ImageOutcome(
+            replace(readings[0].image, sop_instance_uid=uid), "not_assessed", "lateral", "a lateral view"
+        )
+        for uid in rest
     )
     return replace(
         made,
         study_instance_uid=study_uid,
         readings=readings,
+        other_images=others,
         study_findings=merge_study_findings(readings),
     )
 
@@ -161,6 +182,45 @@ def oru(
         for number, line in enumerate(text, start=1)
     ]
     return "".join(f"{line}\r" for line in lines).encode()
+
+
+def a40(
+    prior: str = f"{PATIENT_ID}^^^HOSP&1.2.3&ISO^MR",
+    surviving: str = f"{NEW_ID}^^^HOSP&1.2.3&ISO^MR",
+    *,
+    control_id: str = "M1",
+    kind: str = "ADT^A40^ADT_A39",
+) -> bytes:
+    """A merge as an ADT system sends it: the surviving number takes the place of the prior one."""
+    lines = [
+        f"MSH|^~\\&|ADT|HOSP|RADDRAFT|HOSP|20260102030405||{kind}|{control_id}|P|2.5.1",
+        "EVN|A40|20260102030405",
+        f"PID|1||{surviving}||Smith^John",
+        f"MRG|{prior}",
+    ]
+    return "".join(f"{line}\r" for line in lines).encode()
+
+
+def tell(house: House, study_id: int, names: tuple[str, ...]) -> None:
+    """Build the newest Draft's results, as a worker does."""
+
+    def send(lease: object, content: bytes) -> Sent:
+        return Sent("0x0000")
+
+    desk = TellingDesk(
+        engine=house.book.engine,
+        spool=house.spool,
+        results=house.results,
+        destinations=tuple(Destination(name, frozenset({"sr"}), send) for name in names),
+        terms=FaceTerms(SiteProfile()),
+        limits=DecodeLimits(timeout_s=60),
+        keeper=LeaseKeeper(house.book.engine, lease_s=60),
+        owner="test",
+        max_attempts=1,
+        retry_delay_s=0,
+        deliver=lambda delivery_id: None,
+    )
+    desk.tell(study_id)
 
 
 class Sender:

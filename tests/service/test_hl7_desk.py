@@ -21,7 +21,6 @@ from service.book.audit import Action, Subject, audit_entries, verify_audit
 from service.book.database import writing
 from service.book.final_reports import agreement, signed_studies
 from service.book.hl7_inbox import message_counts
-from service.book.merges import PatientKey, rekey_study
 from service.book.outbox import due_deliveries, lease_delivery, retry_undelivered
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import DraftRow
@@ -37,6 +36,7 @@ from tests.service.hospital import (
     PATIENT_ID,
     STUDY_UID,
     Sender,
+    a40,
     drafted,
     opened,
     oru,
@@ -198,12 +198,11 @@ def test_a_report_that_came_before_its_images_counts_when_it_is_sent_again(
 def test_a_report_of_another_patient_counts_when_it_is_sent_again_after_the_merge(
     house: House, tmp_path: Path
 ) -> None:
-    study = received(house, tmp_path, patient_id="P-OLD")
+    received(house, tmp_path, patient_id="P-OLD")
     assert code(house, oru()) == "AA"
-    with writing(house.book.engine) as session:
-        rekey_study(session, study, PatientKey(PATIENT_ID, "HOSP"), actor="test", now=now_utc())
-    assert code(house, oru()) == "AA"
-    assert message_counts(house.book.engine) == {"patient-mismatch": 1, "closed": 1}
+    merge = a40("P-OLD^^^HOSP", f"{PATIENT_ID}^^^HOSP", control_id="M2")
+    assert code(house, merge) == code(house, oru()) == "AA"
+    assert message_counts(house.book.engine) == {"patient-mismatch": 1, "merged": 1, "closed": 1}
 
 
 def test_of_a_report_of_two_orders_sent_again_only_the_order_that_did_nothing_counts(

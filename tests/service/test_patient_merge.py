@@ -15,13 +15,10 @@ from typer.testing import CliRunner
 from clinical import RadDraftError, Transient, draft_from_json
 from hl7_fhir import WAITING_CODES
 from hl7_fhir.v2 import parse_message, patient_merges
-from imaging import DecodeLimits
-from reporting import SiteProfile
 from service.book import walk
 from service.book.audit import Action, audit_entries
 from service.book.database import reading, writing
 from service.book.hl7_inbox import message_counts
-from service.book.leases import LeaseKeeper
 from service.book.orders import patients_of_study
 from service.book.outbox import retry_undelivered
 from service.book.purge import RetentionRule, purge_study
@@ -31,15 +28,23 @@ from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 from service.cli.app import build_app
 from service.clock import now_utc
-from service.destinations import Destination, FaceTerms, Sent
 from service.hl7_desk import Hl7Desk
 from service.house import House
 from service.roles.hl7 import hl7_terms
-from service.telling_task import TellingDesk
-from tests.service.hospital import PATIENT_ID, STUDY_UID, drafted, opened, oru, received, state_of
+from tests.service.hospital import (
+    NEW_ID,
+    PATIENT_ID,
+    STUDY_UID,
+    a40,
+    drafted,
+    opened,
+    oru,
+    received,
+    state_of,
+    tell,
+)
 
 PENDING, DELIVERED, SUPERSEDED = DeliveryState.PENDING, DeliveryState.DELIVERED, DeliveryState.SUPERSEDED
-NEW_ID = "P-0815"
 
 
 @pytest.fixture
@@ -48,47 +53,9 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield site
 
 
-def a40(
-    prior: str = f"{PATIENT_ID}^^^HOSP&1.2.3&ISO^MR",
-    surviving: str = f"{NEW_ID}^^^HOSP&1.2.3&ISO^MR",
-    *,
-    control_id: str = "M1",
-    kind: str = "ADT^A40^ADT_A39",
-) -> bytes:
-    lines = [
-        f"MSH|^~\\&|ADT|HOSP|RADDRAFT|HOSP|20260102030405||{kind}|{control_id}|P|2.5.1",
-        "EVN|A40|20260102030405",
-        f"PID|1||{surviving}||Smith^John",
-        f"MRG|{prior}",
-    ]
-    return "".join(f"{line}\r" for line in lines).encode()
-
-
 def code(house: House, message: bytes) -> str:
     (answer,) = Hl7Desk(house, hl7_terms(house.settings.hl7_listener)).answer(message, "10.0.0.7")
     return parse_message(answer).first("MSA").component(1)
-
-
-def tell(house: House, study_id: int, names: tuple[str, ...]) -> None:
-    """Build the newest Draft's results, as a worker does."""
-
-    def send(lease: object, content: bytes) -> Sent:
-        return Sent("0x0000")
-
-    desk = TellingDesk(
-        engine=house.book.engine,
-        spool=house.spool,
-        results=house.results,
-        destinations=tuple(Destination(name, frozenset({"sr"}), send) for name in names),
-        terms=FaceTerms(SiteProfile()),
-        limits=DecodeLimits(timeout_s=60),
-        keeper=LeaseKeeper(house.book.engine, lease_s=60),
-        owner="test",
-        max_attempts=1,
-        retry_delay_s=0,
-        deliver=lambda delivery_id: None,
-    )
-    desk.tell(study_id)
 
 
 def versions(house: House) -> list[tuple[int, str, str]]:
@@ -173,11 +140,12 @@ def test_a_study_that_is_not_read_yet_is_drafted_with_the_number_that_stands(
     with reading(house.book.engine) as session:
         assert patients_of_study(session, study) == {("P-1", "HOSP")}
     assert message_counts(house.book.engine) == {"merged": 2, "no-such-patient": 1}
-    # A report of the surviving patient closes the study, one of the number before does not.
-    assert code(house, oru(control_id="M4")) == "AA"
+    # A report of the patient closes the study, under the number that stands or one that the RIS still has.
+    assert code(house, oru(control_id="M4", patient="P-2^^^HOSP")) == "AA"
     assert code(house, oru(control_id="M5", patient="P-1^^^HOSP")) == "AA"
+    assert code(house, oru(control_id="M6")) == "AA"
     assert message_counts(house.book.engine) == {
-        "merged": 2, "no-such-patient": 1, "patient-mismatch": 1, "closed": 1
+        "merged": 2, "no-such-patient": 1, "patient-mismatch": 1, "closed": 2
     }  # fmt: skip
 
 
@@ -225,7 +193,7 @@ def test_a_study_with_images_of_two_patients_stays_as_it_is_when_one_of_them_is_
     (ehr,) = drafted(house, study, {"ehr": PENDING})
     assert code(house, a40()) == "AA"
     with reading(house.book.engine) as session:
-        assert patients_of_study(session, study) == {(PATIENT_ID, "HOSP"), ("P-5", "HOSP")}
+        assert patients_of_study(session, study) == {(NEW_ID, "HOSP"), ("P-5", "HOSP")}
         assert patients_of_study(session, other) == {(NEW_ID, "HOSP")}
     assert state_of(house, ehr)[0] == PENDING and len(versions(house)) == 1
     assert message_counts(house.book.engine) == {"merged": 1, "several-patients": 1}

@@ -1,0 +1,83 @@
+"""Orders whose reports are signed, remembered for images that come later: as digests, never their numbers or words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from service.book.hl7_inbox import REMEMBERED
+from service.book.hospital_tables import SignedOrderRow
+from service.book.patient_numbers import PatientKey, numbers_of_patient
+
+
+def remember_order(
+    session: Session,
+    study_instance_uids: Collection[str],
+    accession_numbers: Collection[str],
+    patients: Collection[PatientKey],
+    status: str,
+    *,
+    now: datetime,
+) -> None:
+    """Remember that an order's report is signed, for as long as messages are remembered.
+
+    Parameters
+    ----------
+    patients
+        Every number and issuer under which images may name the order's patient.
+    """
+    session.execute(delete(SignedOrderRow).where(SignedOrderRow.received_at_utc < now - REMEMBERED))
+    names = sorted(_digests(study_instance_uids, accession_numbers, patients))
+    order = hashlib.sha256("\n".join((status, *names)).encode("ascii")).hexdigest()
+    for name in names:
+        session.merge(
+            SignedOrderRow(order_digest=order, name_digest=name, status=status, received_at_utc=now)
+        )
+
+
+def signed_status(
+    session: Session,
+    study_instance_uid: str,
+    accession_numbers: Collection[str],
+    patients: Collection[PatientKey],
+) -> str:
+    """Status of the newest signed report that names a study, or its order, and the patient of each of its images.
+
+    Parameters
+    ----------
+    patients
+        What the study's images say of their patient; numbers merged since count as one.
+
+    Returns
+    -------
+    str
+        ``"F"``, ``"C"``, or empty where no such report has come.
+    """
+    ways = [
+        _digests([study_instance_uid], accession_numbers, numbers_of_patient(session, patient))
+        for patient in patients
+    ]
+    rows = session.scalars(
+        select(SignedOrderRow)
+        .where(SignedOrderRow.name_digest.in_(set[str]().union(*ways)))
+        .order_by(SignedOrderRow.received_at_utc.desc())
+    ).all()
+    named: dict[str, set[str]] = {}
+    for row in rows:
+        named.setdefault(row.order_digest, set()).add(row.name_digest)
+    status = {row.order_digest: row.status for row in rows}
+    return next((status[order] for order, names in named.items() if all(way & names for way in ways)), "")
+
+
+def _digests(uids: Iterable[str], accessions: Iterable[str], patients: Iterable[PatientKey]) -> set[str]:
+    names = [("study", uid) for uid in uids] + [("accession", number) for number in accessions]
+    return {
+        hashlib.sha256("\0".join((kind, name, patient.patient_id, patient.issuer)).encode()).hexdigest()
+        for kind, name in names
+        for patient in patients
+        if name and patient.patient_id
+    }
