@@ -11,7 +11,7 @@ from enum import StrEnum
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from clinical import Draft, ModelIdentity, Permanent, Reading, Transient, draft_from_json
+from clinical import ModelIdentity, Permanent, Reading, Transient, draft_from_json
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import one_at_a_time, reading, writing
 from service.book.states import InstanceState
@@ -171,8 +171,7 @@ def _opened(session: Session, study: StudyRow, image: str, actor: str, now: date
     row = session.scalars(
         select(DraftRow).where(DraftRow.study_id == study.id).order_by(DraftRow.version.desc()).limit(1)
     ).first()
-    draft = draft_from_json(row.draft_json) if row and row.draft_json else None
-    read = _reading_of(draft, image)
+    read = _reading_of(row, image)
     instance = session.scalars(
         select(InstanceRow).where(
             InstanceRow.study_id == study.id,
@@ -196,8 +195,11 @@ def _opened(session: Session, study: StudyRow, image: str, actor: str, now: date
     return talk
 
 
-def _reading_of(draft: Draft | None, image: str) -> Reading | None:
-    readings = draft.readings if draft else ()
+def _reading_of(row: DraftRow | None, image: str) -> Reading | None:
+    """What a Draft says of an image; None where it says nothing, or was purged."""
+    if row is None or row.purged_at_utc is not None:
+        return None
+    readings = draft_from_json(row.draft_json).readings
     return next((r for r in readings if not image or r.image.sop_instance_uid == image), None)
 
 
@@ -237,10 +239,9 @@ def take_turn(engine: Engine, turn_id: int) -> TurnWork | None:
         row.state = TurnState.ANSWERING
         talk = session.get_one(ConversationRow, row.conversation_id)
         instance = session.get_one(InstanceRow, talk.instance_id)
-        draft = draft_from_json(session.get_one(DraftRow, talk.draft_id).draft_json)
-        read = _reading_of(draft, instance.sop_instance_uid)
-        if read is None:
-            raise Permanent("no-analysed-image", "the study's Draft no longer names the image")
+        read = _reading_of(session.get_one(DraftRow, talk.draft_id), instance.sop_instance_uid)
+        if read is None or instance.purged_at_utc is not None:
+            raise Permanent("no-analysed-image", "the image or the draft the conversation is about is purged")
         before = session.scalars(
             select(ChatTurnRow)
             .where(ChatTurnRow.conversation_id == talk.id, ChatTurnRow.state == TurnState.ANSWERED)

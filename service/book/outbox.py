@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,6 +23,7 @@ from service.book.states import (
     checked_delivery_change,
     checked_study_change,
 )
+from service.book.study_holds import hold_new
 from service.book.tables import ArtefactRow, CustodyRow, DeliveryAttemptRow, DeliveryRow, DraftRow, StudyRow
 
 # Why a draft's delivery ends once a person has signed: code and words.
@@ -361,7 +362,17 @@ def not_retracted() -> ColumnElement[bool]:
 
 
 def put_back(session: Session, deliveries: Select[DeliveryRow], now: datetime, after_s: float = 0.0) -> int:
-    """Let ended or held deliveries be sent (again): the stored bytes, from their first attempt on; how many.
+    """As `let_go`, but what is of a study that an operator holds back is held."""
+    going = let_go(session, deliveries, now, after_s)
+    for row in going:
+        hold_new(session.get_one(StudyRow, row.study_id), [row])
+    return sum(row.state == DeliveryState.PENDING for row in going)
+
+
+def let_go(
+    session: Session, deliveries: Select[DeliveryRow], now: datetime, after_s: float = 0.0
+) -> Sequence[DeliveryRow]:
+    """Let ended or held deliveries be sent (again): the stored bytes, from their first attempt on; which.
 
     Parameters
     ----------
@@ -378,4 +389,4 @@ def put_back(session: Session, deliveries: Select[DeliveryRow], now: datetime, a
         if study is not None and study.state in (StudyState.DONE, StudyState.FAILED):
             study.state = checked_study_change(StudyState(study.state), StudyState.DELIVERING)
             study.updated_at_utc = now
-    return len(rows)
+    return rows

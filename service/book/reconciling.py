@@ -15,6 +15,7 @@ from service.book.database import reading, writing
 from service.book.merges import MERGED_CODE, tell_anew
 from service.book.outbox import close_study
 from service.book.states import DeliveryState, StudyState, checked_study_change
+from service.book.study_holds import hold_new
 from service.book.tables import DeliveryRow, DraftRow, StudyRow
 
 _OPEN = (DeliveryState.UNMATCHED, DeliveryState.PENDING, DeliveryState.GAVE_UP)
@@ -158,6 +159,8 @@ def _held(session: Session, delivery_id: int, *, built: bool = True) -> Delivery
 def _send_again(session: Session, row: DeliveryRow, now: datetime) -> None:
     row.state, row.due_at_utc, row.enqueued_at_utc = DeliveryState.PENDING, now, None
     row.attempts, row.created_at_utc = 0, now
-    study = session.get(StudyRow, row.study_id, with_for_update=True)
-    if study is not None and study.state in (StudyState.DONE, StudyState.FAILED):
+    study = session.get_one(StudyRow, row.study_id, with_for_update=True)
+    # A person's word on the patient is no operator's word that the study may leave.
+    hold_new(study, [row])
+    if study.state in (StudyState.DONE, StudyState.FAILED):
         study.state = checked_study_change(StudyState(study.state), StudyState.DELIVERING)

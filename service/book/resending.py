@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
-from service.book.outbox import not_retracted, put_back
+from service.book.outbox import let_go, not_retracted, put_back
 from service.book.states import DeliveryState, StudyState, checked_delivery_change
 from service.book.study_holds import forget_hold, note_hold
 from service.book.tables import DeliveryRow, DraftRow, StudyRow
@@ -120,7 +120,7 @@ def release(engine: Engine, query: DeliveryQuery, *, actor: str, now: datetime) 
     with writing(engine) as session:
         if query.is_study_at_destination:
             forget_hold(session, query.study_instance_uid, query.destination)
-        count = put_back(session, _chosen(query, (DeliveryState.HELD,)), now)
+        count = len(let_go(session, _chosen(query, (DeliveryState.HELD,)), now))
         _note(session, Action.RELEASE, query, actor, count, now)
         return count
 

@@ -10,12 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from clinical import Permanent, Transient
 from inference import Model, load_model
 from service.book import Book, conversations
 from service.book.audit import Action, audit_entries
 from service.book.conversations import ChatLimits
+from service.book.database import writing
+from service.book.tables import DraftRow
 from service.clock import now_utc
 from tests.promises.installation import installation
 from tests.service.chat_site import ChatSite, chat_seed
@@ -99,6 +102,17 @@ def test_who_asked_is_audited_and_the_texts_go_when_their_time_is_over(site: Cha
     actions = [entry.action for entry in audit_entries(engine)]
     assert actions.count(Action.ASK) == 1 and actions.count(Action.PURGE) == 1
     assert not any("lung" in entry.detail for entry in audit_entries(engine))
+
+
+def test_a_question_whose_draft_was_purged_meanwhile_is_given_up_with_its_reason(site: ChatSite) -> None:
+    asked = site.ask(_WHERE_LUNG)
+    with writing(site.book.engine) as session:
+        session.execute(update(DraftRow).values(draft_json="", purged_at_utc=now_utc()))
+    site.desk.answer(asked.turn_id)
+    turn = conversations.turn(site.book.engine, asked.turn_id)
+    assert turn is not None and (turn.state, turn.reason_code) == ("failed", "no-analysed-image")
+    with pytest.raises(Permanent, match="no-analysed-image"):
+        site.ask(_WHERE_LUNG)
 
 
 def test_without_a_streaming_broker_the_answer_comes_whole_and_says_why(site: ChatSite) -> None:

@@ -20,6 +20,7 @@ from service.book.circuits import CircuitRule
 from service.book.database import reading, writing
 from service.book.outbox import lease_delivery
 from service.book.reconciling import choose_patient, drop, reconcile_queue, try_again
+from service.book.resending import DeliveryQuery, hold, release
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 from service.cli.app import build_app
@@ -177,6 +178,24 @@ def test_what_was_dropped_is_never_sent_and_ends_the_study(house: House) -> None
     assert row(house, delivery).state == DeliveryState.REFUSED
     assert study_state(house) == StudyState.DONE
     assert lease_delivery(house.book.engine, delivery, owner="w", lease_s=1, now=now_utc()) is None
+
+
+def test_neither_a_decision_nor_a_retry_lets_a_study_go_that_an_operator_holds_back(house: House) -> None:
+    engine = house.book.engine
+    studies = ["1.2.3", "1.2.4", "1.2.5"]
+    chosen, again, given_up = (told(house, study) for study in studies)
+    for delivery in (chosen, again):
+        deliver(house, delivery, SEVERAL)
+    deliver(house, given_up, Permanent("http-400", "the server refuses it"))
+    for study in studies:
+        hold(engine, DeliveryQuery(study), actor="user:a", now=now_utc())
+    choose_patient(engine, chosen, "Patient/7", actor="user:a", now=now_utc())
+    try_again(engine, again, actor="user:a", now=now_utc())
+    assert house.book.retry(actor="user:a") == 0
+    held = [row(house, delivery) for delivery in (chosen, again, given_up)]
+    assert [(each.state, each.due_at_utc) for each in held] == [(DeliveryState.HELD, None)] * 3
+    assert release(engine, DeliveryQuery(), actor="user:a", now=now_utc()) == 3
+    assert deliver(house, chosen, None) == ["Patient/7"]
 
 
 def test_every_decision_is_in_the_audit_log(house: House) -> None:
