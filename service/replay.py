@@ -15,6 +15,8 @@ from service.study_reading import ImageFile, ReadingTerms, read_study
 _READING = TypeAdapter(Reading)
 # What a Reading says beside when and how long it was made.
 _COMPARED = ("exchanges", "findings", "sentences", "not_assessed", "checks", "critical")
+# Of the model and the device on the day of the reading, not of the image: the next trial is another one.
+_STANDING = ("canary", "drift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class ReplayedImage:
     Attributes
     ----------
     saved_sha256, replayed_sha256
-        Of the Reading's JSON without its times; the second empty where the image has no Reading now.
+        Of the Reading's JSON without its times and without the trial's and the drift's checks; the second empty where
+        the image has no Reading now.
     differing
         Parts of the Reading that are not the same.
     """
@@ -80,10 +83,17 @@ def replay(draft: Draft, files: Sequence[ImageFile], model: Model, terms: Readin
 
 
 def _compared(number: int, saved: Reading, again: Reading | None) -> ReplayedImage:
+    saved = _of_the_image(saved)
     if again is None:
         return ReplayedImage(number, _sha256(saved), "", ("no reading now",))
+    again = _of_the_image(again)
     differing = tuple(name for name in _COMPARED if getattr(saved, name) != getattr(again, name))
     return ReplayedImage(number, _sha256(saved), _sha256(again), differing)
+
+
+def _of_the_image(reading: Reading) -> Reading:
+    own = tuple(check for check in reading.checks if check.name.partition("-")[0] not in _STANDING)
+    return replace(reading, checks=own)
 
 
 def _sha256(reading: Reading) -> str:

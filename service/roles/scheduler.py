@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from threading import Thread
+from threading import Event, Thread
 
 from hl7_fhir import AUDIT_SCOPES
 from service.archive_counting import ArchiveCounting, counter_of
@@ -31,27 +31,9 @@ def run_scheduler(settings: Settings) -> None:
     house = open_house(settings)
     signs = SignsOfLife(house.book.engine, "scheduler", lambda: (True, "sweeping"))
     signs.start()
-    tellers = [
-        Thread(target=feed.run, args=(stop,), name="audit-feed", daemon=True) for feed in audit_feeds(house)
-    ]
-    for teller in tellers:
-        teller.start()
-    drift = DriftWatch(house.book.engine, drift_terms(settings))
-    tellers.append(
-        Thread(target=drift.run, args=(stop, settings.drift.look_every_s), name="drift", daemon=True)
-    )
+    tellers = started_tellers(house, stop)
     retention = RetentionClock(site_retention(house, "role:scheduler"), settings.retention.interval_s)
     retention.start()
-    archive = settings.study.archive
-    if archive is not None:
-        counting = ArchiveCounting(
-            house.book.engine,
-            counter_of(archive, settings.node.ae_title),
-            quiet_rule(settings),
-            archive.ask_every_s,
-            archive.settled_s,
-        )
-        tellers.append(counting.start(stop))
     sweeper = Sweeper(
         house.book.engine,
         Hints(celery_app(settings)),
@@ -65,6 +47,31 @@ def run_scheduler(settings: Settings) -> None:
     for teller in tellers:
         teller.join()
     signs.stop()
+
+
+def started_tellers(house: House, stop: Event) -> list[Thread]:
+    """Threads beside the sweeper, at work until `stop`: the audit log's, the drift's, the archive's counts."""
+    settings = house.settings
+    tellers = [
+        Thread(target=feed.run, args=(stop,), name="audit-feed", daemon=True) for feed in audit_feeds(house)
+    ]
+    drift = DriftWatch(house.book.engine, drift_terms(settings))
+    tellers.append(
+        Thread(target=drift.run, args=(stop, settings.drift.look_every_s), name="drift", daemon=True)
+    )
+    for teller in tellers:
+        teller.start()
+    archive = settings.study.archive
+    if archive is not None:
+        counting = ArchiveCounting(
+            house.book.engine,
+            counter_of(archive, settings.node.ae_title),
+            quiet_rule(settings),
+            archive.ask_every_s,
+            archive.settled_s,
+        )
+        tellers.append(counting.start(stop))
+    return tellers
 
 
 def longest_ahead(settings: Settings) -> LongestAhead:

@@ -1,4 +1,4 @@
-"""Decode speed beside transformers and onnxruntime-genai, whole readings, continuous batching, and the wait of a STAT.
+"""Decode speed beside transformers, onnxruntime-genai and the memory's, whole readings, batching, the wait of a STAT.
 
 ``python -m tests.bench.decode_bench [--shape half-billion] [--threads 2] [--rounds 5]``. A program, not a test: engines
 take turns within one run and medians are printed; the numbers are this machine's, and mean something only where nothing
@@ -32,6 +32,7 @@ from tests.bench.random_model import SHAPES, RandomModel
 from training.architecture import tile_features
 from training.export.parity import Reference
 
+_READ_BYTES = 1 << 30
 _PROMPT = 800
 _STEPS = 6
 _READING = [
@@ -127,17 +128,22 @@ def _decode(model: RandomModel, threads: int, rounds: int) -> None:
 
     causal = AutoModelForCausalLM.from_pretrained(model.language, dtype=torch.float32).eval()
     packages = {
-        precision: Served.open(model.package(precision), threads, 8) for precision in ("fp32", "int4")
+        precision: Served.open(model.package(precision), threads, 8) for precision in ("fp32", "int8", "int4")
     }
     steppers: dict[str, Stepper] = {}
     for batch in (1, 4):
         steppers[f"transformers fp32, batch {batch}"] = _transformers(causal, batch)
         for precision, served in packages.items():
             steppers[f"this engine {precision}, batch {batch}"] = _ours(served, batch)
-    for precision in packages:
+    for precision in ("fp32", "int4"):
         steppers[f"onnxruntime-genai {precision}, batch 1"] = _genai(model.generator(precision), threads)
     taken: dict[str, list[float]] = {name: [] for name in steppers}
+    read: list[float] = []
+    weights = torch.ones(_READ_BYTES // 4)
     for index in range(rounds + 1):
+        start = time.perf_counter()
+        weights.sum()
+        read.append(_READ_BYTES / (time.perf_counter() - start))
         for name, steps in steppers.items():
             start = time.perf_counter()
             steps()
@@ -151,6 +157,12 @@ def _decode(model: RandomModel, threads: int, rounds: int) -> None:
         ratio = statistics.median(there / here for there, here in zip(basis, values, strict=True))
         low, high = min(values), max(values)
         print(f"  {name:<36} {statistics.median(values):7.1f} ({low:.1f}-{high:.1f})   {ratio:.2f}x")
+    # No step is shorter than reading the weights once, whoever takes it.
+    fastest = statistics.median(read[1:])
+    print(f"reading 1 GiB with {threads} threads: {fastest / 1e9:.1f} GB/s; at that, the weights alone take")
+    for precision in packages:
+        size = sum(path.stat().st_size for path in model.package(precision).glob("decoder.onnx.data"))
+        print(f"  {precision:<36} {1000 * size / fastest:7.1f} ms a step, {size / 1e9:.2f} GB")
 
 
 def _vision(model: RandomModel, threads: int, rounds: int) -> None:
@@ -297,8 +309,8 @@ def main() -> None:
         "decode": lambda: _decode(model, arguments.threads, arguments.rounds),
         "vision": lambda: _vision(model, arguments.threads, arguments.rounds),
         "stat": lambda: _stat(model, arguments.threads),
-        "reading": lambda: _reading(model, arguments.threads, arguments.reading_rounds),
         "batching": lambda: _batching(model, arguments.threads, arguments.tokens, 8),
+        "reading": lambda: _reading(model, arguments.threads, arguments.reading_rounds),
     }
     for name, part in parts.items():
         if arguments.only in (None, name):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from clinical import CheckResult
 from dicom_node import PosixSpool
 from inference import Model
 from service.book import Book, walk
@@ -20,9 +21,20 @@ from training.phantoms.dicom import VARIANTS, phantom_dataset
 
 
 def read_phantoms(
-    book: Book, spool: PosixSpool, model: Model, terms: ReadingTerms, seeds: Iterable[int]
+    book: Book,
+    spool: PosixSpool,
+    model: Model,
+    terms: ReadingTerms,
+    seeds: Iterable[int],
+    standing: Sequence[CheckResult] = (),
 ) -> list[str]:
-    """One study per seed, received and read; their Study Instance UIDs."""
+    """One study per seed, received and read; their Study Instance UIDs.
+
+    Parameters
+    ----------
+    standing
+        Checks of the model and the device that every reading carries.
+    """
     desk = ReadingDesk(
         engine=book.engine,
         spool=spool,
@@ -32,6 +44,7 @@ def read_phantoms(
         max_attempts=3,
         retry_delay_s=0,
         tell=lambda study_id: None,
+        standing=lambda model, header: tuple(standing),
     )
     uids = []
     for seed in seeds:

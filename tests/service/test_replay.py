@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from clinical import CheckResult, CheckStatus
 from dicom_node import PosixSpool
 from service.book import migrate, open_book
 from service.cli.app import build_app
@@ -30,7 +31,14 @@ def site(tmp_path: Path) -> tuple[Path, list[str]]:
     book = open_book(url)
     model = site_model(settings)
     spool = PosixSpool(tmp_path / "data" / "spool")
-    uids = read_phantoms(book, spool, model, reading_terms(settings), (9_830_002, 9_830_003))
+    # As a worker's readings have them: another day they would be others.
+    standing = [
+        CheckResult(
+            "canary-gate", "1", CheckStatus.PASS, "the gate refuses blank and noise; trial of that day"
+        ),
+        CheckResult("drift", "1", CheckStatus.WARN, "scores have changed since that day", 0.3),
+    ]
+    uids = read_phantoms(book, spool, model, reading_terms(settings), (9_830_002, 9_830_003), standing)
     model.close()
     book.engine.dispose()
     return config, uids
