@@ -115,7 +115,7 @@ def _reports(
     return [
         first
         if rung is SrClass.COMPREHENSIVE_3D
-        else _artefact(rung.kind, restated(first.content, draft, rung, earlier))
+        else _artefact(rung.kind, restated(first.content, draft, rung, profile, earlier))
         for rung in SR_LADDER
         if rung in sr_classes
     ]

@@ -14,8 +14,9 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID, Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage
 
 from clinical import Draft
-from reporting.equipment import result_uid
+from reporting.equipment import result_uid, series_description
 from reporting.references import ResultReference, predecessors
+from reporting.site_profile import SiteProfile
 
 
 class SrClass(StrEnum):
@@ -45,7 +46,11 @@ SR_LADDER = tuple(SrClass)
 
 
 def restated(
-    report: bytes, draft: Draft, sr_class: SrClass, earlier: Sequence[ResultReference] = ()
+    report: bytes,
+    draft: Draft,
+    sr_class: SrClass,
+    profile: SiteProfile,
+    earlier: Sequence[ResultReference] = (),
 ) -> Dataset:
     """The Draft's report as an object of another SOP class.
 
@@ -60,6 +65,8 @@ def restated(
     other.SOPClassUID = sr_class.sop_class_uid
     other.SOPInstanceUID = result_uid(draft, sr_class.kind)
     other.SeriesInstanceUID = result_uid(draft, f"{sr_class.kind}-series")
+    what = f"findings ({sr_class.value.capitalize()})"
+    other.SeriesDescription = series_description(what, draft, other, profile)
     other.file_meta.MediaStorageSOPClassUID = other.SOPClassUID
     other.file_meta.MediaStorageSOPInstanceUID = other.SOPInstanceUID
     followed = predecessors(earlier, sr_class.kind)

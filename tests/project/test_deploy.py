@@ -47,12 +47,19 @@ def test_compose_site_is_valid_with_the_environment_of_compose(monkeypatch: pyte
     assert settings.database.url.startswith("postgresql+psycopg://")
     assert settings.broker.url == "redis://:r@redis:6379/0"
     assert [token.role for token in settings.http.tokens] == ["admin"]
+    published = {name: service.get("ports") for name, service in _compose()["services"].items()}
+    for role, port in (
+        ("node", settings.node.port),
+        ("api", settings.http.port),
+        ("hl7", settings.hl7_listener.port),
+    ):
+        assert published[role] == [f"127.0.0.1:{port}:{port}"]
 
 
 def test_compose_has_every_role_and_publishes_on_loopback_only() -> None:
     services = _compose()["services"]
     commands = {service["command"][0] for service in services.values() if "command" in service}
-    assert {"node", "worker", "scheduler", "api"} <= commands
+    assert {"node", "worker", "scheduler", "api", "hl7"} <= commands
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)

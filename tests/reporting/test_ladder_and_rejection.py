@@ -53,6 +53,11 @@ def test_rungs_are_objects_of_their_own_with_the_same_content() -> None:
     assert len({rung.sop_instance_uid for rung in rungs}) == 3
     assert len({rung.series_instance_uid for rung in rungs}) == 3
     assert len({_tree(rung.content) for rung in rungs}) == 1
+    assert [str(crafted.parsed(rung.content).SeriesDescription) for rung in rungs] == [
+        "RadDraft AI findings, NOT FOR CLINICAL USE",
+        "RadDraft AI findings (Comprehensive), NOT FOR CLINICAL USE",
+        "RadDraft AI findings (Enhanced), NOT FOR CLINICAL USE",
+    ]
 
 
 def _predecessor(face: Artefact) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""Starts another maker's HL7 v2 server."""
+"""Another maker's HL7 v2 server and client."""
 
 from __future__ import annotations
 
@@ -64,3 +64,17 @@ def hl7_peer(node: Path, codes: str = "AA", tls: Sequence[Path] = ()) -> Iterato
             process.wait()
         reader.join(5)
         output.close()
+
+
+def sent_by_client(node: Path, port: int, messages: Sequence[bytes]) -> list[dict[str, str]]:
+    """What node-hl7-client made of the answer to each message it sent there, over one connection."""
+    lines = "".join(f"{json.dumps(message.decode('utf-8'))}\n" for message in messages)
+    done = subprocess.run(
+        [str(node), str(FOLDER / "client.mjs"), str(port)],
+        input=lines,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
