@@ -16,10 +16,14 @@ from clinical import Permanent, Transient
 from dicom_node import Caller, Peer, PosixSpool
 from dicom_node.priors import PatientStudy, PriorStudy, find_prior
 from dicom_node.retrieving import MoveDestination, Receive, get_study, move_study
+from dicom_node.tls import TlsFiles, server_context
 from service.book import migrate, open_book
 from service.house import House
 from service.intake import prior_reception_of
 from service.settings import Settings
+from service.settings.basics import ClientTlsSection
+from service.tls import client_tls
+from tests.authorities import site_authority
 from tests.promises.far_ends import orthanc
 from tests.promises.installation import free_port
 from tests.service.dicomweb.served import encoded
@@ -159,3 +163,44 @@ def test_an_archive_that_does_not_know_our_destination_is_not_asked_again(
         )
     assert caught.value.code in ("move-destination-unknown", "retrieve-failed")
     assert house.book.account().objects == 0
+
+
+def test_a_prior_is_moved_over_tls_both_ways_and_only_by_a_caller_of_the_same_authority(
+    program: Callable[[str], Path], tmp_path: Path, house: House
+) -> None:
+    ours, other = tmp_path / "ours", tmp_path / "other"
+    for folder in (ours, other):
+        folder.mkdir()
+        site_authority(folder)
+    port, back = free_port(), free_port()
+    known = {
+        "DicomAlwaysAllowMove": True,
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(ours / "server.pem"),
+        "DicomTlsPrivateKey": str(ours / "server.key"),
+        "DicomTlsTrustedCertificates": str(ours / "ca.pem"),
+        "DicomModalities": {
+            "priors": {"AET": "RD_PRIORS", "Host": "localhost", "Port": back, "UseDicomTls": True}
+        },
+    }
+    with orthanc(program("Orthanc"), tmp_path, dicom_port=port, more=known) as pacs:
+        study = _load(pacs, 0, _STUDIES["oldest"])
+        client = ClientTlsSection(ca=ours / "ca.pem", cert=ours / "client.pem", key=ours / "client.key")
+        move = partial(
+            move_study,
+            Peer("ORTHANC", "localhost", port),
+            study,
+            receiver(house, "RD_PRIORS"),
+            calling_ae_title="RADDRAFT",
+            tls=client_tls(client),
+        )
+        for authority, count in ((other, 0), (ours, 1)):
+            files = TlsFiles(authority / "server.pem", authority / "server.key", authority / "ca.pem")
+            to = MoveDestination("RD_PRIORS", "127.0.0.1", back, server_context(files))
+            if count:
+                assert move(to=to) == count
+            else:
+                with pytest.raises(Transient, match="retrieve-failed"):
+                    move(to=to)
+            assert house.book.account().acknowledged == count
+    assert_kept_and_not_read(house, study)
