@@ -29,8 +29,9 @@ demo: $(VENV)/.cpu
 serve: $(VENV)/.cpu
 	@$(BIN)/raddraft serve $(ARGS)
 
+# Whole files go to a process in the order of tests/conftest.py, longest first; xdist's own order has those of one test last.
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Every reader of another maker over every kind of result; writes docs/conformance-evidence.md.
 conformance: $(VENV)/.dev

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,16 @@ import pytest
 from tests.postgres import PostgresServer, find_postgres
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
+_SLOW_S, _QUICK_S = 20.0, 0.2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files by how long their tests take, longest first: none of those is left over for one process alone."""
+    took_s: Counter[Path] = Counter()
+    for item in items:
+        slow = item.get_closest_marker("slow")
+        took_s[item.path] += _QUICK_S if slow is None else (*slow.args, _SLOW_S)[0]
+    items.sort(key=lambda item: -took_s[item.path])
 
 
 @pytest.fixture(scope="session")
