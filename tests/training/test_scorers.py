@@ -117,3 +117,9 @@ def test_interval_is_drawn_over_patients_not_images() -> None:
     assert by_image.low is not None and by_image.high is not None and by_image.high - by_image.low < 0.25
     assert (by_patient.low, by_patient.high) == (0.0, 1.0)
     assert estimate(["one"], lambda chosen: 1.0).low is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_a_number_in_no_draw_has_no_interval_and_warns_of_nothing() -> None:
+    nowhere = estimate(["one", "two"], lambda chosen: float("nan"), resamples=10)
+    assert (nowhere.low, nowhere.high, nowhere.n) == (None, None, 2)

@@ -15,7 +15,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A statistic, its 95 % interval (None for fewer than two patients) and the number of samples."""
+    """A statistic, its 95 % interval (None for fewer than two patients, or without a number) and the samples' number."""
 
     value: float
     low: float | None
@@ -52,5 +52,7 @@ def estimate(
         statistic(np.concatenate([groups[index] for index in rng.integers(len(groups), size=len(groups))]))
         for _ in range(resamples)
     ]
+    if np.isnan(drawn).all():
+        return Estimate(value, None, None, len(patients))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return Estimate(value, float(low), float(high), len(patients))
