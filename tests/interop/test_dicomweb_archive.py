@@ -14,8 +14,7 @@ from clinical import draft_to_json
 from reporting import build_faces
 from service.book.database import reading, writing
 from service.book.leases import LeaseKeeper
-from service.book.states import DeliveryState, StudyState
-from service.book.tables import ArtefactRow, CustodyRow, DeliveryRow, DraftRow, StudyRow
+from service.book.tables import CustodyRow, DeliveryRow
 from service.clock import now_utc
 from service.commitment import CommitmentClerk
 from service.correspondents import archives
@@ -28,6 +27,7 @@ from service.settings.sections import RetentionSection
 from tests.promises.far_ends import orthanc
 from tests.promises.installation import free_port
 from tests.reporting import crafted
+from tests.service.told_results import artefact_row, delivery_row, draft_row, study_row
 
 pytestmark = pytest.mark.interop
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -108,53 +108,15 @@ def site(program: Callable[[str], Path], tmp_path: Path) -> Iterator[Site]:
 def _tell(house: House) -> dict[str, bytes]:
     """A study whose every face is in the outbox; the faces by SOP Instance UID."""
     header = crafted.radiograph()
-    draft, now = crafted.draft([header]), now_utc()
+    draft = crafted.draft([header])
     faces = build_faces(draft, crafted.sources(header), kinds=frozenset(_KINDS))
     with writing(house.book.engine) as session:
-        study = StudyRow(
-            study_instance_uid=crafted.STUDY_UID,
-            state=StudyState.DELIVERING,
-            first_received_at_utc=now,
-            last_received_at_utc=now,
-            updated_at_utc=now,
-            draft_version=1,
-        )
-        session.add(study)
-        session.flush()
-        made = DraftRow(
-            study_id=study.id,
-            version=1,
-            outcome="findings",
-            draft_json=draft_to_json(draft),
-            created_at_utc=now,
-        )
-        session.add(made)
-        session.flush()
+        study = study_row(session, crafted.STUDY_UID, draft_version=1)
+        made = draft_row(session, study.id, draft_json=draft_to_json(draft))
         for face in faces:
             entry = house.results.put(face.content)
-            stored = ArtefactRow(
-                draft_id=made.id,
-                kind=face.kind,
-                file_name=f"{face.kind}.dcm",
-                sop_instance_uid=face.sop_instance_uid,
-                spool_key=entry.key,
-                file_sha256=entry.file_sha256,
-                size_bytes=entry.size_bytes,
-            )
-            session.add(stored)
-            session.flush()
-            session.add(
-                DeliveryRow(
-                    study_id=study.id,
-                    draft_id=made.id,
-                    artefact_id=stored.id,
-                    destination="pacs",
-                    kind=face.kind,
-                    state=DeliveryState.PENDING,
-                    created_at_utc=now,
-                    due_at_utc=now,
-                )
-            )
+            stored = artefact_row(session, made.id, face.kind, entry, sop_instance_uid=face.sop_instance_uid)
+            delivery_row(session, stored, "pacs")
     return {face.sop_instance_uid: face.content for face in faces}
 
 

@@ -18,14 +18,14 @@ from reporting import SiteProfile
 from service.book.database import reading, writing
 from service.book.leases import LeaseKeeper
 from service.book.states import DeliveryState, InstanceState, StudyState
-from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, InstanceRow, StudyRow
-from service.clock import now_utc
+from service.book.tables import DeliveryRow, InstanceRow, StudyRow
 from service.destinations import Destination, FaceTerms, Sent
 from service.house import House, open_house
 from service.settings import load_settings
 from service.telling_task import TellingDesk
 from tests.hl7_fhir.drafts import draft
 from tests.service.arrivals import arrive
+from tests.service.told_results import artefact_row, delivery_row, draft_row
 from training.phantoms.dicom import VARIANTS, phantom_dataset
 
 PATIENT_ID, ACCESSION, STUDY_UID = "P-4711", "ACC-1", "1.2.3.4"
@@ -81,7 +81,6 @@ def drafted(
     state: StudyState = StudyState.DELIVERING,
 ) -> list[int]:
     """A Draft of the study's images, with one result for each destination in its state; the deliveries' row numbers."""
-    now = now_utc()
     with writing(house.book.engine) as session:
         study = session.get_one(StudyRow, study_id)
         uid = study.study_instance_uid
@@ -91,44 +90,14 @@ def drafted(
         made = _draft_of(uid, [row.sop_instance_uid for row in held], version)
         study.state, study.outcome, study.draft_version = state, made.outcome, version
         study.arrivals_taken = study.arrivals
-        stored = DraftRow(
-            study_id=study_id,
-            version=version,
-            outcome=made.outcome,
-            draft_json=draft_to_json(made),
-            created_at_utc=now,
-        )
-        session.add(stored)
-        session.flush()
+        stored = draft_row(session, study_id, version, draft_to_json(made))
+        stored.outcome = made.outcome
         ids = []
         for destination, state in deliveries.items():
             entry = house.results.put(f"{destination} {version} {uid}".encode())
-            artefact = ArtefactRow(
-                draft_id=stored.id,
-                kind="fhir",
-                destination=destination,
-                file_name="fhir_bundle.json",
-                spool_key=entry.key,
-                file_sha256=entry.file_sha256,
-                size_bytes=entry.size_bytes,
-            )
-            session.add(artefact)
-            session.flush()
+            artefact = artefact_row(session, stored.id, "fhir", entry, destination=destination)
             tried = state not in (DeliveryState.PENDING, DeliveryState.HELD)
-            row = DeliveryRow(
-                study_id=study_id,
-                draft_id=stored.id,
-                artefact_id=artefact.id,
-                destination=destination,
-                kind="fhir",
-                state=state,
-                attempts=int(tried),
-                created_at_utc=now,
-                due_at_utc=now,
-            )
-            session.add(row)
-            session.flush()
-            ids.append(row.id)
+            ids.append(delivery_row(session, artefact, destination, state, attempts=int(tried)).id)
         return ids
 
 

@@ -11,17 +11,19 @@ from clinical import (
     DraftOutcome,
     ModelIdentity,
 )
+from dicom_node import SpoolEntry
 from hl7_fhir import FhirProfile, build_bundle
 from hl7_fhir.v2 import OruProfile, build_oru, parse_message
 from reporting import build_sr, report_text
 from service.book import Book, outbox, walk
 from service.book.database import writing
-from service.book.states import DeliveryState, StudyState
-from service.book.tables import ArtefactRow, DeliveryRow, StudyRow
+from service.book.states import StudyState
+from service.book.tables import StudyRow
 from tests.hl7_fhir.drafts import EDEMA, EFFUSION, HEADER, resources
 from tests.hl7_fhir.drafts import draft as fhir_draft
 from tests.reporting.crafted import draft as reporting_draft
 from tests.reporting.crafted import radiograph, sources
+from tests.service.told_results import artefact_row, delivery_row
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _RAISED = CriticalFinding("Pneumothorax", ("report",), 0.9, "1")
@@ -72,29 +74,8 @@ def _drafted(book: Book, study_id: int, critical: tuple[CriticalFinding, ...]) -
 
 def _delivery(book: Book, study_id: int, draft_id: int, due: datetime) -> int:
     with writing(book.engine) as session:
-        artefact = ArtefactRow(
-            draft_id=draft_id,
-            kind="sr",
-            file_name="x",
-            spool_key=f"key-{study_id}",
-            file_sha256="0" * 64,
-            size_bytes=1,
-        )
-        session.add(artefact)
-        session.flush()
-        row = DeliveryRow(
-            study_id=study_id,
-            draft_id=draft_id,
-            artefact_id=artefact.id,
-            destination="pacs",
-            kind="sr",
-            state=DeliveryState.PENDING,
-            created_at_utc=_NOW,
-            due_at_utc=due,
-        )
-        session.add(row)
-        session.flush()
-        return row.id
+        artefact = artefact_row(session, draft_id, "sr", SpoolEntry(f"key-{study_id}", "0" * 64, 1))
+        return delivery_row(session, artefact, "pacs", created_at_utc=_NOW, due_at_utc=due).id
 
 
 def test_a_critical_draft_raises_its_study_and_a_later_one_never_lowers_it(book: Book) -> None:

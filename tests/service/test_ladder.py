@@ -15,7 +15,7 @@ from service.book.held_results import results_to_reject
 from service.book.outbox import DeliveryLease
 from service.book.purge import RetentionRule, purge_study
 from service.book.states import DeliveryState, StudyState
-from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
+from service.book.tables import ArtefactRow, DeliveryRow, StudyRow
 from service.clock import now_utc
 from service.delivery_task import DeliveryDesk
 from service.destinations import NOT_NEGOTIATED, Destination, Sent
@@ -25,6 +25,7 @@ from service.io_worker import circuit_rule, destinations, retry_rule
 from service.retracting import retract_study
 from service.settings import load_settings
 from tests.reporting import crafted
+from tests.service.told_results import artefact_row, delivery_row, draft_row, study_row
 
 
 @pytest.fixture
@@ -39,54 +40,18 @@ def house(tmp_path: Path) -> House:
     house = open_house(load_settings(config))
     header = crafted.radiograph()
     draft = crafted.draft([header])
-    now = now_utc()
     with writing(house.book.engine) as session:
-        study = StudyRow(
-            study_instance_uid=crafted.STUDY_UID,
-            state=StudyState.DELIVERING,
-            first_received_at_utc=now,
-            last_received_at_utc=now,
-            updated_at_utc=now,
-        )
-        session.add(study)
-        session.flush()
-        made = DraftRow(
-            study_id=study.id,
-            version=1,
-            outcome="findings",
-            draft_json=draft_to_json(draft),
-            created_at_utc=now,
-        )
-        session.add(made)
-        session.flush()
+        study = study_row(session, crafted.STUDY_UID)
+        made = draft_row(session, study.id, draft_json=draft_to_json(draft))
         for face in build_faces(
             draft, crafted.sources(header), kinds=frozenset({"sr"}), sr_classes=ALL_SR_CLASSES
         ):
             entry = house.results.put(face.content)
-            artefact = ArtefactRow(
-                draft_id=made.id,
-                kind=face.kind,
-                file_name=f"{face.kind}.dcm",
-                sop_instance_uid=face.sop_instance_uid,
-                spool_key=entry.key,
-                file_sha256=entry.file_sha256,
-                size_bytes=entry.size_bytes,
+            artefact = artefact_row(
+                session, made.id, face.kind, entry, sop_instance_uid=face.sop_instance_uid
             )
-            session.add(artefact)
-            session.flush()
             if face.kind == "sr":
-                session.add(
-                    DeliveryRow(
-                        study_id=study.id,
-                        draft_id=made.id,
-                        artefact_id=artefact.id,
-                        destination="pacs",
-                        kind="sr",
-                        state=DeliveryState.PENDING,
-                        created_at_utc=now,
-                        due_at_utc=now,
-                    )
-                )
+                delivery_row(session, artefact, "pacs")
     return house
 
 

@@ -14,13 +14,14 @@ from service.book.book import Book
 from service.book.database import reading, writing
 from service.book.outbox import due_deliveries, end_delivery, lease_delivery
 from service.book.resending import DeliveryQuery, resend
-from service.book.states import DeliveryState, StudyState
-from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
+from service.book.states import DeliveryState
+from service.book.tables import ArtefactRow, DeliveryRow
 from service.clock import now_utc
 from service.house import House, open_house
 from service.retracting import retract_study
 from service.settings import ConfigurationError, Hl7v2Destination, load_settings
 from tests.hl7_fhir.drafts import HEADER, draft
+from tests.service.told_results import artefact_row, delivery_row, draft_row, study_row
 
 DESTINATION = 'name = "ris"\ntype = "hl7v2"\nhost = "127.0.0.1"\nport = 1'
 
@@ -38,53 +39,15 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def told(house: House, versions: int, lane: str, study_uid: str = "1.2.3.4") -> list[int]:
     """A study with one ORU a version; ids of the deliveries."""
-    now = now_utc()
     ids = []
     with writing(house.book.engine) as session:
-        study = StudyRow(
-            study_instance_uid=study_uid,
-            state=StudyState.DELIVERING,
-            draft_version=versions,
-            first_received_at_utc=now,
-            last_received_at_utc=now,
-            updated_at_utc=now,
-        )
-        session.add(study)
-        session.flush()
+        study = study_row(session, study_uid, draft_version=versions)
         for version in range(1, versions + 1):
             profile = OruProfile(default_authority="HOSP")
             message = build_oru(draft(version=version), HEADER, profile, receiver="ris", report_text="text")
-            entry = house.results.put(message)
-            made = DraftRow(
-                study_id=study.id, version=version, outcome="findings", draft_json="{}", created_at_utc=now
-            )
-            session.add(made)
-            session.flush()
-            artefact = ArtefactRow(
-                draft_id=made.id,
-                kind="oru",
-                destination="ris",
-                file_name="oru_r01.hl7",
-                spool_key=entry.key,
-                file_sha256=entry.file_sha256,
-                size_bytes=entry.size_bytes,
-            )
-            session.add(artefact)
-            session.flush()
-            row = DeliveryRow(
-                study_id=study.id,
-                draft_id=made.id,
-                artefact_id=artefact.id,
-                destination="ris",
-                kind="oru",
-                lane=lane,
-                state=DeliveryState.PENDING,
-                created_at_utc=now,
-                due_at_utc=now,
-            )
-            session.add(row)
-            session.flush()
-            ids.append(row.id)
+            made = draft_row(session, study.id, version)
+            artefact = artefact_row(session, made.id, "oru", house.results.put(message), destination="ris")
+            ids.append(delivery_row(session, artefact, "ris", lane=lane).id)
     return ids
 
 

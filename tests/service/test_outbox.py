@@ -19,12 +19,13 @@ from service.book.leases import LeaseKeeper
 from service.book.receipts import commit_arrival
 from service.book.resending import DeliveryQuery, hold, release, resend, would_resend
 from service.book.states import DELIVERY_CHANGES, checked_delivery_change
-from service.book.tables import ArtefactRow, DeliveryRow
+from service.book.tables import DeliveryRow
 from service.delivery_roads import DeliveryRoads
 from service.delivery_task import DeliveryDesk, RetryRule
 from service.destinations import Destination, NotStored, Sent
 from tests.hl7_fhir.drafts import draft
 from tests.service.test_account_book import QUIET, arrival
+from tests.service.told_results import artefact_row
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RULE = CircuitRule(failures_max=3, first_pause_s=10, longest_pause_s=40)
@@ -47,17 +48,7 @@ def told(
     for place in places:
         entry = results.put(content)
         with outbox.writing(engine) as session:
-            stored = ArtefactRow(
-                draft_id=draft_id,
-                kind="sr",
-                destination=place,
-                file_name="01_sr.dcm",
-                spool_key=entry.key,
-                file_sha256=entry.file_sha256,
-                size_bytes=entry.size_bytes,
-            )
-            session.add(stored)
-            session.flush()
+            stored = artefact_row(session, draft_id, "sr", entry, destination=place)
         rows.append(
             DeliveryRow(
                 study_id=study_id,

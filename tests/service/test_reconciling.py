@@ -22,7 +22,7 @@ from service.book.outbox import lease_delivery
 from service.book.reconciling import choose_patient, drop, reconcile_queue, try_again
 from service.book.resending import DeliveryQuery, hold, release
 from service.book.states import DeliveryState, StudyState
-from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
+from service.book.tables import DeliveryRow, StudyRow
 from service.cli.app import build_app
 from service.clock import now_utc
 from service.delivery_task import DeliveryDesk, RetryRule
@@ -30,6 +30,7 @@ from service.destinations import Destination, Sent
 from service.house import House, open_house
 from service.http.app import create_app
 from service.settings import load_settings
+from tests.service.told_results import artefact_row, delivery_row, draft_row, study_row, unbuilt_delivery_row
 
 NEVER = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -52,52 +53,17 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def told(house: House, study_uid: str = "1.2.3", version: int = 1, *, built: bool = True) -> int:
-    now = now_utc()
     with writing(house.book.engine) as session:
         study = session.scalars(select(StudyRow).where(StudyRow.study_instance_uid == study_uid)).first()
-        if study is None:
-            study = StudyRow(
-                study_instance_uid=study_uid,
-                state=StudyState.DELIVERING,
-                first_received_at_utc=now,
-                last_received_at_utc=now,
-                updated_at_utc=now,
-            )
-            session.add(study)
-            session.flush()
-        made = DraftRow(
-            study_id=study.id, version=version, outcome="findings", draft_json="{}", created_at_utc=now
-        )
-        session.add(made)
-        session.flush()
-        artefact = None
-        if built:
-            entry = house.results.put(f"{study_uid} {version}".encode())
-            artefact = ArtefactRow(
-                draft_id=made.id,
-                kind="fhir",
-                destination="ehr",
-                file_name="fhir_bundle.json",
-                spool_key=entry.key,
-                file_sha256=entry.file_sha256,
-                size_bytes=entry.size_bytes,
-            )
-            session.add(artefact)
-            session.flush()
-        row = DeliveryRow(
-            study_id=study.id,
-            draft_id=made.id,
-            artefact_id=artefact.id if artefact else None,
-            destination="ehr",
-            kind="fhir",
-            state=DeliveryState.PENDING if built else DeliveryState.UNMATCHED,
-            created_at_utc=now,
-            due_at_utc=now,
-            reason_code="" if built else "patient-unmatched",
-        )
-        session.add(row)
-        session.flush()
-        return row.id
+        made = draft_row(session, (study or study_row(session, study_uid)).id, version)
+        if not built:
+            unmatched, now = DeliveryState.UNMATCHED, now_utc()
+            return unbuilt_delivery_row(
+                session, made.id, "fhir", "ehr", unmatched, due_at_utc=now, reason_code="patient-unmatched"
+            ).id
+        entry = house.results.put(f"{study_uid} {version}".encode())
+        artefact = artefact_row(session, made.id, "fhir", entry, destination="ehr")
+        return delivery_row(session, artefact, "ehr").id
 
 
 def deliver(house: House, delivery_id: int, result: Exception | None) -> list[str]:

@@ -14,7 +14,7 @@ from service.book.reconciling import reconcile_queue
 from service.book.resending import DeliveryQuery, hold, release
 from service.book.states import DeliveryState, InstanceState, StudyState
 from service.book.study_holds import hold_new
-from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, InstanceRow, StudyRow
+from service.book.tables import ArtefactRow, DeliveryRow, InstanceRow, StudyRow
 from service.clock import now_utc
 from service.house import House, open_house
 from service.io_worker import destinations
@@ -22,6 +22,7 @@ from service.rematching import rematch
 from service.settings import load_settings
 from tests.hl7_fhir.drafts import draft
 from tests.service.arrivals import arrive
+from tests.service.told_results import draft_row, unbuilt_delivery_row
 from training.phantoms.dicom import ISSUER, VARIANTS, write_phantom
 
 
@@ -35,30 +36,12 @@ def house(tmp_path: Path) -> House:
     content = (tmp_path / "phantom.dcm").read_bytes()
     study_uid = made.study_instance_uid
     arrive(house.book.engine, house.spool, content, sop_instance_uid=image, study_instance_uid=study_uid)
-    now = now_utc()
     with writing(house.book.engine) as session:
         study = session.scalars(select(StudyRow)).one()
         study.state = StudyState.DELIVERING
         session.execute(update(InstanceRow).values(state=InstanceState.ANALYSED))
-        row = DraftRow(
-            study_id=study.id,
-            version=1,
-            outcome="findings",
-            draft_json=draft_to_json(made),
-            created_at_utc=now,
-        )
-        session.add(row)
-        session.flush()
-        session.add(
-            DeliveryRow(
-                study_id=study.id,
-                draft_id=row.id,
-                destination="ehr",
-                kind="fhir",
-                state=DeliveryState.UNMATCHED,
-                created_at_utc=now,
-            )
-        )
+        row = draft_row(session, study.id, draft_json=draft_to_json(made))
+        unbuilt_delivery_row(session, row.id, "fhir", "ehr", DeliveryState.UNMATCHED)
     return house
 
 

@@ -14,12 +14,13 @@ from hl7_fhir import build_bundle, check_bundle
 from service.book.database import reading, writing
 from service.book.purge import RetentionRule, purge_study
 from service.book.states import DeliveryState, StudyState
-from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
+from service.book.tables import ArtefactRow, DeliveryRow, StudyRow
 from service.clock import now_utc
 from service.house import House, open_house
 from service.retracting import retract_study
 from service.settings import load_settings
 from tests.hl7_fhir.drafts import HEADER, PROFILE, draft
+from tests.service.told_results import artefact_row, delivery_row, draft_row, study_row
 
 STUDY = HEADER.study_instance_uid
 
@@ -38,46 +39,15 @@ def house(tmp_path: Path) -> House:
 
 def tell(house: House, deliveries: dict[str, DeliveryState], state: StudyState = StudyState.DONE) -> None:
     """A study whose report went, or goes, to destinations."""
-    now = now_utc()
     with writing(house.book.engine) as session:
-        study = StudyRow(
-            study_instance_uid=STUDY,
-            state=state,
-            first_received_at_utc=now,
-            last_received_at_utc=now,
-            updated_at_utc=now,
-        )
-        session.add(study)
-        session.flush()
-        made = DraftRow(study_id=study.id, version=1, outcome="findings", draft_json="{}", created_at_utc=now)
-        session.add(made)
-        session.flush()
+        study = study_row(session, STUDY, state=state)
+        made = draft_row(session, study.id)
         for name, delivery_state in deliveries.items():
             bundle = build_bundle(draft(), HEADER, PROFILE, (), report_text="text")
             entry = house.results.put(json.dumps(bundle).encode())
-            artefact = ArtefactRow(
-                draft_id=made.id,
-                kind="fhir",
-                destination=name,
-                file_name="fhir_bundle.json",
-                spool_key=entry.key,
-                file_sha256=entry.file_sha256,
-                size_bytes=entry.size_bytes,
-            )
-            session.add(artefact)
-            session.flush()
-            session.add(
-                DeliveryRow(
-                    study_id=study.id,
-                    draft_id=made.id,
-                    artefact_id=artefact.id,
-                    destination=name,
-                    kind="fhir",
-                    state=delivery_state,
-                    attempts=0 if delivery_state is DeliveryState.PENDING else 1,
-                    created_at_utc=now,
-                )
-            )
+            artefact = artefact_row(session, made.id, "fhir", entry, destination=name)
+            attempts = 0 if delivery_state is DeliveryState.PENDING else 1
+            delivery_row(session, artefact, name, delivery_state, attempts=attempts, due_at_utc=None)
 
 
 def rows(house: House) -> dict[tuple[str, str], str]:

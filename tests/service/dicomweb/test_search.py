@@ -14,8 +14,9 @@ from dicom_node import PosixSpool
 from service.book import Book, walk
 from service.book.database import writing
 from service.book.states import InstanceState
-from service.book.tables import ArtefactRow, DraftRow, StudyRow
+from service.book.tables import DraftRow, StudyRow
 from tests.service.dicomweb.served import Web, encoded
+from tests.service.told_results import artefact_row, draft_row
 from training.phantoms.dicom import VARIANTS, phantom_dataset
 
 
@@ -144,23 +145,15 @@ def test_of_results_the_newest_draft_s_are_shown_once_and_purged_ones_never(web:
         with writing(web.book.engine) as session:
             draft = session.scalars(select(DraftRow).where(DraftRow.version == version)).first()
             if draft is None:
-                draft = DraftRow(
-                    study_id=1, version=version, outcome="findings", draft_json="", created_at_utc=now
-                )
-                session.add(draft)
-                session.flush()
+                draft = draft_row(session, 1, version)
             session.get_one(StudyRow, 1).draft_version = version
-            session.add(
-                ArtefactRow(
-                    draft_id=draft.id,
-                    kind=kind,
-                    file_name=kind,
-                    sop_instance_uid=str(dataset.SOPInstanceUID),
-                    spool_key=entry.key,
-                    file_sha256=entry.file_sha256,
-                    size_bytes=entry.size_bytes,
-                    purged_at_utc=now if purged else None,
-                )
+            artefact_row(
+                session,
+                draft.id,
+                kind,
+                entry,
+                sop_instance_uid=str(dataset.SOPInstanceUID),
+                purged_at_utc=now if purged else None,
             )
         return str(dataset.SOPInstanceUID)
 
