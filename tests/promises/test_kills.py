@@ -21,6 +21,7 @@ from tests.promises.once import assert_all_delivered_once
 from training.phantoms.dicom import VARIANTS, write_phantom
 
 STUDIES = 8
+pytestmark = pytest.mark.slow(20)
 
 
 @pytest.fixture(scope="module")

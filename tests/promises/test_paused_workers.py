@@ -25,6 +25,7 @@ from tests.promises.once import assert_all_delivered_once
 from training.phantoms.dicom import VARIANTS, write_phantom
 
 STUDIES = 4
+pytestmark = pytest.mark.slow(60)
 
 
 @pytest.fixture(scope="module")
