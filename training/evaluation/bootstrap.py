@@ -15,7 +15,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A statistic, its 95 % interval (None for fewer than two patients, or without a number) and the samples' number."""
+    """A statistic, its 95 % interval (None for fewer than two patients, or no number) and the number of samples."""
 
     value: float
     low: float | None
