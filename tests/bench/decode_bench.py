@@ -161,7 +161,7 @@ def _decode(model: RandomModel, threads: int, rounds: int) -> None:
     fastest = statistics.median(read[1:])
     print(f"reading 1 GiB with {threads} threads: {fastest / 1e9:.1f} GB/s; at that, the weights alone take")
     for precision in packages:
-        size = sum(path.stat().st_size for path in model.package(precision).glob("decoder.onnx.data"))
+        size = sum(path.stat().st_size for path in model.package(precision).glob("decoder.onnx*"))
         print(f"  {precision:<36} {1000 * size / fastest:7.1f} ms a step, {size / 1e9:.2f} GB")
 
 
