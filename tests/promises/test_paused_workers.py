@@ -1,4 +1,7 @@
-"""A worker that stands still past its lease and wakes up late: its work was done by another, and it changes nothing."""
+"""A worker that stands still past its lease and wakes up late: its work was done by another, and it changes nothing.
+
+Of a reading on SQLite, of a delivery on PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from pynetdicom.events import Event as DicomEvent
 from pynetdicom.presentation import StoragePresentationContexts
 
 from service.supervisor import role_command
+from tests.postgres import PostgresServer
 from tests.promises.far_ends import dicom_destination
 from tests.promises.installation import Installation, free_port, installation
 from tests.promises.once import assert_all_delivered_once
@@ -26,6 +30,9 @@ from training.phantoms.dicom import VARIANTS, write_phantom
 
 STUDIES = 4
 pytestmark = pytest.mark.slow(60)
+_IN_TRANSACTION = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND state IS NOT NULL AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +52,8 @@ def rows(site: Installation, query: str) -> list[tuple[object, ...]]:
 def book_is_free(site: Installation) -> bool:
     """Whether nobody stands still in the middle of a transaction: the whole book would wait for that one."""
     with site.book() as book, book.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            return not connection.exec_driver_sql(_IN_TRANSACTION).scalar()
         raw = connection.connection.cursor()
         try:
             raw.execute("PRAGMA busy_timeout=500")
@@ -158,9 +167,17 @@ def serving(store: HesitantStore) -> Iterator[int]:
         server.shutdown()
 
 
-def test_a_delivering_worker_that_wakes_up_late_changes_nothing(phantoms: list[Path]) -> None:
+@pytest.mark.interop
+def test_a_delivering_worker_that_wakes_up_late_changes_nothing(
+    postgres: PostgresServer, phantoms: list[Path]
+) -> None:
     store = HesitantStore()
-    with serving(store) as port, installation(dicom_destination("hesitant", "HESITANT", port)) as site:
+    with (
+        serving(store) as port,
+        installation(
+            dicom_destination("hesitant", "HESITANT", port), database_url=postgres.new_database_url()
+        ) as site,
+    ):
         site.start()
         assert [result.outcome for result in site.send(phantoms[:1])] == ["stored"]
         site.wait_until(store.has_one.is_set, 120, "the first object to reach the store")
