@@ -7,16 +7,21 @@ from pathlib import Path
 import pytest
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message as foreign_parse
+from pydicom import dcmread
 
 from clinical import Permanent, Transient
+from hl7_fhir import WAITING_CODES
 from hl7_fhir.v2 import MllpClient, OruProfile, build_oru, check_answer, parse_message
+from service.book.reconciling import reconcile_queue
 from service.book.states import DeliveryState
 from service.settings import ClientTlsSection
 from service.tls import client_tls
 from tests.authorities import site_authority
 from tests.hl7_fhir.drafts import HEADER, draft
-from tests.interop.hl7_peer.peer import hl7_peer
-from tests.promises.installation import installation
+from tests.interop.hl7_peer.peer import Hl7Peer, hl7_peer, sent_by_client
+from tests.promises.installation import Installation, free_port, installation
+from tests.service.hospital import a40
+from tests.service.hospital import oru as oru_of_hospital
 from training.phantoms.dicom import ISSUER, VARIANTS, write_phantom
 
 pytestmark = pytest.mark.interop
@@ -65,13 +70,16 @@ def test_tls_needs_the_sites_authority_and_our_certificate(hl7_node: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_a_whole_service_sends_a_study_and_keeps_the_control_id_when_it_sends_again(
+@pytest.mark.timeout(600)
+def test_a_whole_service_talks_to_another_makers_server_and_hears_another_makers_client(
     hl7_node: Path, tmp_path: Path
 ) -> None:
     with hl7_peer(hl7_node, "AE,AA") as peer:
+        port = free_port()
         destination = (
             f'[[destinations]]\nname = "ris"\ntype = "hl7v2"\nhost = "127.0.0.1"\nport = {peer.port}\n'
             f'issuers = {{ "{ISSUER}" = "PHANTOM&1.2.3&ISO" }}\n[delivery]\nfirst_delay_s = 0.5\n'
+            f'[hl7_listener]\nport = {port}\nissuers = {{ "{ISSUER}" = "PHANTOM&1.2.3&ISO" }}\n'
         )
         with installation(destination) as site:
             site.start()
@@ -93,3 +101,45 @@ def test_a_whole_service_sends_a_study_and_keeps_the_control_id_when_it_sends_ag
                 find_groups=True,
             )
             assert parsed.validate()
+            _hears_the_hospital(site, port, hl7_node, peer, tmp_path)
+
+
+def _hears_the_hospital(site: Installation, port: int, node: Path, peer: Hl7Peer, folder: Path) -> None:
+    """A patient is merged and a report is signed; then an image comes with the number before, and one of the order."""
+    number = str(dcmread(folder / "phantom.dcm", stop_before_pixels=True).PatientID)
+    prior, surviving = (f"{one}^^^PHANTOM&1.2.3&ISO^MR" for one in (number, "SURVIVOR-1"))
+    messages = [
+        a40(prior, surviving),
+        oru_of_hospital(control_id="M2", accession="SIGNED-1", patient=surviving),
+    ]
+    answers = sent_by_client(node, port, messages)
+    assert [(a["type"], a["code"], a["controlId"]) for a in answers] == [
+        ("ACK", "AA", "M1"),
+        ("ACK", "AA", "M2"),
+    ]
+    with site.book() as book:
+        flagged = reconcile_queue(book.engine, WAITING_CODES)
+    assert {(item.destination, item.code) for item in flagged} == {
+        ("archive", "patient-merged"),
+        ("ris", "patient-merged"),
+    }
+    late, signed = folder / "late.dcm", folder / "signed.dcm"
+    for seed, path, accession in ((9_300_001, late, "LATE-1"), (9_300_002, signed, "SIGNED-1")):
+        write_phantom(path, seed, VARIANTS[0], size_px=512)
+        image = dcmread(path)
+        image.PatientID, image.AccessionNumber = number, accession
+        image.save_as(path)
+        assert [result.outcome for result in site.send([path])] == ["stored"]
+    site.wait_until(lambda: site.all_done(3), 240, "the late studies to be done")
+    # The one that nobody has signed went out with the number that stands, the other went nowhere.
+    (told,) = peer.wait_for(3)[2:]
+    assert (told["patient"], told["accession"]) == ("SURVIVOR-1", "LATE-1")
+    reports = [dcmread(path, stop_before_pixels=True) for path in site.results.rglob("*_sr.dcm")]
+    assert sorted(str(each.PatientID) for each in reports) == sorted([number, "SURVIVOR-1"])
+    with site.book() as book:
+        detail = book.study(str(dcmread(signed, stop_before_pixels=True).StudyInstanceUID))
+    assert detail is not None and detail.final_report is not None
+    assert {d.reason_code for d in detail.deliveries} == {"report-signed"}
+    log = (site.folder / "service.log").read_text(errors="replace")
+    assert "hl7_message_taken" in log
+    assert not [word for word in (number, "SURVIVOR-1", "SIGNED-1", "pleural", "Smith") if word in log]

@@ -6,6 +6,7 @@ A full run, strange and broken files, receivers that answer with the patient's o
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -26,8 +27,9 @@ from service.book.database import reading
 from service.book.tables import DeliveryRow, InstanceRow, StudyRow
 from tests.dicom_node.raw_scu import associated, store_raw
 from tests.hl7_fhir.scripted_server import Answer, Asked, scripted_server
-from tests.promises.installation import Installation, Peer, installation
+from tests.promises.installation import Installation, Peer, free_port, installation
 from tests.promises.patient_words import command_lines, leaks, tapped_broker, words_of
+from tests.service.hospital import Sender, a40, oru
 from training.phantoms.dicom import ISSUER, VARIANTS, write_phantom
 
 _DX = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -125,6 +127,36 @@ def _echoing_receiver() -> Iterator[int]:
         listening.close()
 
 
+def _hospital_says(port: int) -> set[str]:
+    """Reports and merges, good, wrong and broken, of patients nobody else could be meant by; the words in them."""
+    authority = "PHANTOM"
+    sentence = "Xochipilli opacity in the retrocardiac space"
+    merge = a40(f"PHIDENT00001^^^{authority}", f"PHISURVIVOR1^^^{authority}")
+    signed = oru(
+        accession="ACCPHI000000", patient=f"PHIDENT00000^^^{authority}", text=(sentence,), control_id="M2"
+    )
+    early = oru(
+        accession="ACCPHI999999", patient=f"PHIDENT99999^^^{authority}", text=(sentence,), control_id="M3"
+    )
+    others = oru(accession="ACCPHI000002", patient=f"PHIDENT88888^^^{authority}", control_id="M4")
+    odd = (
+        oru(kind="SIU^S12", control_id="M5"),
+        oru(patient="PHIDENT\\X00\\77777^^^A", control_id="M6"),
+        b"PHIDENT66666 is no HL7",
+        b"MSH|^~\\&|PHIDENT55555",
+    )
+    with Sender(port, timeout_s=60) as sender:
+        for message in (merge, signed, early, others, *odd):
+            sender.send(message)
+            assert len(sender.answers(1)) == 1
+    with Sender(port) as half:
+        half.send_raw(b"\x0bMSH|^~\\&|PHIDENT44444")
+    found = set(
+        re.findall(r"PHI[A-Z]+[0-9]+|ACCPHI[0-9]+", b"".join((merge, signed, early, others, *odd)).decode())
+    )
+    return {*found, sentence, "PHIDENT44444", "Smith^John"}
+
+
 def _stored_words(site: Installation) -> str:
     """What the program wrote of errors and deeds: reasons, statuses, the audit log."""
     with site.book() as book, reading(book.engine) as session:
@@ -173,6 +205,7 @@ def test_nothing_that_names_a_patient_leaves_by_a_log_metric_message_or_error(
         scripted_server(_echoing_ehr) as ehr,
         _echoing_receiver() as port,
     ):
+        hl7_port = free_port()
         more = (
             f'[broker]\nurl = "{broker.url}"\n'
             f'[[destinations]]\nname = "ehr"\ntype = "fhir"\nbase_url = "{ehr.base_url}"\n'
@@ -182,6 +215,7 @@ def test_nothing_that_names_a_patient_leaves_by_a_log_metric_message_or_error(
             '[[destinations]]\nname = "pacs"\ntype = "dicom"\nae_title = "PACS"\n'
             'host = "127.0.0.1"\nport = 1\n[delivery]\nfirst_delay_s = 0.2\nlongest_delay_s = 1\n'
             "give_up_after_h = 0.001\ncircuit_first_pause_s = 0.2\ncircuit_longest_pause_s = 1\n"
+            f'[hl7_listener]\nport = {hl7_port}\nissuers = {{ "{ISSUER}" = "PHANTOM" }}\n'
         )
         with installation(more) as site:
             site.start()
@@ -192,6 +226,10 @@ def test_nothing_that_names_a_patient_leaves_by_a_log_metric_message_or_error(
             for path in files[len(files) // 2 :]:
                 _send_whatever_it_is(site, path)
             site.wait_until(site.at_rest, 480, "every object to end")
+            with site.book() as book:
+                states = book.counts()["deliveries"]
+            words |= _hospital_says(hl7_port)
+            site.wait_until(site.at_rest, 120, "what a merge makes anew to end")
             assert site.process is not None
             base = f"http://127.0.0.1:{site.http_port}"
             places = {
@@ -203,8 +241,6 @@ def test_nothing_that_names_a_patient_leaves_by_a_log_metric_message_or_error(
                 "stored errors and audit log": _stored_words(site),
             }
             words |= _sentences(site)
-            with site.book() as book:
-                states = book.counts()["deliveries"]
             # The audit events' file names patients, as its standard asks: words are found where they are.
             events = (site.folder / "data" / "audit" / "audit_events.ndjson").read_text()
         # The run was one in which there was something to leak, and the receivers did echo it.
@@ -213,6 +249,9 @@ def test_nothing_that_names_a_patient_leaves_by_a_log_metric_message_or_error(
         assert "raddraft.read_study" in places["broker"] and "raddraft.deliver" in places["broker"]
         assert "delivery_not_done" in places["log"] and "role_ended" in places["log"]
         assert "raddraft_studies" in places["metrics"]
+        for outcome in ("merged", "closed", "no-such-study", "patient-mismatch", "not-hl7"):
+            assert f'raddraft_hl7_messages_total{{outcome="{outcome}"}}' in places["metrics"]
+        assert "hl7_message_taken" in places["log"] and "hl7_message_refused" in places["log"]
         assert leaks(words, places) == {}
 
 
