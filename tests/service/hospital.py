@@ -12,7 +12,7 @@ from pydicom import dcmread
 from sqlalchemy import select
 
 from clinical import Draft, ImageOutcome, draft_to_json, merge_study_findings
-from hl7_fhir.v2 import FrameReader, framed
+from hl7_fhir.v2 import FrameReader, framed, parse_message
 from imaging import DecodeLimits
 from reporting import SiteProfile
 from service.book.database import reading, writing
@@ -20,7 +20,9 @@ from service.book.leases import LeaseKeeper
 from service.book.states import DeliveryState, InstanceState, StudyState
 from service.book.tables import DeliveryRow, InstanceRow, StudyRow
 from service.destinations import Destination, FaceTerms, Sent
+from service.hl7_desk import Hl7Desk
 from service.house import House, open_house
+from service.roles.hl7 import hl7_terms
 from service.settings import load_settings
 from service.telling_task import TellingDesk
 from tests.hl7_fhir.drafts import draft
@@ -31,6 +33,8 @@ from training.phantoms.dicom import VARIANTS, phantom_dataset
 PATIENT_ID, ACCESSION, STUDY_UID = "P-4711", "ACC-1", "1.2.3.4"
 # The number that takes the place of PATIENT_ID.
 NEW_ID = "P-0815"
+# Settings of an installation that knows the hospital's authority.
+LISTENING = '[hl7_listener]\nissuers = { HOSP = "HOSP&1.2.3&ISO" }\n'
 
 
 @contextmanager
@@ -41,6 +45,17 @@ def opened(tmp_path: Path, settings: str = "") -> Iterator[House]:
     house = open_house(load_settings(config))
     yield house
     house.book.engine.dispose()
+
+
+def desk(house: House) -> Hl7Desk:
+    """Who takes the messages there."""
+    return Hl7Desk(house, hl7_terms(house.settings.hl7_listener))
+
+
+def answer_code(house: House, message: bytes) -> str:
+    """MSA-1 of the one answer to a message."""
+    (answer,) = desk(house).answer(message, "10.0.0.7")
+    return parse_message(answer).first("MSA").component(1)
 
 
 def received(

@@ -23,7 +23,7 @@ from tests.hl7_fhir.drafts import EDEMA, EFFUSION, HEADER, resources
 from tests.hl7_fhir.drafts import draft as fhir_draft
 from tests.reporting.crafted import draft as reporting_draft
 from tests.reporting.crafted import radiograph, sources
-from tests.service.told_results import artefact_row, delivery_row
+from tests.service.told_results import artefact_row, delivery_row, study_row
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _RAISED = CriticalFinding("Pneumothorax", ("report",), 0.9, "1")
@@ -50,16 +50,10 @@ def _draft(uid: str, version: int, critical: tuple[CriticalFinding, ...]) -> Dra
 
 def _study(book: Book, uid: str, priority: int = 0) -> int:
     with writing(book.engine) as session:
-        row = StudyRow(
-            study_instance_uid=uid,
-            state=StudyState.QUEUED,
-            first_received_at_utc=_NOW,
-            last_received_at_utc=_NOW,
-            updated_at_utc=_NOW,
-            priority=priority,
-        )
-        session.add(row)
-        session.flush()
+        row = study_row(
+            session, uid, state=StudyState.QUEUED, first_received_at_utc=_NOW, last_received_at_utc=_NOW,
+            updated_at_utc=_NOW, priority=priority,
+        )  # fmt: skip
         return row.id
 
 

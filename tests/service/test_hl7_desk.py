@@ -26,17 +26,17 @@ from service.book.states import DeliveryState, StudyState
 from service.book.tables import DraftRow
 from service.cli.app import build_app
 from service.clock import now_utc
-from service.hl7_desk import Hl7Desk
 from service.hl7_listener import Hl7Limits, Hl7Listener
 from service.house import House
 from service.http.metrics import metrics_text
-from service.roles.hl7 import hl7_terms
 from tests.service.hospital import (
     ACCESSION,
+    LISTENING,
     PATIENT_ID,
     STUDY_UID,
     Sender,
     a40,
+    desk,
     drafted,
     opened,
     oru,
@@ -49,12 +49,8 @@ PENDING, DELIVERED, SUPERSEDED = DeliveryState.PENDING, DeliveryState.DELIVERED,
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    with opened(tmp_path, '[hl7_listener]\nissuers = { HOSP = "HOSP&1.2.3&ISO" }\n') as site:
+    with opened(tmp_path, LISTENING) as site:
         yield site
-
-
-def desk(house: House) -> Hl7Desk:
-    return Hl7Desk(house, hl7_terms(house.settings.hl7_listener))
 
 
 def code(house: House, message: bytes) -> str:

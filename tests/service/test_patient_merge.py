@@ -28,14 +28,14 @@ from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 from service.cli.app import build_app
 from service.clock import now_utc
-from service.hl7_desk import Hl7Desk
 from service.house import House
-from service.roles.hl7 import hl7_terms
 from tests.service.hospital import (
+    LISTENING,
     NEW_ID,
     PATIENT_ID,
     STUDY_UID,
     a40,
+    answer_code,
     drafted,
     opened,
     oru,
@@ -49,13 +49,8 @@ PENDING, DELIVERED, SUPERSEDED = DeliveryState.PENDING, DeliveryState.DELIVERED,
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    with opened(tmp_path, '[hl7_listener]\nissuers = { HOSP = "HOSP&1.2.3&ISO" }\n') as site:
+    with opened(tmp_path, LISTENING) as site:
         yield site
-
-
-def code(house: House, message: bytes) -> str:
-    (answer,) = Hl7Desk(house, hl7_terms(house.settings.hl7_listener)).answer(message, "10.0.0.7")
-    return parse_message(answer).first("MSA").component(1)
 
 
 def versions(house: House) -> list[tuple[int, str, str]]:
@@ -71,7 +66,7 @@ def test_what_is_undelivered_is_made_anew_for_its_destinations_and_what_has_left
     study = received(house, tmp_path)
     states = {"pacs": DELIVERED, "ehr": PENDING, "ris": DeliveryState.UNMATCHED, "old": DeliveryState.REFUSED}
     pacs, ehr, ris, old = drafted(house, study, states)
-    assert code(house, a40()) == "AA"
+    assert answer_code(house, a40()) == "AA"
     assert [state_of(house, n) for n in (ehr, ris, old)] == [(SUPERSEDED, "patient-merged")] * 3
     (first, second) = versions(house)
     assert second[0] == 2 and second[1] != first[1] and second[2] == '["ehr", "old", "ris"]'
@@ -97,7 +92,7 @@ def test_what_is_undelivered_is_made_anew_for_its_destinations_and_what_has_left
 def test_a_person_lets_a_flagged_result_stand_or_has_it_made_anew(house: House, tmp_path: Path) -> None:
     study = received(house, tmp_path)
     pacs, ehr = drafted(house, study, {"pacs": DELIVERED, "ehr": DELIVERED})
-    assert code(house, a40()) == "AA"
+    assert answer_code(house, a40()) == "AA"
     assert len(versions(house)) == 1
     config = str(tmp_path / "site.toml")
     for command, number in (("drop", pacs), ("retry", ehr)):
@@ -118,7 +113,7 @@ def test_a_worker_that_builds_results_with_the_old_number_has_lost_them(house: H
         session.get_one(StudyRow, study).state = StudyState.DRAFTED
     lease = walk.lease_study(engine, study, StudyState.TELLING, owner="w", lease_s=60, now=now_utc())
     assert lease is not None
-    assert code(house, a40()) == "AA"
+    assert answer_code(house, a40()) == "AA"
     with pytest.raises(Transient, match="stale-lease"):
         walk.end_telling(engine, lease, [], now=now_utc())
     # For wherever the study's results go, as the one before.
@@ -129,21 +124,21 @@ def test_a_study_that_is_not_read_yet_is_drafted_with_the_number_that_stands(
     house: House, tmp_path: Path
 ) -> None:
     study = received(house, tmp_path)
-    assert code(house, a40()) == "AA"
+    assert answer_code(house, a40()) == "AA"
     assert versions(house) == []
     with reading(house.book.engine) as session:
         assert patients_of_study(session, study) == {(NEW_ID, "HOSP")}
     # The hospital merges once more: the number the study has now is the one that is looked for.
     again = a40(f"{NEW_ID}^^^HOSP", "P-1^^^HOSP", control_id="M2")
-    assert code(house, again) == "AA"
-    assert code(house, a40(control_id="M3")) == "AA"
+    assert answer_code(house, again) == "AA"
+    assert answer_code(house, a40(control_id="M3")) == "AA"
     with reading(house.book.engine) as session:
         assert patients_of_study(session, study) == {("P-1", "HOSP")}
     assert message_counts(house.book.engine) == {"merged": 2, "no-such-patient": 1}
     # A report of the patient closes the study, under the number that stands or one that the RIS still has.
-    assert code(house, oru(control_id="M4", patient="P-2^^^HOSP")) == "AA"
-    assert code(house, oru(control_id="M5", patient="P-1^^^HOSP")) == "AA"
-    assert code(house, oru(control_id="M6")) == "AA"
+    assert answer_code(house, oru(control_id="M4", patient="P-2^^^HOSP")) == "AA"
+    assert answer_code(house, oru(control_id="M5", patient="P-1^^^HOSP")) == "AA"
+    assert answer_code(house, oru(control_id="M6")) == "AA"
     assert message_counts(house.book.engine) == {
         "merged": 2, "no-such-patient": 1, "patient-mismatch": 1, "closed": 2
     }  # fmt: skip
@@ -152,7 +147,7 @@ def test_a_study_that_is_not_read_yet_is_drafted_with_the_number_that_stands(
 def test_a_merge_sent_again_makes_no_further_version(house: House, tmp_path: Path) -> None:
     drafted(house, received(house, tmp_path), {"ehr": PENDING})
     for message in (a40(), a40(), a40(control_id="M2")):
-        assert code(house, message) == "AA"
+        assert answer_code(house, message) == "AA"
     assert [version for version, _, _ in versions(house)] == [1, 2]
 
 
@@ -191,7 +186,7 @@ def test_a_study_with_images_of_two_patients_stays_as_it_is_when_one_of_them_is_
     received(house, tmp_path, patient_id="P-5", number=2)
     other = received(house, tmp_path, study_uid="1.2.3.5")
     (ehr,) = drafted(house, study, {"ehr": PENDING})
-    assert code(house, a40()) == "AA"
+    assert answer_code(house, a40()) == "AA"
     with reading(house.book.engine) as session:
         assert patients_of_study(session, study) == {(NEW_ID, "HOSP"), ("P-5", "HOSP")}
         assert patients_of_study(session, other) == {(NEW_ID, "HOSP")}
@@ -221,7 +216,7 @@ def test_another_authoritys_number_and_what_is_no_merge_change_nothing(
 ) -> None:
     study = received(house, tmp_path)
     (ehr,) = drafted(house, study, {"ehr": PENDING})
-    assert code(house, message) == answer
+    assert answer_code(house, message) == answer
     assert state_of(house, ehr)[0] == PENDING and len(versions(house)) == 1
     with reading(house.book.engine) as session:
         assert patients_of_study(session, study) <= {(PATIENT_ID, "HOSP")}
@@ -229,8 +224,8 @@ def test_another_authoritys_number_and_what_is_no_merge_change_nothing(
 
 def test_a_study_with_a_signed_report_is_flagged_and_not_made_anew(house: House, tmp_path: Path) -> None:
     drafted(house, received(house, tmp_path), {"ehr": PENDING, "pacs": DELIVERED})
-    assert code(house, oru()) == "AA"
-    assert code(house, a40(control_id="M2")) == "AA"
+    assert answer_code(house, oru()) == "AA"
+    assert answer_code(house, a40(control_id="M2")) == "AA"
     assert len(versions(house)) == 1
     assert [item.destination for item in reconcile_queue(house.book.engine, WAITING_CODES)] == ["pacs"]
 
@@ -247,7 +242,7 @@ def test_a_merge_brings_no_retracted_result_back(house: House, tmp_path: Path, r
     assert retry_undelivered(house.book.engine, STUDY_UID, now=now_utc()) == 0
     if read_again:
         (ehr,) = drafted(house, study, {"ehr": PENDING}, version=2)
-    assert code(house, a40()) == "AA"
+    assert answer_code(house, a40()) == "AA"
     assert [number for number, _, _ in versions(house)] == ([1, 2, 3] if read_again else [1])
     assert state_of(house, ehr)[0] == SUPERSEDED
 
@@ -266,7 +261,7 @@ def test_what_a_destination_refuses_beside_what_it_took_is_not_made_anew(
         session.add(beside)
         session.flush()
         presentation = beside.id
-    assert code(house, a40()) == "AA"
+    assert answer_code(house, a40()) == "AA"
     assert versions(house)[-1][::2] == (2, '["ehr", "old"]')
     assert state_of(house, presentation) == (DeliveryState.REFUSED, "class-refused")
 
@@ -279,7 +274,7 @@ def test_flagged_results_that_are_retried_one_after_the_other_all_go(house: Hous
     study = received(house, tmp_path)
     places = ("pacs", "ehr", "ris")
     pacs, ehr, ris = drafted(house, study, dict.fromkeys(places, DELIVERED))
-    assert code(house, a40()) == "AA"
+    assert answer_code(house, a40()) == "AA"
     engine = house.book.engine
     with engine.begin() as connection:
         connection.execute(text("UPDATE studies SET arrivals_taken = arrivals"))
@@ -317,7 +312,7 @@ def test_a_flag_stays_where_the_result_cannot_be_made_anew(
     house: House, tmp_path: Path, change: str, why: str
 ) -> None:
     (pacs,) = drafted(house, received(house, tmp_path), {"pacs": DELIVERED})
-    assert code(house, a40()) == "AA"
+    assert answer_code(house, a40()) == "AA"
     with house.book.engine.begin() as connection:
         connection.execute(text(change))
     with pytest.raises(RadDraftError, match=why):
@@ -335,7 +330,7 @@ def test_a_merge_finds_a_study_whose_images_are_purged_and_whose_results_are_not
     pacs, ehr = drafted(house, study, {"pacs": DELIVERED, "ehr": DeliveryState.GAVE_UP})
     engine = house.book.engine
     # Any message fills the catalogue.
-    assert code(house, a40("NOBODY^^^HOSP", control_id="M0")) == "AA"
+    assert answer_code(house, a40("NOBODY^^^HOSP", control_id="M0")) == "AA"
     with engine.begin() as connection:
         connection.execute(text("UPDATE studies SET state = 'done'"))
     rule = RetentionRule(received_days=7, results_days=results_days)
@@ -347,7 +342,7 @@ def test_a_merge_finds_a_study_whose_images_are_purged_and_whose_results_are_not
     with reading(engine) as session:
         left = {(PATIENT_ID, "HOSP")} if results_days is None else set()
         assert patients_of_study(session, study) == left
-    assert code(house, a40()) == "AA"
+    assert answer_code(house, a40()) == "AA"
     if results_days is None:
         assert flagged_at(house) == {"pacs"} and state_of(house, pacs) == (DELIVERED, "patient-merged")
         assert state_of(house, ehr) == (SUPERSEDED, "patient-merged")
