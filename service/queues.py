@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from amqp.exceptions import ChannelError
 from celery import Celery
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
@@ -71,13 +72,32 @@ class Hints:
         """An instance waits to be compared with its older namesake."""
         self._send(COMPARE_INSTANCE, instance_id)
 
+    def waiting(self, queue: str) -> int:
+        """How many messages wait in `queue` for a worker; those a worker holds are not among them.
+
+        Raises
+        ------
+        Transient
+            `broker-away`.
+        """
+        with self._app.connection_or_acquire() as connection:
+            try:
+                with connection.channel() as channel:
+                    return int(channel.queue_declare(queue, passive=True).message_count)
+            except ChannelError:  # A queue without a message is not there (Redis).
+                return 0
+            except connection.connection_errors as error:
+                raise _away() from error
+
     def _send(self, task: str, row_id: int) -> None:
         try:
             self._app.send_task(task, args=[row_id], retry=False)
         except (OperationalError, OSError) as error:
-            raise Transient(
-                "broker-away", "the message broker did not answer; the sweeper tries again"
-            ) from error
+            raise _away() from error
+
+
+def _away() -> Transient:
+    return Transient("broker-away", "the message broker did not answer; the sweeper tries again")
 
 
 def quietly(hint: Callable[[int], None]) -> Callable[[int], None]:

@@ -15,12 +15,15 @@ from service.book.clock_steps import LongestAhead, bring_near
 from service.book.states import StudyState
 from service.book.tallies import add_up
 from service.clock import now_utc
-from service.queues import Hints
+from service.queues import GPU_QUEUE, IO_QUEUE, Hints
 from service.triage import TriageDesk
 
 _log = structlog.get_logger(__name__)
 
 
+# A row whose message is old may have lost it, or it waits in a long queue. Where so many messages wait, the workers
+# have enough to do, and one more for the same row would only make the queue longer.
+_ENOUGH_WAITING = 200
 _PURGE_EVERY = timedelta(hours=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -51,25 +54,46 @@ class Sweeper:
     _purged: list[datetime] = field(default_factory=list, init=False, repr=False)
 
     def sweep(self) -> int:
-        """Look once; return how many hints were given."""
+        """Look once; return how many hints were given.
+
+        Raises
+        ------
+        Transient
+            `broker-away`: the book is looked after by then, and the next sweep gives the hints.
+        """
         now = now_utc()
-        given = 0
         if self.triage is not None:
             self.triage.look(now)
-        for study_id in walk.close_quiet_studies(self.engine, now):
-            self.hints.study(study_id, StudyState.QUEUED)
-            given += 1
-        for study_id, state in walk.forgotten_studies(self.engine, now, self.hint_age_s):
-            self.hints.study(study_id, state)
-            given += 1
-        for delivery_id in outbox.due_deliveries(self.engine, now, self.hint_age_s):
-            self.hints.delivery(delivery_id)
-            given += 1
+        closed = walk.close_quiet_studies(self.engine, now)
         add_up(self.engine)
         self._purge(now)
         if self.longest is not None and (stepped := bring_near(self.engine, self.longest, now=now)):
             _log.warning("clock_stepped_back", rows=stepped)
-        return given + self._comparisons(now)
+        for study_id in closed:
+            self.hints.study(study_id, StudyState.QUEUED)
+        return len(closed) + self._remind_readers(now) + self._remind_tellers(now)
+
+    def _remind_readers(self, now: datetime) -> int:
+        """Hint again at the studies whose reading was forgotten, as far as the queue has room."""
+        room = self._room(GPU_QUEUE)
+        forgotten = walk.forgotten_studies(self.engine, now, self.hint_age_s, StudyState.READING, room)
+        for study_id in forgotten:
+            self.hints.study(study_id, StudyState.READING)
+        return len(forgotten)
+
+    def _remind_tellers(self, now: datetime) -> int:
+        """Hint again at studies to be told, deliveries and comparisons, as far as the queue has room."""
+        room = self._room(IO_QUEUE)
+        forgotten = walk.forgotten_studies(self.engine, now, self.hint_age_s, StudyState.TELLING, room)
+        for study_id in forgotten:
+            self.hints.study(study_id, StudyState.TELLING)
+        due = outbox.due_deliveries(self.engine, now, self.hint_age_s, room)
+        for delivery_id in due:
+            self.hints.delivery(delivery_id)
+        return len(forgotten) + len(due) + self._comparisons(now, room)
+
+    def _room(self, queue: str) -> int:
+        return max(0, _ENOUGH_WAITING - self.hints.waiting(queue))
 
     def _purge(self, now: datetime) -> None:
         """Delete what is too old to be kept, now and then."""
@@ -80,16 +104,16 @@ class Sweeper:
         if count:
             _log.info("conversations_purged", count=count)
 
-    def _comparisons(self, now: datetime) -> int:
+    def _comparisons(self, now: datetime, room: int) -> int:
         """Ask for the comparisons that are due, each again only when its message must be lost."""
         waiting = walk.instances_to_compare(self.engine)
         for instance_id in set(self._asked) - set(waiting):
             del self._asked[instance_id]
         due = [i for i in waiting if (now - self._asked.get(i, _LONG_AGO)).total_seconds() >= self.hint_age_s]
-        for instance_id in due:
+        for instance_id in due[:room]:
             self.hints.comparison(instance_id)
             self._asked[instance_id] = now
-        return len(due)
+        return min(len(due), room)
 
     def run(self, stop: Event, interval_s: float) -> None:
         """Sweep every `interval_s` until `stop`; an unreachable book or broker is waited for."""

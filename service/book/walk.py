@@ -85,28 +85,37 @@ def close_quiet_studies(engine: Engine, now: datetime) -> list[int]:
         return [study.id for study in due]
 
 
-def forgotten_studies(engine: Engine, now: datetime, hint_age_s: float) -> list[tuple[int, StudyState]]:
-    """Studies whose message was lost or whose lease ran out; they are marked as hinted again.
+def forgotten_studies(
+    engine: Engine, now: datetime, hint_age_s: float, work: StudyState, limit: int = 1000
+) -> list[int]:
+    """Studies that wait for `work` and lost their message or their worker; they are marked as hinted again.
 
     Parameters
     ----------
     hint_age_s
         Age from which an unanswered message counts as lost. A message too many is harmless: the lease decides.
+    work
+        Reading or telling.
+    limit
+        The most to name: the most urgent first, of those the oldest.
     """
     stale = now - timedelta(seconds=hint_age_s)
     unhinted = or_(StudyRow.enqueued_at_utc.is_(None), StudyRow.enqueued_at_utc <= stale)
-    waiting = StudyRow.state.in_([StudyState.QUEUED, StudyState.DRAFTED])
-    expired = StudyRow.state.in_([StudyState.READING, StudyState.TELLING]) & (StudyRow.lease_until_utc <= now)
+    due = or_(StudyRow.due_at_utc.is_(None), StudyRow.due_at_utc <= now)
+    waiting = (StudyRow.state == _LEASED_FROM[work]) & due
+    expired = (StudyRow.state == work) & (StudyRow.lease_until_utc <= now)
+    wanted = (waiting | expired) & unhinted
     with reading(engine) as session:
-        wanted = (waiting | expired) & unhinted
-        ids = session.scalars(select(StudyRow.id).where(wanted).limit(1000)).all()
+        query = select(StudyRow.id).where(wanted).order_by(StudyRow.priority.desc(), StudyRow.id)
+        ids = session.scalars(query.limit(limit)).all()
     if not ids:
         return []
     with writing(engine) as session:
         rows = session.scalars(select(StudyRow).where(StudyRow.id.in_(ids), wanted)).all()
         for row in rows:
             row.enqueued_at_utc = now
-        return [(row.id, StudyState(row.state)) for row in rows]
+        still = {row.id for row in rows}
+    return [study_id for study_id in ids if study_id in still]
 
 
 def lease_study(

@@ -6,18 +6,16 @@ import base64
 import binascii
 import re
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
 import psutil
-import redis
 from pydicom import Dataset, dcmread
 from pydicom._uid_dict import UID_dictionary
 
-from tests.promises.installation import free_port
+from tests.brokers import lone_broker
 
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 _TEXTS = ("PatientID", "AccessionNumber", "PatientBirthDate")
@@ -90,23 +88,10 @@ class BrokerTap:
 @contextmanager
 def tapped_broker(redis_server: Path, folder: Path) -> Iterator[BrokerTap]:
     """A broker of its own on a free loopback port."""
-    port = free_port()
-    command = [redis_server, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
-    process = psutil.Popen(command)
-    try:
-        client = redis.Redis(port=port)
-        for _ in range(100):
-            try:
-                client.ping()
-                break
-            except redis.ConnectionError:
-                time.sleep(0.1)
+    with lone_broker(redis_server, folder) as port:
         tap = BrokerTap(port)
         yield tap
         tap.close()
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def command_lines(process_id: int) -> str:

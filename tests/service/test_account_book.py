@@ -110,7 +110,8 @@ def test_leases_of_a_dead_worker_are_handed_on_at_once(book: Book) -> None:
     walk.lease_study(book.engine, study_id, StudyState.READING, owner="host/7/1", lease_s=1000, now=NOW)
     assert free_leases(book.engine, "host/8/", now=NOW) == 0
     assert free_leases(book.engine, "host/7/", now=NOW) == 1
-    assert walk.forgotten_studies(book.engine, NOW, hint_age_s=1) == [(study_id, StudyState.READING)]
+    assert walk.forgotten_studies(book.engine, NOW, 1, StudyState.TELLING) == []
+    assert walk.forgotten_studies(book.engine, NOW, 1, StudyState.READING) == [study_id]
     assert (
         walk.lease_study(book.engine, study_id, StudyState.READING, owner="b", lease_s=10, now=NOW)
         is not None
@@ -120,10 +121,9 @@ def test_leases_of_a_dead_worker_are_handed_on_at_once(book: Book) -> None:
 def test_a_lost_message_is_found_again(book: Book) -> None:
     study_id = queued_study(book)
     lost = NOW + timedelta(seconds=75)
-    assert walk.forgotten_studies(book.engine, lost, hint_age_s=30) == []
-    assert walk.forgotten_studies(book.engine, lost + timedelta(seconds=30), hint_age_s=30) == [
-        (study_id, StudyState.QUEUED)
-    ]
+    assert walk.forgotten_studies(book.engine, lost, 30, StudyState.READING) == []
+    later = lost + timedelta(seconds=30)
+    assert walk.forgotten_studies(book.engine, later, 30, StudyState.READING) == [study_id]
 
 
 def test_an_image_that_comes_during_a_reading_makes_another_one(book: Book) -> None:
