@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clinical import RadDraftError
 from imaging import DecodeLimits, DisplayedImage, load_displayed, read_header
@@ -68,3 +69,12 @@ def test_real_chests_pass_under_other_exposures_and_frames(real_files: Path) -> 
             changed = np.pad((255 * (pixels / 255) ** gamma).astype(np.uint8), frame)
             assert gate_pixels(DisplayedImage(changed)).accepted
         assert not gate_pixels(DisplayedImage(255 - pixels)).accepted
+
+
+def test_real_chests_pass_under_the_noise_of_a_low_dose(real_files: Path) -> None:
+    for path in sorted((real_files / "cxr").glob("*.dcm")):
+        pixels = load_displayed(path, _LIMITS).pixels
+        height = round(320 * pixels.shape[0] / pixels.shape[1])
+        small = np.asarray(Image.fromarray(pixels).resize((320, height), Image.Resampling.BOX))
+        noisy = np.clip(small + np.random.default_rng(7).normal(0, 12, small.shape), 0, 255)
+        assert gate_pixels(DisplayedImage(noisy.astype(np.uint8))).accepted, path.name
