@@ -3,7 +3,7 @@
 from hl7_fhir.access import Access, BearerToken, OpenAccess
 from hl7_fhir.audit_event import AuditFact, Kind, audit_event
 from hl7_fhir.bundle import ArtefactReference, build_bundle, report_identifier
-from hl7_fhir.capability import Way
+from hl7_fhir.capability import NO_WAY_TO_WRITE, Way
 from hl7_fhir.client import FhirClient, PostResult
 from hl7_fhir.gate import check_bundle
 from hl7_fhir.header import StudyHeader
@@ -21,6 +21,7 @@ __all__ = [
     "AUDIT_SCOPES",
     "HELD_CODES",
     "MATCHING_SCOPES",
+    "NO_WAY_TO_WRITE",
     "WAITING_CODES",
     "WANTED_SCOPES",
     "Access",

@@ -11,6 +11,8 @@ from clinical import Permanent
 
 Json = dict[str, Any]
 
+# The code of a server that takes neither reports nor documents, by its own word.
+NO_WAY_TO_WRITE = "no-way-to-write"
 # Written once and never changed afterwards; of other types an update is wanted too.
 _CREATED_ONLY = frozenset({"Device", "ImagingStudy", "Provenance"})
 
@@ -95,7 +97,7 @@ def choose_way(capabilities: Capabilities, kinds: Collection[str]) -> Way:
     if capabilities.writes("DocumentReference"):
         return Way.DOCUMENT
     raise Permanent(
-        "no-way-to-write",
+        NO_WAY_TO_WRITE,
         "the FHIR server's CapabilityStatement offers to write neither DiagnosticReport with Observation nor "
         "DocumentReference",
     )

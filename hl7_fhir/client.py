@@ -14,7 +14,7 @@ import httpx
 
 from clinical import Permanent
 from hl7_fhir.access import Access, OpenAccess
-from hl7_fhir.capability import Capabilities, Way, choose_way
+from hl7_fhir.capability import NO_WAY_TO_WRITE, Capabilities, Way, choose_way
 from hl7_fhir.document import write_document
 from hl7_fhir.exchange import Exchange, body_of
 from hl7_fhir.gate import check_bundle, check_resource
@@ -106,7 +106,7 @@ class FhirClient:
             kinds = {entry["resource"]["resourceType"] for entry in content["entry"]}
             way = self._way or choose_way(capabilities, kinds)
             if way is Way.DOCUMENT and self._fhir_version == R5:
-                raise Permanent("no-way-to-write", "documents are written to R4 servers only")
+                raise Permanent(NO_WAY_TO_WRITE, "documents are written to R4 servers only")
             if self._matching:
                 _require_search(capabilities)
                 if is_taken_back(content):

@@ -12,13 +12,17 @@ from sqlalchemy import Engine
 
 from clinical import Permanent, Quarantine, RadDraftError, Transient
 from dicom_node import Spool
+from hl7_fhir import NO_WAY_TO_WRITE
+from hl7_fhir.v2 import lane_of_message
 from service.book import outbox
 from service.book.artefacts import artefact_of_kind
 from service.book.circuits import CircuitRule
 from service.book.leases import LeaseKeeper
 from service.book.states import DeliveryState
+from service.book.tables import DeliveryRow
 from service.clock import now_utc
 from service.destinations import NOT_NEGOTIATED, Destination, NotStored, Sent
+from service.faces import FHIR, ORU
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +39,12 @@ _OF_ONE_RESULT = frozenset(
     }
 )
 
+
+# Code and words of a fallback's report that was not ready: it is built once the settings let it be.
+NOT_BUILT = (
+    "not-built",
+    "no HL7 v2 report could be made when the study was told; `raddraft retry` builds it",
+)
 
 # A destination that asks us to stay away for longer is asked again after this.
 LONGEST_RETRY_AFTER_S = 3600.0
@@ -64,6 +74,13 @@ class RetryRule:
     def over(self, started: datetime, now: datetime) -> bool:
         """Whether the time for trying is over."""
         return now - started >= timedelta(hours=self.give_up_after_h)
+
+
+@dataclass(frozen=True, slots=True)
+class FellBack:
+    """A report that the server offers no way to write, and the delivery to whom it goes instead."""
+
+    successor: DeliveryRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +118,7 @@ class DeliveryDesk:
             self.keeper.drop(lease)
         return True
 
-    def _try(self, lease: outbox.DeliveryLease) -> Sent | RadDraftError:
+    def _try(self, lease: outbox.DeliveryLease) -> Sent | FellBack | RadDraftError:
         destination = self.destinations.get(lease.destination)
         if destination is None:
             return Permanent("no-such-destination", "the configuration no longer has this destination")
@@ -114,11 +131,17 @@ class DeliveryDesk:
             _log.error("delivery_defect", delivery_row=lease.delivery_id, error_type=type(error).__name__)
             return Transient("defect", f"sending stopped with {type(error).__name__}; see the log")
 
-    def _send(self, destination: Destination, lease: outbox.DeliveryLease) -> Sent:
-        """Send what the row names; where the peer does not take its SOP class, the same report in the next one."""
+    def _send(self, destination: Destination, lease: outbox.DeliveryLease) -> Sent | FellBack:
+        """Send what the row names.
+
+        Where the peer does not take its SOP class, the same report goes in the next one; where a server's own word is
+        that no report can be written there, the report goes to the destination's fallback.
+        """
         try:
             return destination.send(lease, self._content(lease.spool_key, lease.file_sha256))
         except Permanent as refusal:
+            if refusal.code == NO_WAY_TO_WRITE and destination.fallback and lease.kind == FHIR:
+                return FellBack(self._successor(lease, destination.fallback))
             if refusal.code != NOT_NEGOTIATED:
                 raise
             sent = self._send_below(destination, lease)
@@ -141,6 +164,24 @@ class DeliveryDesk:
             return Sent(sent.status, f"{note}sent as {kind}, the SOP class the peer takes", rung.id)
         return None
 
+    def _successor(self, lease: outbox.DeliveryLease, fallback: str) -> DeliveryRow:
+        """The delivery of the report that is kept ready for the fallback; held where none could be made."""
+        now = now_utc()
+        row = DeliveryRow(
+            study_id=lease.study_id,
+            draft_id=lease.draft_id,
+            destination=fallback,
+            kind=ORU,
+            created_at_utc=now,
+        )
+        ready = artefact_of_kind(self.engine, lease.draft_id, ORU, fallback)
+        if ready is None:
+            row.state, (row.reason_code, row.reason) = DeliveryState.UNMATCHED, NOT_BUILT
+            return row
+        row.state, row.due_at_utc, row.artefact_id = DeliveryState.PENDING, now, ready.id
+        row.lane = lane_of_message(fallback, self._content(ready.spool_key, ready.file_sha256))
+        return row
+
     def _content(self, spool_key: str, file_sha256: str) -> bytes:
         if not self.results.verify(spool_key, file_sha256):
             raise Permanent(
@@ -149,8 +190,22 @@ class DeliveryDesk:
         with self.results.open(spool_key) as file:
             return file.read()
 
-    def _record(self, lease: outbox.DeliveryLease, result: Sent | RadDraftError) -> None:
+    def _record(self, lease: outbox.DeliveryLease, result: Sent | FellBack | RadDraftError) -> None:
         now = now_utc()
+        if isinstance(result, FellBack):
+            heir = result.successor.destination
+            outbox.end_delivery(
+                self.engine,
+                lease,
+                DeliveryState.SUPERSEDED,
+                status="",
+                code=outbox.FELL_BACK,
+                reason=f"the server's CapabilityStatement offers no way to write a report: it goes to {heir}",
+                now=now,
+                successor=result.successor,
+            )
+            _log.warning("delivery_fell_back", delivery_row=lease.delivery_id, destination=heir)
+            return
         if isinstance(result, Sent):
             outbox.end_delivery(
                 self.engine,

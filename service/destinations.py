@@ -82,6 +82,10 @@ class Destination:
         Kinds of the structured report, from the preferred SOP class down; the first that is accepted stays there.
     confirm
         Whether it is to be asked whether it keeps what it took.
+    fallback
+        Where a report goes that this server, by its own word, offers no way to write; empty for nowhere.
+    only_fallback
+        Whether it gets nothing but what falls to it.
     """
 
     name: str
@@ -90,6 +94,8 @@ class Destination:
     ehr: Ehr | None = None
     ladder: tuple[str, ...] = ()
     confirm: bool = False
+    fallback: str = ""
+    only_fallback: bool = False
 
     @property
     def takes_rejections(self) -> bool:

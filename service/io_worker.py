@@ -82,12 +82,14 @@ def _destination(
     if isinstance(entry, FhirDestination):
         ehr = Ehr(entry.name, _fhir_profile(entry))
         expected = patients.of if patients is not None and entry.matching == "search" else None
-        return Destination(entry.name, frozenset({FHIR}), fhir_sender(fhir_client(entry), expected), ehr)
+        sender = fhir_sender(fhir_client(entry), expected)
+        return Destination(entry.name, frozenset({FHIR}), sender, ehr, fallback=entry.fallback or "")
     if isinstance(entry, Hl7v2Destination):
         tls = client_tls(entry.tls) if entry.tls is not None else None
         client = MllpClient(entry.host, entry.port, tls=tls, timeout_s=entry.answer_timeout_s)
         sender = hl7v2_sender(client, entry.error_attempts)
-        return Destination(entry.name, frozenset({ORU}), sender, Ehr(entry.name, _oru_profile(entry)))
+        ehr = Ehr(entry.name, _oru_profile(entry))
+        return Destination(entry.name, frozenset({ORU}), sender, ehr, only_fallback=entry.only_fallback)
     ehr = Ehr(entry.name, _fhir_profile(entry))
     return Destination(entry.name, frozenset(), folder_sender(Path(entry.path)), ehr)
 

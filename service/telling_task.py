@@ -17,6 +17,7 @@ from imaging import DecodeLimits, DisplayedImage, load_displayed, read_header
 from reporting import RejectionReason, SourceImage
 from service.book import walk
 from service.book.artefacts import artefacts_before, save_artefacts
+from service.book.fallbacks import fallen_places
 from service.book.held_results import results_to_reject
 from service.book.leases import LeaseKeeper
 from service.book.merges import patient_key, told_to
@@ -28,6 +29,7 @@ from service.clock import now_utc
 from service.destinations import Destination, FaceTerms, faces_for, wanted_faces
 from service.displayed_shelf import DisplayedShelf
 from service.faces import REJECTION, Face, Unmatched
+from service.falling_back import spare_places, told_places
 from service.new_results import NewResults
 from service.rejecting import rejections, stored_references
 from service.stored_headers import with_patient
@@ -124,11 +126,11 @@ class TellingDesk:
         images = self._images(lease, draft)
         settle_study(self.engine, lease, Named.by(header for _, header in images), now=now_utc())
         sources = self._sources(lease, images)
-        places = self._places(lease.study_id, draft_id)
+        places, spare = self._places(lease.study_id, draft_id)
         earlier = stored_references(
             self.results, artefacts_before(self.engine, lease.study_id, draft.version)
         )
-        faces, unmatched = faces_for(draft, sources, places, self.terms, withdrawn, earlier)
+        faces, unmatched = faces_for(draft, sources, (*places, *spare), self.terms, withdrawn, earlier)
         with NewResults(self.engine, self.results) as new:
             stored = self._store(draft_id, faces, new)
             outbox = self._outbox(lease.study_id, draft_id, places, faces, stored, unmatched)
@@ -138,12 +140,16 @@ class TellingDesk:
         if self.shelf is not None:
             self.shelf.drop(held.file_sha256 for held in walk.images_of_study(self.engine, lease.study_id))
 
-    def _places(self, study_id: int, draft_id: int) -> tuple[Destination, ...]:
-        """The destinations the site's rules name for this study, of those that this version was made for."""
-        places = self.destinations
-        for named in (destinations_of(self.engine, study_id), told_to(self.engine, draft_id)):
-            places = tuple(place for place in places if named is None or place.name in named)
-        return places
+    def _places(
+        self, study_id: int, draft_id: int
+    ) -> tuple[tuple[Destination, ...], tuple[Destination, ...]]:
+        """Where this version goes, and where it goes instead should a server offer no way to write it.
+
+        It goes to the destinations the site's rules name for this study, of those that it was made for.
+        """
+        chosen = (destinations_of(self.engine, study_id), told_to(self.engine, draft_id))
+        places = told_places(self.destinations, chosen, fallen_places(self.engine, study_id))
+        return places, spare_places(self.destinations, places)
 
     def _images(self, lease: walk.Lease, draft: Draft) -> list[tuple[walk.HeldInstance, Dataset]]:
         """Every image of the Draft with its header as it came."""
@@ -263,6 +269,7 @@ class TellingDesk:
             for destination in places
             for face in wanted_faces(destination, faces)
         ]
+        names = {place.name for place in places}
         held = [
             DeliveryRow(
                 study_id=study_id,
@@ -276,5 +283,6 @@ class TellingDesk:
                 reason=miss.reason[:255],
             )
             for miss in unmatched
+            if miss.destination in names
         ]
         return rows + held

@@ -16,7 +16,7 @@ from hl7_fhir.v2.charset import CHARSETS, NotEncodable
 from hl7_fhir.v2.final_report import ReportedOrder, reported_orders
 from hl7_fhir.v2.message import Message, Segment, parse_message
 from hl7_fhir.v2.mllp import FrameReader, MllpClient, framed
-from hl7_fhir.v2.oru import build_oru, lane_of
+from hl7_fhir.v2.oru import build_oru, lane_of, lane_of_message
 from hl7_fhir.v2.patient_identifier import Authorities, PatientIdentifier
 from hl7_fhir.v2.patient_merge import PatientMerge, patient_merges
 from hl7_fhir.v2.profile import OruProfile
@@ -47,6 +47,7 @@ __all__ = [
     "check_answer",
     "framed",
     "lane_of",
+    "lane_of_message",
     "parse_message",
     "patient_merges",
     "reported_orders",

@@ -14,7 +14,15 @@ from hl7_fhir.codes import loinc_of_views
 from hl7_fhir.conclusion import conclusion_of
 from hl7_fhir.header import LocalCode, StudyHeader
 from hl7_fhir.v2.charset import encode, escape
-from hl7_fhir.v2.message import ENCODING_CHARACTERS, FIELD, Message, Segment, components, segment
+from hl7_fhir.v2.message import (
+    ENCODING_CHARACTERS,
+    FIELD,
+    Message,
+    Segment,
+    components,
+    parse_message,
+    segment,
+)
 from hl7_fhir.v2.names import person_name
 from hl7_fhir.v2.profile import OruProfile
 
@@ -76,11 +84,19 @@ def build_oru(
 
 def lane_of(receiver: str, header: StudyHeader) -> str:
     """Messages of one lane leave one after the other: those of one accession, else of one study, to one receiver."""
-    key = (
-        ("accession", header.accession_number)
-        if header.accession_number
-        else ("study", header.study_instance_uid)
-    )
+    header = header.printable()
+    return _lane(receiver, header.accession_number, header.study_instance_uid)
+
+
+def lane_of_message(receiver: str, message: bytes) -> str:
+    """The lane of a message that `build_oru` made: as `lane_of`, by its OBR-18 or its Study Instance UID."""
+    sent = parse_message(message)
+    uids = (each.component(5) for each in sent.all("OBX") if each.component(3) == STUDY_UID.value)
+    return _lane(receiver, sent.first("OBR").component(18), next(uids, ""))
+
+
+def _lane(receiver: str, accession_number: str, study_instance_uid: str) -> str:
+    key = ("accession", accession_number) if accession_number else ("study", study_instance_uid)
     return hashlib.sha256("\x1f".join((receiver, *key)).encode()).hexdigest()[:40]
 
 

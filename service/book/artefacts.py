@@ -56,9 +56,10 @@ def artefacts_before(engine: Engine, study_id: int, version: int) -> list[Artefa
     return artefacts_of(engine, draft_id) if draft_id is not None else []
 
 
-def artefact_of_kind(engine: Engine, draft_id: int, kind: str) -> ArtefactRow | None:
-    """The Draft's one face of a kind that speaks of the whole study."""
-    return next((row for row in artefacts_of(engine, draft_id) if row.kind == kind), None)
+def artefact_of_kind(engine: Engine, draft_id: int, kind: str, destination: str = "") -> ArtefactRow | None:
+    """The Draft's one face of a kind that speaks of the whole study, made for one destination or for all."""
+    rows = artefacts_of(engine, draft_id)
+    return next((row for row in rows if (row.kind, row.destination) == (kind, destination)), None)
 
 
 def latest_artefact(

@@ -31,6 +31,8 @@ SIGNED = ("report-signed", "a signed report exists: a draft is not sent any more
 # The same of a version that another replaces, and of one that was taken back.
 NEWER_DRAFT = ("newer-draft", "a newer version of the Draft exists")
 RETRACTED = ("retracted", "the result was taken back")
+# Code of a report that went another way, because the server offers none to write it.
+FELL_BACK = "fell-back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,7 @@ def end_delivery(
     circuit: CircuitRule | None = None,
     artefact_id: int | None = None,
     confirm: bool = False,
+    successor: DeliveryRow | None = None,
 ) -> None:
     """Record how an attempt ended; the study is done when its last delivery is.
 
@@ -266,6 +269,9 @@ def end_delivery(
         What was sent, where it was not the row's own artefact: the report in another SOP class.
     confirm
         Whether the archive that took it is to be asked whether it keeps it (see `service.book.custody`).
+    successor
+        The delivery that takes its place, written down with its end: nothing is lost between the two, and what is there
+        already is not written twice.
 
     Raises
     ------
@@ -311,13 +317,32 @@ def end_delivery(
         if confirm and state is DeliveryState.DELIVERED:
             # The question is due, and anew after a second delivery.
             session.merge(CustodyRow(delivery_id=row.id, state=CustodyState.DUE, due_at_utc=now))
+        if successor is not None:
+            _add_successor(session, successor)
         session.flush()
         if circuit is not None:
             note_failure(session, row.destination, code, circuit, now)
-        elif state in (DeliveryState.DELIVERED, DeliveryState.REFUSED):
+        elif state in (DeliveryState.DELIVERED, DeliveryState.REFUSED, DeliveryState.SUPERSEDED):
             # A refusal is an answer too: the destination is there.
             note_success(session, row.destination, now)
         close_study(session, row.study_id, now)
+
+
+def _add_successor(session: Session, row: DeliveryRow) -> None:
+    """Put it into the outbox, unless it is there, or its Draft is not the one that stands."""
+    study = session.get_one(StudyRow, row.study_id, with_for_update=True)
+    version = session.get_one(DraftRow, row.draft_id).version
+    same = select(DeliveryRow.id).where(
+        DeliveryRow.draft_id == row.draft_id,
+        DeliveryRow.destination == row.destination,
+        DeliveryRow.kind == row.kind,
+    )
+    stands = study.retracted_version < version >= study.draft_version
+    if not stands or session.scalar(same.limit(1)) is not None:
+        return
+    hold_new(study, [row])
+    withdraw_new(study, [row])
+    session.add(row)
 
 
 def close_study(session: Session, study_id: int, now: datetime) -> None:

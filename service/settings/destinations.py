@@ -117,11 +117,21 @@ class FhirDestination(_FhirNaming):
     write: Literal["auto", "transaction", "single", "document"] = Field(
         "auto", description="how reports are written; auto: the best way the CapabilityStatement offers"
     )
+    fallback: Name | None = Field(
+        None,
+        description="destination of type hl7v2 that gets the report where the CapabilityStatement offers no way",
+    )
 
     @model_validator(mode="after")
     def _one_kind_of_credentials(self) -> FhirDestination:
         if self.bearer_token is not None and self.smart is not None:
             raise ValueError("bearer_token and smart exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _falls_by_the_statement_alone(self) -> FhirDestination:
+        if self.fallback is not None and self.write != "auto":
+            raise ValueError('fallback follows the CapabilityStatement: it needs write = "auto"')
         return self
 
 
@@ -173,6 +183,10 @@ class Hl7v2Destination(_Destination):
     acknowledgement: Literal["original", "enhanced"] = "original"
     answer_timeout_s: float = Field(
         30.0, gt=0, description="longest wait for a connection or an acknowledgement"
+    )
+    only_fallback: bool = Field(
+        False,
+        description="it gets only what destinations of type fhir that name it as `fallback` cannot take",
     )
     error_attempts: int = Field(
         10, ge=1, description="attempts answered AE or CE after which a person is asked"

@@ -110,6 +110,18 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _fallbacks_are_hl7v2(self) -> Settings:
+        receivers = {entry.name for entry in self.destinations if entry.type == "hl7v2"}
+        named = {entry.name: entry.fallback for entry in self.destinations if entry.type == "fhir"}
+        for name, fallback in named.items():
+            if fallback is not None and fallback not in receivers:
+                raise ValueError(f"fallback of '{name}' names no destination of type hl7v2: {fallback}")
+        for entry in self.destinations:
+            if entry.type == "hl7v2" and entry.only_fallback and entry.name not in named.values():
+                raise ValueError(f"nothing can fall to '{entry.name}': no destination names it as fallback")
+        return self
+
+    @model_validator(mode="after")
     def _audit_goes_to_a_fhir_server(self) -> Settings:
         servers = {entry.name: entry for entry in self.destinations if entry.type == "fhir"}
         if self.audit.destination is None:

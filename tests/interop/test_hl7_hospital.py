@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,30 +10,13 @@ from structlog.testing import capture_logs
 from service.book import migrate
 from service.book.hl7_inbox import message_counts
 from service.book.states import DeliveryState
-from service.hl7_desk import Hl7Desk
-from service.hl7_listener import Hl7Limits, Hl7Listener
-from service.house import House
-from service.roles.hl7 import hl7_terms
 from tests.interop.hl7_peer.peer import sent_by_client
 from tests.postgres import PostgresServer
-from tests.service.hospital import NEW_ID, Sender, a40, drafted, opened, oru, received, state_of
+from tests.service.hospital import NEW_ID, Sender, a40, drafted, hearing, opened, oru, received, state_of
 
 pytestmark = pytest.mark.interop
 
 SITE = '[hl7_listener]\nissuers = { HOSP = "HOSP&1.2.3&ISO" }\n'
-
-
-@contextmanager
-def listening(house: House) -> Iterator[int]:
-    """The house's desk behind a listener; its port."""
-    desk = Hl7Desk(house, hl7_terms(house.settings.hl7_listener))
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        listener = Hl7Listener(bound, desk.answer, Hl7Limits())
-        listener.start()
-        try:
-            yield listener.port
-        finally:
-            listener.stop()
 
 
 def test_another_makers_client_merges_a_patient_and_signs_a_report(
@@ -52,7 +32,7 @@ def test_another_makers_client_merges_a_patient_and_signs_a_report(
         (waiting,) = drafted(house, first, {"ehr": DeliveryState.PENDING})
         (other,) = drafted(house, second, {"ehr": DeliveryState.PENDING})
         signed = oru(control_id="M2", accession="ACC-5", patient=f"{NEW_ID}^^^HOSP&1.2.3&ISO^MR")
-        with listening(house) as port:
+        with hearing(house) as (port, _):
             answers = sent_by_client(hl7_node, port, [a40(), signed, oru(kind="SIU^S12", control_id="M3")])
         assert [(each["type"], each["code"], each["controlId"]) for each in answers] == [
             ("ACK", "AA", "M1"), ("ACK", "AA", "M2"), ("ACK", "AR", "M3")
@@ -70,7 +50,7 @@ def test_no_word_of_a_message_is_logged_whatever_becomes_of_it(tmp_path: Path) -
     report = oru(text=("Xochipilli opacity.",))
     with opened(tmp_path, SITE) as house, capture_logs() as logs:
         received(house, tmp_path)
-        with listening(house) as port:
+        with hearing(house) as (port, _):
             whole = (
                 oru(control_id="M0", accession="OTHER", text=("Xochipilli",)),
                 a40(),

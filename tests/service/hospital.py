@@ -17,11 +17,16 @@ from imaging import DecodeLimits
 from reporting import SiteProfile
 from service.book.database import reading, writing
 from service.book.leases import LeaseKeeper
+from service.book.outbox import due_deliveries
 from service.book.states import DeliveryState, InstanceState, StudyState
 from service.book.tables import DeliveryRow, InstanceRow, StudyRow
+from service.clock import now_utc
+from service.delivery_task import DeliveryDesk
 from service.destinations import Destination, FaceTerms, Sent
 from service.hl7_desk import Hl7Desk
+from service.hl7_listener import Hl7Limits, Hl7Listener
 from service.house import House, open_house
+from service.io_worker import circuit_rule, retry_rule
 from service.roles.hl7 import hl7_terms
 from service.settings import load_settings
 from service.telling_task import TellingDesk
@@ -185,17 +190,41 @@ def a40(
     return "".join(f"{line}\r" for line in lines).encode()
 
 
+@contextmanager
+def hearing(house: House) -> Iterator[tuple[int, list[bytes]]]:
+    """The desk behind a listener: its port, and every message as it came."""
+    seen: list[bytes] = []
+    taken_by = desk(house)
+
+    def answer(message: bytes, host: str) -> Sequence[bytes]:
+        seen.append(message)
+        return taken_by.answer(message, host)
+
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        listener = Hl7Listener(bound, answer, Hl7Limits())
+        listener.start()
+        try:
+            yield listener.port, seen
+        finally:
+            listener.stop()
+
+
 def tell(house: House, study_id: int, names: tuple[str, ...]) -> None:
-    """Build the newest Draft's results, as a worker does."""
+    """Build the newest Draft's results, as a worker does, for archives of these names."""
 
     def send(lease: object, content: bytes) -> Sent:
         return Sent("0x0000")
 
+    tell_places(house, study_id, tuple(Destination(name, frozenset({"sr"}), send) for name in names))
+
+
+def tell_places(house: House, study_id: int, places: tuple[Destination, ...]) -> None:
+    """Build the newest Draft's results, as a worker does, for these destinations."""
     desk = TellingDesk(
         engine=house.book.engine,
         spool=house.spool,
         results=house.results,
-        destinations=tuple(Destination(name, frozenset({"sr"}), send) for name in names),
+        destinations=places,
         terms=FaceTerms(SiteProfile()),
         limits=DecodeLimits(timeout_s=60),
         keeper=LeaseKeeper(house.book.engine, lease_s=60),
@@ -205,6 +234,22 @@ def tell(house: House, study_id: int, names: tuple[str, ...]) -> None:
         deliver=lambda delivery_id: None,
     )
     desk.tell(study_id)
+
+
+def deliver_all(house: House, places: tuple[Destination, ...]) -> None:
+    """Send whatever is due, until nothing is, as a worker does; no other worker is there."""
+    delivering = DeliveryDesk(
+        engine=house.book.engine,
+        results=house.results,
+        destinations={place.name: place for place in places},
+        rule=retry_rule(house.settings),
+        circuit=circuit_rule(house.settings),
+        keeper=LeaseKeeper(house.book.engine, lease_s=60),
+        owner="test",
+    )
+    while due := due_deliveries(house.book.engine, now_utc(), 0.0):
+        for delivery_id in due:
+            delivering.deliver(delivery_id)
 
 
 class Sender:
