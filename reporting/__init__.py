@@ -5,6 +5,7 @@ from reporting.faces import ALL_KINDS, ALL_SR_CLASSES, OBJECT_KINDS, Artefact, a
 from reporting.narrative_report import build_narrative
 from reporting.overlay import overlay_png
 from reporting.presentation_state import build_gsps
+from reporting.radiograph import Radiograph, radiograph_of
 from reporting.references import ResultReference
 from reporting.rejection import RejectionReason, build_rejection
 from reporting.report_pdf import report_pdf
@@ -24,6 +25,7 @@ __all__ = [
     "Artefact",
     "Charset",
     "NarrativeClass",
+    "Radiograph",
     "RejectionReason",
     "ResultReference",
     "SiteProfile",
@@ -40,6 +42,7 @@ __all__ = [
     "build_summary",
     "header_digest",
     "overlay_png",
+    "radiograph_of",
     "report_pdf",
     "report_text",
 ]

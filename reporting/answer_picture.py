@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
-
-from PIL import Image
 
 from clinical import Box, ModelIdentity
 from imaging import DisplayedImage
 from reporting.marks import Colour
 from reporting.numbering import COLOURS
 from reporting.picture import LegendLine, PictureText, annotated_picture
+from reporting.png import png_of
+from reporting.radiograph import radiograph_of
 from reporting.site_profile import DEFAULT_PROFILE
 
 
@@ -36,6 +35,4 @@ def answer_png(
         legend=(LegendLine(f"Asked: {question}"), LegendLine(f"Answered: {answer}")),
         footnotes=(f"{model.name} {model.version}, weights {model.weights_sha256[:16]}.",),
     )
-    out = BytesIO()
-    Image.fromarray(annotated_picture(displayed, boxes, text)).save(out, format="PNG", compress_level=3)
-    return out.getvalue()
+    return png_of(annotated_picture(radiograph_of(displayed), boxes, text))

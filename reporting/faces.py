@@ -70,7 +70,7 @@ def build_faces(
     Parameters
     ----------
     sources
-        By SOP Instance UID: the header of every image of the Draft that has a readable one, and displayed pixels of
+        By SOP Instance UID: the header of every image of the Draft that has a readable one, and the radiograph of
         every read image.
     earlier
         Results of the version before, which the new documents name as their predecessors.
@@ -81,7 +81,7 @@ def build_faces(
     ------
     Permanent
         ``source-header-unusable``, naming the attribute, if a read image or every image of the Draft cannot be
-        referenced; ``displayed-image-missing`` if a read image comes without its displayed pixels.
+        referenced; ``displayed-image-missing`` if a read image comes without its radiograph.
     """
     sources = sources_in_policy(sources, profile.charset)
     reports = _reports(draft, sources, profile, sr_classes, earlier) if "sr" in kinds else []
@@ -128,7 +128,7 @@ def _pictures_of_unread(
     for number, outcome in enumerate(draft.other_images, start=1):
         image = outcome.image
         source = sources.get(image.sop_instance_uid)
-        if source is None or source.displayed is None:
+        if source is None or source.radiograph is None:
             continue
         try:
             picture = build_not_read_sc(draft, image, source, number, profile)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from io import BytesIO
-
-from PIL import Image
 
 from clinical import Draft, Reading
-from imaging import DisplayedImage
 from reporting.numbering import numbered_findings
 from reporting.picture import LegendLine, PictureText, annotated_picture
+from reporting.png import png_of
 from reporting.site_profile import DEFAULT_PROFILE
+from reporting.source import SourceImage
 from reporting.wording import (
     NO_FINDING,
     SCORES_NOTE,
@@ -25,13 +23,18 @@ from reporting.wording import (
 )
 
 
-def overlay_png(reading: Reading, displayed: DisplayedImage, *, statement: str = "") -> bytes:
+def overlay_png(reading: Reading, source: SourceImage, *, statement: str = "") -> bytes:
     """PNG of one Reading with the look of its Secondary Capture: boxes, numbers, legend.
 
     Parameters
     ----------
     statement
         What the model says of itself; the Reading's own model's where it is empty.
+
+    Raises
+    ------
+    Permanent
+        ``displayed-image-missing`` without a radiograph.
     """
     model = reading.model
     text = PictureText(
@@ -39,10 +42,7 @@ def overlay_png(reading: Reading, displayed: DisplayedImage, *, statement: str =
         legend=_legend(reading),
         footnotes=(f"{model.name} {model.version}, weights {model.weights_sha256[:16]}. {SCORES_NOTE}",),
     )
-    out = BytesIO()
-    picture = Image.fromarray(annotated_picture(displayed, numbered_findings(reading), text))
-    picture.save(out, format="PNG", compress_level=1)
-    return out.getvalue()
+    return png_of(annotated_picture(source.shown, numbered_findings(reading), text))
 
 
 def reading_text(draft: Draft, reading: Reading, made: str, place: str, banner: str) -> PictureText:

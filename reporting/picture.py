@@ -5,16 +5,16 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from imaging import DisplayedImage
-from reporting.marks import Colour, Font, Marked, draw_boxes, font_of
+from reporting.lettering import Lettering, lettering
+from reporting.marks import Colour, Marked, draw_boxes
+from reporting.radiograph import Radiograph
 
-LONGEST_SIDE_PX = 2000
 # Narrower pictures could not hold a line of text.
 _NARROWEST_PX = 480
 _BAND = (18, 20, 24)
@@ -50,34 +50,28 @@ class _Line:
 
 
 def annotated_picture(
-    displayed: DisplayedImage,
-    marked: Sequence[Marked],
-    text: PictureText,
-    *,
-    longest_side_px: int = LONGEST_SIDE_PX,
+    radiograph: Radiograph, marked: Sequence[Marked], text: PictureText
 ) -> NDArray[np.uint8]:
     """RGB picture of one image.
 
     Returns
     -------
     ndarray
-        uint8 (rows, columns, 3). The radiograph keeps its size up to `longest_side_px` and its place from left to
-        right; over it lie only outlines and numbers.
+        uint8 (rows, columns, 3). The radiograph keeps its size and its place from left to right; over it lie only
+        outlines and numbers.
     """
-    grey, scale = _fitted(displayed, longest_side_px)
-    rows, columns = grey.shape
+    rows, columns = radiograph.grey.shape
     width = max(columns, _NARROWEST_PX)
     top, bottom = _bands(text, width)
     head, left = _height(top, width), (width - columns) // 2
     picture = np.empty((head + rows + _height(bottom, width), width, 3), dtype=np.uint8)
     picture[:head] = _band(top, width)
     picture[head : head + rows] = _BAND
-    radiograph = picture[head : head + rows, left : left + columns]
+    shown = picture[head : head + rows, left : left + columns]
     for channel in range(3):
-        radiograph[:, :, channel] = grey
-    del grey
+        shown[:, :, channel] = radiograph.grey
     picture[head + rows :] = _band(bottom, width)
-    draw_boxes(radiograph, marked, scale)
+    draw_boxes(shown, marked, radiograph.scale)
     return picture
 
 
@@ -99,16 +93,6 @@ def _bands(text: PictureText, width: int) -> tuple[list[_Line], list[_Line]]:
 
 def _font_px(width: int, share: int, lowest: int) -> int:
     return max(lowest, width // share)
-
-
-def _fitted(displayed: DisplayedImage, longest_side_px: int) -> tuple[NDArray[np.uint8], float]:
-    """Displayed pixels, made smaller where they must be, and pixels of the picture per pixel of the image."""
-    scale = min(1.0, longest_side_px / max(displayed.rows, displayed.columns))
-    if scale == 1.0:
-        return displayed.pixels, scale
-    size = (max(1, round(displayed.columns * scale)), max(1, round(displayed.rows * scale)))
-    smaller = Image.fromarray(displayed.pixels).resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(smaller), scale
 
 
 def _margin(width: int) -> int:
@@ -133,30 +117,30 @@ def _wrapped(lines: Sequence[_Line], width: int) -> list[_Line]:
     parts = []
     for line in lines:
         room = width - 2 * _margin(width) - _indent(line)
-        pieces = _pieces(line.text, font_of(line.size_px), room)
+        pieces = _pieces(line.text, lettering(line.size_px), room)
         parts.append(_Line(pieces[0], line.size_px, line.colour, line.number))
         parts += [_Line(piece, line.size_px, line.colour) for piece in pieces[1:] if piece]
     return parts
 
 
-def _pieces(text: str, font: Font, room: int) -> list[str]:
+def _pieces(text: str, letters: Lettering, room: int) -> list[str]:
     words, pieces = text.split(), []
     while words:
-        count = _fitting(words, " ", font, room)
+        count = _fitting(words, letters.width_px(" "), letters, room)
         if count:
             pieces.append(" ".join(words[:count]))
             del words[:count]
             continue
-        letters = max(1, _fitting(words[0], "", font, room))
-        pieces.append(words[0][:letters])
-        words[:1] = [words[0][letters:]] if words[0][letters:] else []
+        split = max(1, _fitting(words[0], 0, letters, room))
+        pieces.append(words[0][:split])
+        words[:1] = [words[0][split:]] if words[0][split:] else []
     return pieces or [""]
 
 
-def _fitting(parts: Sequence[str], between: str, font: Font, room: int) -> int:
-    """How many of the first parts fit, found by halving: to measure text costs more than to draw it."""
-    counts = range(1, len(parts) + 1)
-    return bisect(counts, room, key=lambda count: ceil(font.getlength(between.join(parts[:count]))))
+def _fitting(parts: Sequence[str], between_px: int, letters: Lettering, room: int) -> int:
+    """How many of the first parts fit."""
+    ends = accumulate(letters.width_px(part) + between_px for part in parts)
+    return bisect([end - between_px for end in ends], room)
 
 
 def _band(lines: Sequence[_Line], width: int) -> NDArray[np.uint8]:
@@ -164,11 +148,11 @@ def _band(lines: Sequence[_Line], width: int) -> NDArray[np.uint8]:
     if not lines:
         return np.empty((0, width, 3), dtype=np.uint8)
     canvas = Image.new("RGB", (width, _height(lines, width)), _BAND)
-    draw = ImageDraw.Draw(canvas)
     x = y = _margin(width)
     for line in lines:
+        letters = lettering(line.size_px)
         if line.number is not None:
-            draw.text((x, y), str(line.number), fill=line.colour, font=font_of(line.size_px))
-        draw.text((x + _indent(line), y), line.text, fill=line.colour, font=font_of(line.size_px))
+            letters.write(canvas, x, y, str(line.number), line.colour)
+        letters.write(canvas, x + _indent(line), y, line.text, line.colour)
         y += _step(line)
     return np.asarray(canvas)

@@ -15,7 +15,8 @@ from pydicom import Sequence as DicomSequence
 from pydicom.dataelem import DataElement
 from pydicom.valuerep import DS, DSdecimal, DSfloat
 
-from imaging import DisplayedImage, DisplayFacts, LookupTable, VoiFunction, Window, display_facts
+from imaging import DisplayFacts, LookupTable, VoiFunction, Window, display_facts
+from reporting.radiograph import Radiograph
 from reporting.source import SourceImage, text_of
 
 _FULL_SCALE = 65535
@@ -41,7 +42,7 @@ def add_softcopy_voi(state: Dataset, source: SourceImage) -> None:
 
     None is written where the display was no function of this module's kind (a logarithm before the range).
     """
-    item = _voi_item(_facts(source), source.displayed)
+    item = _voi_item(_facts(source), source.radiograph)
     if item is not None:
         state.SoftcopyVOILUTSequence = DicomSequence([item])
 
@@ -63,10 +64,10 @@ def _facts(source: SourceImage) -> DisplayFacts:
     return display_facts(source.header, little_endian=encoding[1] is not False)
 
 
-def _voi_item(facts: DisplayFacts, displayed: DisplayedImage | None) -> Dataset | None:
-    steps = displayed.steps if displayed is not None else ()
-    if displayed is not None and displayed.linear_range is not None:
-        return _range_item(*displayed.linear_range)
+def _voi_item(facts: DisplayFacts, shown: Radiograph | None) -> Dataset | None:
+    steps = shown.steps if shown is not None else ()
+    if shown is not None and shown.linear_range is not None:
+        return _range_item(*shown.linear_range)
     if "logarithm" in steps:
         return None
     windowed = any(step.startswith("window") for step in steps)

@@ -22,7 +22,6 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer
 
 from clinical import Draft, Reading
-from imaging import DisplayedImage
 from reporting.equipment import made_words
 from reporting.numbering import numbered_findings
 from reporting.overlay import reading_text
@@ -159,9 +158,9 @@ def _of_reading(
     source = sources[reading.image.sop_instance_uid]
     view = f" ({reading.image.view_position})" if reading.image.view_position else ""
     heading: list[Flowable] = [Spacer(1, 4 * mm), _line(f"Image {number}{view}", _STRONG)]
-    if source.displayed is not None:
+    if source.radiograph is not None:
         place = f"image {number} of {len(draft.readings)}"
-        heading.append(_picture(draft, reading, source.displayed, source.header, place, profile))
+        heading.append(_picture(draft, reading, source, place, profile))
     return [
         KeepTogether(heading),
         *(_line(line, _LEAD if line.endswith(":") else _BODY) for line in reading_lines(reading)),
@@ -171,13 +170,12 @@ def _of_reading(
 def _picture(
     draft: Draft,
     reading: Reading,
-    displayed: DisplayedImage,
-    header: Dataset,
+    source: SourceImage,
     place: str,
     profile: SiteProfile,
 ) -> JpegPicture:
-    text = reading_text(draft, reading, made_words(draft, header, profile), place, profile.banner)
-    pixels = annotated_picture(displayed, numbered_findings(reading), text, longest_side_px=_PICTURE_PX)
+    text = reading_text(draft, reading, made_words(draft, source.header, profile), place, profile.banner)
+    pixels = annotated_picture(source.shown.within(_PICTURE_PX), numbered_findings(reading), text)
     out = BytesIO()
     Image.fromarray(pixels).save(out, format="JPEG", quality=_JPEG_QUALITY)
     rows, columns = pixels.shape[:2]

@@ -11,8 +11,7 @@ from pydicom import Dataset
 from pydicom import Sequence as DicomSequence
 from pydicom.uid import ExplicitVRLittleEndian
 
-from clinical import CodedTerm, Draft, ImageRef, Permanent, Reading
-from imaging import DisplayedImage
+from clinical import CodedTerm, Draft, ImageRef, Reading
 from reporting.charset import writable
 from reporting.equipment import (
     coded,
@@ -25,7 +24,8 @@ from reporting.equipment import (
 )
 from reporting.numbering import numbered_findings
 from reporting.overlay import not_read_text, reading_text
-from reporting.picture import LONGEST_SIDE_PX, annotated_picture
+from reporting.picture import annotated_picture
+from reporting.radiograph import LONGEST_SIDE_PX
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.source import SourceImage, writable_element
 from reporting.stand_in import StandIn, restore_uids, stand_in
@@ -42,14 +42,13 @@ def build_sc(
     Raises
     ------
     Permanent
-        ``displayed-image-missing`` without displayed pixels; ``source-header-unusable``, naming the attribute, if the
+        ``displayed-image-missing`` without a radiograph; ``source-header-unusable``, naming the attribute, if the
         image cannot be referenced.
     """
-    displayed = _displayed(source)
     number = 1 + [r.image.sop_instance_uid for r in draft.readings].index(reading.image.sop_instance_uid)
     place = f"image {number} of {len(draft.readings)}"
     text = reading_text(draft, reading, made_words(draft, source.header, profile), place, profile.banner)
-    picture = annotated_picture(displayed, numbered_findings(reading), text)
+    picture = annotated_picture(source.shown, numbered_findings(reading), text)
     return _capture(draft, picture, reading.image, source, number, profile)
 
 
@@ -63,16 +62,9 @@ def build_not_read_sc(
     Permanent
         As `build_sc`.
     """
-    displayed = _displayed(source)
     place = f"image {number} of {len(draft.other_images)}"
     text = not_read_text(draft, made_words(draft, source.header, profile), place, profile.banner)
-    return _capture(draft, annotated_picture(displayed, (), text), image, source, number, profile)
-
-
-def _displayed(source: SourceImage) -> DisplayedImage:
-    if source.displayed is None:
-        raise Permanent("displayed-image-missing", "a picture needs the displayed pixels of its image")
-    return source.displayed
+    return _capture(draft, annotated_picture(source.shown, (), text), image, source, number, profile)
 
 
 def _capture(
@@ -166,9 +158,8 @@ def rgb_capture(
 
 
 def _derivation(draft: Draft, source: SourceImage) -> str:
-    displayed = _displayed(source)
-    smaller = max(displayed.rows, displayed.columns) > LONGEST_SIDE_PX
-    steps = ", ".join(displayed.steps) or "identity"
+    steps = ", ".join(source.shown.steps) or "identity"
+    smaller = source.shown.scale < 1.0
     size = f"; reduced to {LONGEST_SIDE_PX} pixels on the longer side" if smaller else ""
     return (
         f"Radiograph as displayed ({steps}){size}; outlines and text added by RadDraft {draft.product_version}, "

@@ -13,7 +13,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
 
-from imaging import DisplayedImage
+from clinical import Permanent
+from reporting.radiograph import Radiograph
 
 # Patient, Patient Study and General Study modules (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2), and what
 # identifies the order; copied as they are.
@@ -58,10 +59,23 @@ _TYPE_2 = (
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """One image a Draft speaks of: its header without pixels, and its displayed pixels where they can be shown."""
+    """One image a Draft speaks of: its header without pixels, and its radiograph where it can be shown."""
 
     header: Dataset
-    displayed: DisplayedImage | None = field(default=None, repr=False)
+    radiograph: Radiograph | None = field(default=None, repr=False)
+
+    @property
+    def shown(self) -> Radiograph:
+        """The radiograph of an image that has to be shown.
+
+        Raises
+        ------
+        Permanent
+            ``displayed-image-missing`` where there is none.
+        """
+        if self.radiograph is None:
+            raise Permanent("displayed-image-missing", "a picture needs the displayed pixels of its image")
+        return self.radiograph
 
 
 def header_digest(headers: Iterable[Dataset]) -> str:
@@ -101,15 +115,31 @@ def _as_written(
 
 
 def _copied(header: Dataset, keywords: Iterable[str]) -> Dataset:
-    copied = Dataset()
+    """What can be written again of these attributes, tried all at once, and one by one where that fails."""
     charset = element_of(header, "SpecificCharacterSet")
+    found = [element for keyword in keywords if (element := element_of(header, keyword)) is not None]
+    copied = _together(charset, found)
+    if _is_writable(copied):
+        return copied
+    return _together(charset, [element for element in found if _is_writable(_together(charset, [element]))])
+
+
+def _together(charset: DataElement | None, elements: Iterable[DataElement]) -> Dataset:
+    """A data set of these, in their character set."""
+    dataset = Dataset()
     if charset is not None and charset.value:
-        copied.add(charset)
-    for keyword in keywords:
-        element = writable_element(header, keyword)
-        if element is not None:
-            copied.add(element)
-    return copied
+        dataset.add(charset)
+    for element in elements:
+        dataset.add(element)
+    return dataset
+
+
+def _is_writable(dataset: Dataset) -> bool:
+    try:
+        _encoded(dataset)
+    except Exception:  # a value of a kind its VR cannot hold
+        return False
+    return True
 
 
 def element_of(header: Dataset, keyword: str) -> DataElement | None:
@@ -131,16 +161,7 @@ def writable_element(header: Dataset, keyword: str) -> DataElement | None:
     element = element_of(header, keyword)
     if element is None:
         return None
-    probe = Dataset()
-    charset = element_of(header, "SpecificCharacterSet")
-    if charset is not None and charset.value:
-        probe.add(charset)
-    probe.add(element)
-    try:
-        _encoded(probe)
-    except Exception:  # a value of a kind its VR cannot hold
-        return None
-    return element
+    return element if _is_writable(_together(element_of(header, "SpecificCharacterSet"), [element])) else None
 
 
 def _encoded(dataset: Dataset) -> bytes:

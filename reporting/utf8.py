@@ -21,9 +21,12 @@ def sources_in_policy(sources: Mapping[str, SourceImage], charset: Charset) -> M
     """Sources as the site's results have them: untouched, or with headers in UTF-8."""
     if charset is Charset.KEEP:
         return sources
-    return {
-        uid: SourceImage(header_in_utf8(source.header), source.displayed) for uid, source in sources.items()
-    }
+    return {uid: _in_utf8(source) for uid, source in sources.items()}
+
+
+def _in_utf8(source: SourceImage) -> SourceImage:
+    header = header_in_utf8(source.header)
+    return source if header is source.header else SourceImage(header, source.radiograph)
 
 
 def header_in_utf8(header: Dataset) -> Dataset:

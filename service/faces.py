@@ -9,9 +9,8 @@ from io import BytesIO
 
 from pydicom import Dataset, dcmread
 
-from clinical import Draft, Finding, Permanent, Reading, draft_to_json
+from clinical import Draft, Finding, Permanent, draft_to_json
 from hl7_fhir import ArtefactReference, FhirProfile, PatientUnmatched, StudyHeader, build_bundle
-from imaging import DisplayedImage
 from reporting import (
     SR_LADDER,
     Artefact,
@@ -110,17 +109,12 @@ def picture_faces(draft: Draft, sources: Mapping[str, SourceImage]) -> list[Face
     """An overlay picture per Reading."""
     faces = []
     for number, reading in enumerate(draft.readings, start=1):
-        displayed = _displayed(reading, sources)
-        if displayed is not None:
-            content = overlay_png(reading, displayed, statement=draft.model.statement)
-            uid = reading.image.sop_instance_uid
+        uid = reading.image.sop_instance_uid
+        source = sources.get(uid)
+        if source is not None and source.radiograph is not None:
+            content = overlay_png(reading, source, statement=draft.model.statement)
             faces.append(Face(OVERLAY, f"overlay_{number:02d}.png", content, image_sop_instance_uid=uid))
     return faces
-
-
-def _displayed(reading: Reading, sources: Mapping[str, SourceImage]) -> DisplayedImage | None:
-    source = sources.get(reading.image.sop_instance_uid)
-    return source.displayed if source is not None else None
 
 
 def text_faces(draft: Draft, profile: SiteProfile) -> list[Face]:

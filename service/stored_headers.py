@@ -32,7 +32,7 @@ def stored_header(engine: Engine, spool: PosixSpool, study_id: int, draft: Draft
             header = with_patient(read_header(spool.path(image.spool_key)), key)
         except RadDraftError:
             continue
-        found.setdefault(image.sop_instance_uid, SourceImage(header=header, displayed=None))
+        found.setdefault(image.sop_instance_uid, SourceImage(header))
     return first_header(draft, found)
 
 

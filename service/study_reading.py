@@ -30,7 +30,7 @@ from clinical import (
 from imaging import DecodeLimits, DisplayedImage, load_displayed, read_header
 from inference import Model, Priority, orientation_check
 from inference.gate import GateVerdict, gate_header, gate_pixels
-from reporting import SourceImage, header_digest
+from reporting import SourceImage, header_digest, radiograph_of
 from service.book.states import InstanceState
 from service.clock import now_utc
 
@@ -77,9 +77,11 @@ class StudyReading:
 
     @property
     def sources(self) -> dict[str, SourceImage]:
-        """Header and displayed pixels by SOP Instance UID, of every image whose header could be read."""
+        """Header and radiograph by SOP Instance UID, of every image whose header could be read."""
         return {
-            r.image.sop_instance_uid: SourceImage(header=r.header, displayed=r.displayed)
+            r.image.sop_instance_uid: SourceImage(
+                r.header, radiograph_of(r.displayed) if r.displayed is not None else None
+            )
             for r in self.images
             if r.header is not None
         }

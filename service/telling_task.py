@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from clinical import Draft, Quarantine, RadDraftError, Transient
 from dicom_node import Spool
-from imaging import DecodeLimits, DisplayedImage, load_displayed, read_header
-from reporting import RejectionReason, SourceImage
+from imaging import DecodeLimits, load_displayed, read_header
+from reporting import Radiograph, RejectionReason, SourceImage, radiograph_of
 from service.book import walk
 from service.book.artefacts import artefacts_before, save_artefacts
 from service.book.fallbacks import fallen_places
@@ -167,24 +167,24 @@ class TellingDesk:
     def _sources(
         self, lease: walk.Lease, images: Sequence[tuple[walk.HeldInstance, Dataset]]
     ) -> dict[str, SourceImage]:
-        """Headers with the patient's number that stands, and displayed pixels where they can be shown."""
+        """Headers with the patient's number that stands, and radiographs where they can be shown."""
         sources = {}
         key = patient_key(self.engine, lease.study_id)
         for held, came in images:
             header = with_patient(came, key)
             try:
-                displayed = self._displayed(self.spool.path(held.spool_key), held.file_sha256)
+                radiograph = self._radiograph(self.spool.path(held.spool_key), held.file_sha256)
             except Transient:
                 raise
             except RadDraftError:
-                displayed = None
-            sources[held.sop_instance_uid] = SourceImage(header=header, displayed=displayed)
+                radiograph = None
+            sources[held.sop_instance_uid] = SourceImage(header, radiograph)
         return sources
 
-    def _displayed(self, path: Path, file_sha256: str) -> DisplayedImage:
+    def _radiograph(self, path: Path, file_sha256: str) -> Radiograph:
         """The image as the reading worker has decoded it, or decoded here."""
         kept = self.shelf.find(file_sha256) if self.shelf is not None else None
-        return kept if kept is not None else load_displayed(path, self.limits)
+        return radiograph_of(kept if kept is not None else load_displayed(path, self.limits))
 
     def _store(
         self, draft_id: int, faces: Sequence[Face], new: NewResults

@@ -140,10 +140,10 @@ def _study(
     objects = [_written(folder, number, artefact) for number, artefact in enumerate(built, start=1)]
     overlays = []
     for number, reading in enumerate(read.draft.readings, start=1):
-        displayed = read.sources[reading.image.sop_instance_uid].displayed
-        if displayed is not None:
+        source = read.sources[reading.image.sop_instance_uid]
+        if source.radiograph is not None:
             overlays.append(folder / f"overlay-{number}.png")
-            overlays[-1].write_bytes(overlay_png(reading, displayed))
+            overlays[-1].write_bytes(overlay_png(reading, source))
     return Study(kind, read.draft, tuple(images), tuple(objects), tuple(overlays))
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from clinical import Transient
 from dicom_node import Listener, ListenerSettings, Peer, send_objects
-from imaging import DecodeLimits
+from imaging import DecodeLimits, display, display_facts
 from inference import load_model
 from service.book import walk
 from service.book.leases import LeaseKeeper
@@ -261,8 +261,8 @@ def test_a_disk_that_is_really_full_refuses_what_does_not_fit_and_takes_it_when_
 
 def test_a_decoded_image_there_is_no_room_for_is_not_kept_and_leaves_nothing(small_disk: Path) -> None:
     shelf = DisplayedShelf(small_disk / "displayed", 64 << 20)
-    displayed = crafted.source_image(crafted.radiograph()).displayed
-    assert displayed is not None
+    header = crafted.radiograph()
+    displayed = display(header.pixel_array, display_facts(header))
     shelf.put("a" * 64, displayed)
     assert shelf.find("a" * 64) is not None
     shelf.drop(["a" * 64])

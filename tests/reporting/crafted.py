@@ -45,7 +45,7 @@ from clinical import (
     merge_study_findings,
 )
 from imaging import display, display_facts
-from reporting import SourceImage, header_digest
+from reporting import SourceImage, header_digest, radiograph_of
 
 STUDY_UID = "1.2.826.0.1.3680043.10.1.1"
 MADE = datetime(2024, 3, 5, 23, 30, 15, tzinfo=UTC)
@@ -167,7 +167,7 @@ def saved(header: Dataset) -> Dataset:
 
 def source_image(header: Dataset) -> SourceImage:
     """Source with its displayed pixels, found as the decoder finds them."""
-    return SourceImage(header, display(header.pixel_array, display_facts(header)))
+    return SourceImage(header, radiograph_of(display(header.pixel_array, display_facts(header))))
 
 
 def image_ref(header: Dataset) -> ImageRef:

@@ -56,7 +56,7 @@ def test_colour_source_has_no_grayscale_presentation_state() -> None:
     header = crafted.radiograph()
     source = crafted.source_image(header)
     header.SamplesPerPixel, header.PhotometricInterpretation = 3, "RGB"
-    known = {str(header.SOPInstanceUID): SourceImage(header, source.displayed)}
+    known = {str(header.SOPInstanceUID): SourceImage(header, source.radiograph)}
     assert [face.kind for face in build_faces(crafted.draft([header]), known)] == ["sr", "sc"]
 
 

@@ -14,7 +14,7 @@ from pydicom import Dataset
 
 from clinical import Draft, DraftOutcome
 from imaging import load_displayed, read_header
-from reporting import SourceImage, build_faces, build_gsps
+from reporting import SourceImage, build_faces, build_gsps, radiograph_of
 from tests.reporting import crafted
 
 pytestmark = pytest.mark.interop
@@ -103,12 +103,12 @@ def test_presentation_state_shows_the_radiograph_as_we_displayed_it(
 ) -> None:
     header = crafted.radiograph(photometric=photometric, voi=voi)
     source = crafted.source_image(header)
-    assert source.displayed is not None
+    assert source.radiograph is not None
     draft = crafted.draft([header], findings=False)
     rendered = _rendered(program, tmp_path, header, build_gsps(draft, draft.readings[0], source))
-    assert _agreement(rendered, source.displayed.pixels) > 0.995
+    assert _agreement(rendered, source.radiograph.grey) > 0.995
     start = crafted.ROWS // 8
-    assert np.abs(rendered[start:] - source.displayed.pixels[start:]).mean() < 3
+    assert np.abs(rendered[start:] - source.radiograph.grey[start:]).mean() < 3
 
 
 def test_real_images_bring_every_error_there_is(program: Find, tmp_path: Path, real_files: Path) -> None:
@@ -118,7 +118,9 @@ def test_real_images_bring_every_error_there_is(program: Find, tmp_path: Path, r
         displayed = load_displayed(path)
         draft = crafted.draft([header])
         brought = _errors(dciodvfy, path)
-        written = _written(tmp_path, draft, {str(header.SOPInstanceUID): SourceImage(header, displayed)})
+        written = _written(
+            tmp_path, draft, {str(header.SOPInstanceUID): SourceImage(header, radiograph_of(displayed))}
+        )
         for name, face in written.items():
             assert _errors(dciodvfy, face) <= brought, (path.name, name)
         if header.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1":

@@ -13,10 +13,10 @@ from pydicom import Dataset
 
 from clinical import Box, Draft, Finding, GroundedBox, Laterality
 from imaging import DisplayedImage
-from reporting import SourceImage, build_gsps, build_sc, build_sr
+from reporting import SourceImage, build_gsps, build_sc, build_sr, radiograph_of
 from reporting.numbering import COLOURS
 from reporting.outline import outline_points
-from reporting.picture import LONGEST_SIDE_PX
+from reporting.radiograph import LONGEST_SIDE_PX
 from tests.reporting import crafted
 
 _SIDE = st.integers(1, 6000)
@@ -127,7 +127,9 @@ def _radiograph(draft: Draft, source: SourceImage, scale: float) -> NDArray[np.u
     """The part of a capture that shows a black radiograph, found where the same one without findings is black."""
     (reading,) = draft.readings
     rows, columns = reading.image.rows, reading.image.columns
-    black = SourceImage(source.header, DisplayedImage(np.zeros((rows, columns), dtype=np.uint8)))
+    black = SourceImage(
+        source.header, radiograph_of(DisplayedImage(np.zeros((rows, columns), dtype=np.uint8)))
+    )
     plain = replace(draft, readings=(replace(reading, findings=()),))
     without = build_sc(plain, plain.readings[0], black).pixel_array
     shown_rows, shown_columns = np.nonzero((without == 0).all(axis=2))

@@ -46,10 +46,10 @@ def _raw(dataset: Dataset, keyword: str) -> object:
 
 
 def _faces(header: Dataset, text: str = "Effusion ≥ 2 cm – “large”.") -> tuple[Artefact, ...]:
-    displayed = crafted.source_image(crafted.radiograph()).displayed
+    radiograph = crafted.source_image(crafted.radiograph()).radiograph
     draft = crafted.draft([header])
     reading = replace(draft.readings[0], sentences=(Sentence(text, Polarity.POSITIVE),))
-    source = SourceImage(header, displayed)
+    source = SourceImage(header, radiograph)
     return build_faces(replace(draft, readings=(reading,)), {str(header.SOPInstanceUID): source})
 
 

@@ -6,38 +6,44 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from pydicom import Dataset
 
 from clinical import DraftOutcome, Permanent
 from imaging import DisplayedImage
-from reporting import SourceImage, build_faces, build_sc, overlay_png, report_text
+from reporting import SourceImage, build_faces, build_sc, overlay_png, radiograph_of, report_text
+from reporting.lettering import lettering
+from reporting.marks import font_of
+from reporting.png import png_of
 from tests.reporting import crafted
 
 
-def _place(picture: NDArray[np.uint8], displayed: DisplayedImage) -> tuple[int, int]:
+def _place(picture: NDArray[np.uint8], grey: NDArray[np.uint8]) -> tuple[int, int]:
     """Row and column at which the radiograph stands unchanged in the picture, found by its last row."""
-    last = np.repeat(displayed.pixels[-1][:, None], 3, axis=1)
-    left = (picture.shape[1] - displayed.columns) // 2
+    last = np.repeat(grey[-1][:, None], 3, axis=1)
+    height, width = grey.shape
+    left = (picture.shape[1] - width) // 2
     rows = [
         row
-        for row in range(displayed.rows - 1, picture.shape[0])
-        if (picture[row, left : left + displayed.columns] == last).all()
+        for row in range(height - 1, picture.shape[0])
+        if (picture[row, left : left + width] == last).all()
     ]
-    return rows[0] - displayed.rows + 1, left
+    return rows[0] - height + 1, left
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_only_outlines_and_numbers_lie_over_the_anatomy(photometric: str) -> None:
     header = crafted.radiograph(photometric=photometric)
     source = crafted.source_image(header)
-    assert source.displayed is not None
     draft = crafted.draft([header])
     picture = build_sc(draft, draft.readings[0], source).pixel_array
-    top, left = _place(picture, source.displayed)
+    top, left = _place(picture, source.shown.grey)
     shown = picture[top : top + crafted.ROWS, left : left + crafted.COLUMNS]
-    covered = (shown != source.displayed.pixels[:, :, None]).any(axis=2)
+    covered = (shown != source.shown.grey[:, :, None]).any(axis=2)
     assert 0.0 < covered.mean() < 0.05
     # Inside of the boxes nothing is covered.
     assert not covered[195:240, 40:85].any()
@@ -48,12 +54,11 @@ def test_only_outlines_and_numbers_lie_over_the_anatomy(photometric: str) -> Non
 def test_picture_of_no_findings_shows_the_whole_radiograph() -> None:
     header = crafted.radiograph()
     source = crafted.source_image(header)
-    assert source.displayed is not None
     draft = crafted.draft([header], findings=False)
     picture = build_sc(draft, draft.readings[0], source).pixel_array
-    top, left = _place(picture, source.displayed)
+    top, left = _place(picture, source.shown.grey)
     shown = picture[top : top + crafted.ROWS, left : left + crafted.COLUMNS]
-    assert (shown == source.displayed.pixels[:, :, None]).all()
+    assert (shown == source.shown.grey[:, :, None]).all()
 
 
 def test_capture_is_a_derived_rgb_picture_without_window_or_spacing() -> None:
@@ -86,9 +91,9 @@ def test_orientation_is_not_made_up() -> None:
 @pytest.mark.parametrize("size", [(3000, 2400), (32, 32), (40, 2200)])
 def test_pictures_fit_screens_and_hold_their_text(size: tuple[int, int]) -> None:
     header = crafted.radiograph()
-    displayed = DisplayedImage(np.full(size, 90, dtype=np.uint8))
+    source = SourceImage(header, radiograph_of(DisplayedImage(np.full(size, 90, dtype=np.uint8))))
     reading = crafted.reading(header)
-    picture = np.asarray(Image.open(BytesIO(overlay_png(reading, displayed, statement=crafted.STATEMENT))))
+    picture = np.asarray(Image.open(BytesIO(overlay_png(reading, source, statement=crafted.STATEMENT))))
     assert picture.shape[1] <= 2000
     assert picture.shape[1] >= 480
     assert picture.shape[0] > size[0] * min(1.0, 2000 / max(size))
@@ -96,10 +101,9 @@ def test_pictures_fit_screens_and_hold_their_text(size: tuple[int, int]) -> None
 
 def test_overlay_is_the_same_picture_again() -> None:
     header = crafted.radiograph()
-    displayed = crafted.source_image(header).displayed
-    assert displayed is not None
     reading = crafted.reading(header)
-    assert overlay_png(reading, displayed) == overlay_png(reading, displayed, statement=crafted.STATEMENT)
+    first = overlay_png(reading, crafted.source_image(header))
+    assert first == overlay_png(reading, crafted.source_image(header), statement=crafted.STATEMENT)
 
 
 def test_picture_without_pixels_is_refused() -> None:
@@ -132,3 +136,22 @@ def test_report_text_tells_the_four_outcomes_apart() -> None:
     assert "The reading failed because the image shows a hand." in texts[DraftOutcome.FAILED]
     for outcome in (DraftOutcome.NOT_ASSESSED, DraftOutcome.FAILED):
         assert "No finding" not in texts[outcome]
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=40),
+    st.integers(9, 44),
+)
+def test_a_line_is_written_as_pillow_writes_it(text: str, size_px: int) -> None:
+    ours, theirs = (Image.new("RGB", (900, 70), (18, 20, 24)) for _ in range(2))
+    lettering(size_px).write(ours, 8, 5, text, (255, 196, 92))
+    ImageDraw.Draw(theirs).text((8, 5), text, fill=(255, 196, 92), font=font_of(size_px))
+    assert (np.asarray(ours) == np.asarray(theirs)).all()
+    assert lettering(size_px).width_px(text) == font_of(size_px).getlength(text)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 300), st.integers(1, 9), st.just(3))))
+def test_a_png_holds_the_picture_it_was_made_of(picture: NDArray[np.uint8]) -> None:
+    file = Image.open(BytesIO(png_of(picture)))
+    assert (file.format, file.mode) == ("PNG", "RGB")
+    assert (np.asarray(file) == picture).all()
