@@ -5,6 +5,7 @@ from hl7_fhir.audit_event import AuditFact, Kind, audit_event
 from hl7_fhir.bundle import ArtefactReference, build_bundle, report_identifier
 from hl7_fhir.capability import NO_WAY_TO_WRITE, Way
 from hl7_fhir.client import FhirClient, PostResult
+from hl7_fhir.client_statement import client_statement
 from hl7_fhir.gate import check_bundle
 from hl7_fhir.header import StudyHeader
 from hl7_fhir.keys import KeyRing, load_key_ring
@@ -44,6 +45,7 @@ __all__ = [
     "audit_event",
     "build_bundle",
     "check_bundle",
+    "client_statement",
     "load_key_ring",
     "report_identifier",
     "retraction_of",

@@ -15,6 +15,8 @@ WANTED = (
 )
 # What finding patient and order needs besides.
 WANTED_TO_MATCH = ("system/Patient.rs", "system/ServiceRequest.rs")
+# What writing documents needs, where a server takes no reports.
+WANTED_FOR_DOCUMENTS = ("system/DocumentReference.cus", "system/Binary.c")
 # What telling audit events needs.
 WANTED_TO_AUDIT = ("system/AuditEvent.cs",)
 _SCOPE = re.compile(r"system/(\*|[A-Za-z]+)\.(\*|read|write|[cruds]+)(?:\?.*)?")
@@ -25,6 +27,14 @@ def missing_scopes(wanted: Sequence[str], granted: Iterable[str]) -> list[str]:
     """The wanted scopes that are not covered by what was granted, in version 1 or 2 of the syntax."""
     allowed = [part for scope in granted if (part := _parts(scope)) is not None]
     return [scope for scope in wanted if not _covered(scope, allowed)]
+
+
+def permissions_of(scope: str) -> tuple[str, frozenset[str]]:
+    """Resource type and permissions (letters of ``cruds``) of a scope of ours."""
+    parts = _parts(scope)
+    if parts is None:
+        raise ValueError(f"{scope} is no scope of a system's client")
+    return parts
 
 
 def _covered(scope: str, allowed: Sequence[tuple[str, frozenset[str]]]) -> bool:

@@ -70,7 +70,7 @@ def _overview() -> str:
         "## 1 Overview\n\n"
         "RadDraft takes chest radiographs by C-STORE and sends its results (Structured Reports, "
         "Presentation States,\n"
-        "Secondary Captures) to archives by C-STORE.\n\n" + _table(["service", "SCU", "SCP"], rows)
+        "Secondary Captures) to archives by C-STORE.\n\n" + table(["service", "SCU", "SCP"], rows)
     )
 
 
@@ -85,7 +85,7 @@ def _networking() -> str:
         ["user identity, extended negotiation", "not supported; ignored"],
         ["SCP/SCU role selection", "for storage commitment: either role of ours is accepted"],
     ]
-    return "## 2 Networking\n\n### 2.1 Association policies\n\n" + _table(["", ""], rows)
+    return "## 2 Networking\n\n### 2.1 Association policies\n\n" + table(["", ""], rows)
 
 
 def _acceptor() -> str:
@@ -100,15 +100,15 @@ def _acceptor() -> str:
     ]
     return (
         "### 2.2 Associations accepted\n\n"
-        + _table(["abstract syntax", "transfer syntaxes", "our role"], services)
+        + table(["abstract syntax", "transfer syntaxes", "our role"], services)
         + "\nStorage classes and transfer syntaxes that are private or newer than these lists are "
         "accepted too. Of several\n"
         "transfer syntaxes in one presentation context the first is taken, but one that loses "
         "information only after those\n"
         "that do not.\n\n#### Transfer syntaxes of storage\n\n"
-        + _table(["name", "UID"], [[_name(uid), uid] for uid in transfer_syntaxes()])
+        + table(["name", "UID"], [[_name(uid), uid] for uid in transfer_syntaxes()])
         + "\n#### Storage SOP classes\n\n"
-        + _table(["name", "UID"], [[_name(uid), uid] for uid in storage_classes()])
+        + table(["name", "UID"], [[_name(uid), uid] for uid in storage_classes()])
         + "\nAn object is acknowledged when its bytes are synced to disk and its row is committed. "
         "It is stored as it came:\n"
         "level 2 (full), no element is changed. An object that comes again with the same bytes is "
@@ -145,7 +145,7 @@ def _requestor() -> str:
     ]
     return (
         "### 2.3 Associations requested\n\n"
-        + _table(["abstract syntax", "transfer syntaxes", "our role"], rows)
+        + table(["abstract syntax", "transfer syntaxes", "our role"], rows)
         + "\nEach SOP class and transfer syntax is proposed on a presentation context of its own. "
         "Results are committed to by\n"
         "the archive (N-ACTION; its N-EVENT-REPORT is taken on an association of the archive's), "
@@ -173,9 +173,9 @@ def _statuses() -> str:
     rejections = [[refusal.value, *map(str, codes)] for refusal, codes in REJECTIONS.items()]
     return (
         "### 2.4 Statuses of C-STORE\n\n"
-        + _table(["status", "meaning"], rows)
+        + table(["status", "meaning"], rows)
         + "\n### 2.5 Rejections of associations (PS3.8 Table 9-21)\n\n"
-        + _table(["because of", "result", "source", "reason"], rejections)
+        + table(["because of", "result", "source", "reason"], rejections)
     )
 
 
@@ -184,7 +184,7 @@ def _configuration() -> str:
     names = ("max_associations", "network_timeout_s", "request_timeout_s", "object_timeout_s",
              "maximum_object_bytes", "minimum_free_bytes", "processes")  # fmt: skip
     rows = [[f"`node.{name}`", str(fields[name].default), fields[name].description or ""] for name in names]
-    return "## 3 Configuration\n\n" + _table(["key", "default", "meaning"], rows)
+    return "## 3 Configuration\n\n" + table(["key", "default", "meaning"], rows)
 
 
 def _security() -> str:
@@ -206,7 +206,8 @@ def _name(uid: str) -> str:
     return UID(uid).name
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from clinical import Draft, Permanent, Transient
 from hl7_fhir.v2 import (
     EVENT_UNSUPPORTED,
+    EVENTS,
     FIELD_MISSING,
     INTERNAL_ERROR,
     PROCESSING_ID_UNSUPPORTED,
@@ -114,9 +115,9 @@ class Hl7Desk:
 
     def _check(self, message: Message) -> None:
         header = message.first("MSH")
-        if header.component(9) not in _EVENTS:
+        if header.component(9) not in EVENTS:
             raise Refused("AR", TYPE_UNSUPPORTED)
-        if header.component(9, 2) not in _EVENTS[header.component(9)]:
+        if header.component(9, 2) not in EVENTS[header.component(9)]:
             raise Refused("AR", EVENT_UNSUPPORTED)
         if header.component(11) != self._terms.processing_id:
             raise Refused("AR", PROCESSING_ID_UNSUPPORTED)
@@ -223,8 +224,6 @@ class Hl7Desk:
 _Act = Callable[[Session, str, datetime], list[str]]
 # What is not to happen twice: an old merge that comes again late would undo a newer one.
 _CHANGES = frozenset({"closed", "merged", "no-such-patient", "several-patients"})
-# A34 is what A40 was before 2.3.1.
-_EVENTS: Mapping[str, frozenset[str]] = {"ORU": frozenset({"R01"}), "ADT": frozenset({"A34", "A40"})}
 
 
 def _digest(message: Message, data: bytes, place: int) -> str:

@@ -13,22 +13,25 @@ from hl7_fhir.v2.acknowledgement import (
 )
 from hl7_fhir.v2.answers import check_answer
 from hl7_fhir.v2.charset import CHARSETS, NotEncodable
+from hl7_fhir.v2.fields import EVENTS
 from hl7_fhir.v2.final_report import ReportedOrder, reported_orders
 from hl7_fhir.v2.message import Message, Segment, parse_message
 from hl7_fhir.v2.mllp import FrameReader, MllpClient, framed
 from hl7_fhir.v2.oru import build_oru, lane_of, lane_of_message
 from hl7_fhir.v2.patient_identifier import Authorities, PatientIdentifier
 from hl7_fhir.v2.patient_merge import PatientMerge, patient_merges
-from hl7_fhir.v2.profile import OruProfile
+from hl7_fhir.v2.profile import VERSIONS, OruProfile
 from hl7_fhir.v2.withdrawal import withdrawal_of
 
 __all__ = [
     "CHARSETS",
+    "EVENTS",
     "EVENT_UNSUPPORTED",
     "FIELD_MISSING",
     "INTERNAL_ERROR",
     "PROCESSING_ID_UNSUPPORTED",
     "TYPE_UNSUPPORTED",
+    "VERSIONS",
     "VERSION_UNSUPPORTED",
     "Authorities",
     "FrameReader",

@@ -13,6 +13,7 @@ from service.cli import (
     agreement,
     audit,
     configuration,
+    conformance,
     conversation,
     delivery,
     drift,
@@ -42,7 +43,7 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (roles, reading, conversation, network, operations, delivery, agreement):
+    for module in (roles, reading, conversation, network, operations, delivery, agreement, conformance):
         module.register(app)
     app.add_typer(models.app, name="model", help="Models: what is installed, what it knows.")
     app.add_typer(configuration.app, name="config", help="The configuration: check it, print it.")

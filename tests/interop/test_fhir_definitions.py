@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from clinical import DraftOutcome
-from hl7_fhir import build_bundle
+from hl7_fhir import build_bundle, client_statement
+from hl7_fhir.rules import Rules
+from raddraft import __version__
 from tests.hl7_fhir.drafts import HEADER, PROFILE, draft, resources
-from tests.interop.fhir_engine.definitions import RELEASES, Release, extract
+from tests.interop.fhir_engine.definitions import R4, RELEASES, Release, extract
 from tests.interop.fhir_engine.engine import FhirEngine, r5_issues
 
 pytestmark = pytest.mark.interop
@@ -23,6 +25,16 @@ pytestmark = pytest.mark.interop
 @pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.target.stem)
 def test_the_shipped_rules_are_what_hl7s_definitions_give(fhir_engine: FhirEngine, release: Release) -> None:
     assert json.loads(gzip.decompress(release.target.read_bytes())) == extract(release)
+
+
+def test_the_statement_of_our_client_keeps_hl7s_rules(fhir_engine: FhirEngine) -> None:
+    known = extract(replace(R4, sent=("CapabilityStatement",)))
+    rules = Rules("r4", known["schema"], known["rules"], known["targets"])
+    statement = client_statement(__version__)
+    assert list(rules.violations(statement, lambda _: None)) == []
+    (rest,) = statement["rest"]
+    for broken in ({"kind": "client"}, {"kind": "requirements"}, {"rest": [{**rest, "mode": "sender"}]}):
+        assert list(rules.violations({**statement, **broken}, lambda _: None)) != []
 
 
 def test_another_makers_validator_takes_what_is_sent_as_r5_and_refuses_what_breaks_it(
