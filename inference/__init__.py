@@ -19,8 +19,9 @@ from inference.familiarity import (
 )
 from inference.frames import TokenEconomy
 from inference.known_images import KnownImage, known_images_of
+from inference.loading import device_memory, load_model
 from inference.manifest import Manifest, ModelPackage, TaskState, describe_package, open_package
-from inference.model import Model, device_memory, load_model
+from inference.model import Model
 from inference.requests import Priority
 from inference.sampling import GREEDY, Sampling
 from inference.served import ChatTransport, describe_checkpoint, load_served_model

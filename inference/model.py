@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from clinical import ImageRef, ModelIdentity, Permanent, Reading, derived_uid
-from imaging import DisplayedImage, Flavour, load_displayed
 from inference import prompts
 from inference.answers import has_broken_box, read_classification, read_grounding
 from inference.backend import Backend
-from inference.calibration import LoadedCalibration, open_calibration
+from inference.calibration import LoadedCalibration
 from inference.checks import CheckTerms
 from inference.conversation import Answer, Conversation, ConversationLimits
-from inference.device_memory import free_and_total_bytes
 from inference.engine import Engine
-from inference.familiarity import LoadedFamiliarity, open_familiarity
+from inference.familiarity import LoadedFamiliarity
 from inference.frames import TokenEconomy
 from inference.generation import CONVERSATION_TOKENS, Generation
-from inference.known_images import KnownImage, known_images_of
+from inference.image_input import ImageLike, gray_of, sized
+from inference.known_images import KnownImage
 from inference.manifest import (
-    CALIBRATION_FILE,
-    EMBEDDED,
-    FAMILIARITY_FILE,
     Manifest,
-    ModelPackage,
-    open_package,
 )
-from inference.plan import CLASSIFICATION, CONVERSATION, ReadingPlan, prompts_sha256
+from inference.plan import CLASSIFICATION, CONVERSATION, ReadingPlan
 from inference.requests import Priority, Steps, Together
 from inference.sampling import GREEDY, Sampling
-from inference.sessions import DeviceOptions, open_sessions
-from inference.vlm import CacheSize, Vlm
 
-ImageLike = DisplayedImage | NDArray[np.uint8] | str | Path
-_PICTURES = {".png", ".jpg", ".jpeg"}
 _WARM_UP_SHAPE = (512, 416)
 
 
@@ -149,9 +136,9 @@ class Model:
         Quarantine, Permanent
             If the file cannot be decoded.
         """
-        gray = _gray(image, self.manifest.display)
+        gray = gray_of(image, self.manifest.display)
         tiles = self._vlm.tiles(gray, economy)
-        ref = _sized(image_ref, gray)
+        ref = sized(image_ref, gray)
         plan = ReadingPlan(
             self._vlm, self.manifest, self.identity, self._checks, self._calibration, self._familiarity
         )
@@ -237,7 +224,7 @@ class Model:
 
     def label_scores(self, image: ImageLike, *, deadline_s: float | None = None) -> dict[str, float | None]:
         """Raw scores by label, 0 to 1, without the rest of a reading; for calibration."""
-        tiles = self._vlm.tiles(_gray(image, self.manifest.display))
+        tiles = self._vlm.tiles(gray_of(image, self.manifest.display))
         plan = ReadingPlan(self._vlm, self.manifest, self.identity)
         future = self.engine.submit(lambda: plan.scores_only(tiles), deadline_s=deadline_s)
         scores: dict[str, float | None] = future.result()
@@ -247,7 +234,7 @@ class Model:
         self, image: ImageLike, *, deadline_s: float | None = None
     ) -> NDArray[np.float32] | None:
         """Mean vision features (width,) of the whole image, without a reading; None where they are not told."""
-        tiles = self._vlm.tiles(_gray(image, self.manifest.display))
+        tiles = self._vlm.tiles(gray_of(image, self.manifest.display))
         plan = ReadingPlan(self._vlm, self.manifest, self.identity)
         future = self.engine.submit(lambda: plan.features_only(tiles), deadline_s=deadline_s)
         features: NDArray[np.float32] | None = future.result()
@@ -261,7 +248,7 @@ class Model:
         state = self.manifest.task(CONVERSATION)
         if not state.enabled:
             raise Permanent("task-off", f"this model package answers no free questions: {state.reason}")
-        return _gray(image, self.manifest.display)
+        return gray_of(image, self.manifest.display)
 
     def _question(
         self,
@@ -293,7 +280,7 @@ class Model:
         deadline_s: float | None = None,
     ) -> list[Generation]:
         """Raw answers to several questions from one image prefix, written at once; for evaluation."""
-        tiles = self._vlm.tiles(_gray(image, self.manifest.display))
+        tiles = self._vlm.tiles(gray_of(image, self.manifest.display))
         future = self.engine.submit(lambda: self._answers(tiles, asked, sampling), deadline_s=deadline_s)
         result: list[Generation] = future.result()
         return result
@@ -314,7 +301,7 @@ class Model:
 
     def image_tokens(self, image: ImageLike, economy: TokenEconomy | None = None) -> int:
         """Tokens the decoder reads for an image: what decides the time of a reading."""
-        return self._vlm.token_count(self._vlm.tiles(_gray(image, self.manifest.display), economy))
+        return self._vlm.token_count(self._vlm.tiles(gray_of(image, self.manifest.display), economy))
 
     @property
     def cache_bytes(self) -> int:
@@ -329,138 +316,3 @@ class Model:
         """End the engine thread and give back what the backend holds."""
         self.engine.close()
         self._vlm.close()
-
-
-class ModelOptions(TypedDict, total=False):
-    """Keyword arguments of `load_model`."""
-
-    providers: Sequence[str]
-    threads: int | None
-    slots: int
-    stat_slots: int
-    cache_tokens: int | None
-    cache_bytes: int | None
-    max_tiles: int | None
-    downscale_to: int | None
-    device_options: DeviceOptions | None
-    checks: CheckTerms | None
-    calibration: Path | None
-    familiarity: Path | None
-
-
-def load_model(path: str | Path = EMBEDDED, **options: Unpack[ModelOptions]) -> Model:
-    """Load a model package into this process.
-
-    Parameters
-    ----------
-    path
-        ``"embedded"`` (the phantom model that is shipped) or a package folder.
-    providers, threads, device_options
-        See `inference.sessions.open_sessions`.
-    slots
-        Images in flight, and answers written, at once; bounds the memory of the cache.
-    stat_slots
-        More of both that only STAT work takes.
-    cache_tokens
-        Longest prompt and answer the cache has room for; None takes what the package's largest image needs.
-    cache_bytes
-        Most memory of the cache: fewer answers are written at once where it is less than `slots` need.
-    max_tiles, downscale_to
-        See `inference.frames.TokenEconomy`.
-    checks
-        See `inference.checks.CheckTerms`.
-    calibration
-        File of `raddraft model calibrate`; None takes the package's own, if it has one.
-    familiarity
-        File of `raddraft model familiarise`; None takes the package's own, if it has one.
-    """
-    package = open_package(path)
-    sessions = open_sessions(
-        package.folder,
-        providers=options.get("providers", ("cpu",)),
-        threads=options.get("threads"),
-        options=options.get("device_options"),
-    )
-    slots, stat_slots = options.get("slots", 4), options.get("stat_slots", 1)
-    vlm = Vlm(
-        package,
-        sessions,
-        size=CacheSize(slots, stat_slots, options.get("cache_tokens"), options.get("cache_bytes")),
-        economy=TokenEconomy(options.get("max_tiles"), options.get("downscale_to")),
-    )
-    identity = identity_of(package.manifest, package.weights_sha256, sessions.engine)
-    return Model(
-        package.manifest,
-        identity,
-        vlm,
-        slots=slots,
-        stat_slots=stat_slots,
-        checks=options.get("checks"),
-        calibration=calibration_of(package, options.get("calibration")),
-        familiarity=familiarity_of(package, options.get("familiarity")),
-        known_images=known_images_of(package),
-        providers=sessions.providers,
-    )
-
-
-def device_memory(model: Model) -> tuple[int, int] | None:
-    """Free and all bytes of the CUDA device a model runs on; None where it runs on none."""
-    if not any(name.startswith(("CUDA", "Tensorrt")) for name in model.providers.values()):
-        return None
-    return free_and_total_bytes()
-
-
-def calibration_of(package: ModelPackage, path: Path | None) -> LoadedCalibration | None:
-    """A site's calibration, or the package's own; None where there is neither."""
-    if path is None:
-        if CALIBRATION_FILE not in package.manifest.files:
-            return None
-        path = package.folder / CALIBRATION_FILE
-    return open_calibration(path, weights_sha256=package.weights_sha256, prompts_sha256=prompts_sha256())
-
-
-def familiarity_of(package: ModelPackage, path: Path | None) -> LoadedFamiliarity | None:
-    """A site's own, or the package's; None where there is neither."""
-    if path is None:
-        if FAMILIARITY_FILE not in package.manifest.files:
-            return None
-        path = package.folder / FAMILIARITY_FILE
-    return open_familiarity(path, weights_sha256=package.weights_sha256)
-
-
-def identity_of(manifest: Manifest, weights_sha256: str, engine: str) -> ModelIdentity:
-    """What every face of a result says of a model that `engine` runs."""
-    return ModelIdentity(
-        name=manifest.name,
-        version=manifest.version,
-        family=manifest.family,
-        weights_sha256=weights_sha256,
-        prompts_sha256=prompts_sha256(),
-        engine=engine,
-        precision=manifest.precision,
-        statement=manifest.statement,
-    )
-
-
-def _gray(image: ImageLike, flavour: Flavour) -> NDArray[np.uint8]:
-    """What the model reads of an image; pictures and arrays are taken as they are."""
-    if isinstance(image, DisplayedImage):
-        return image.seen_by(flavour)
-    if isinstance(image, np.ndarray):
-        if image.ndim != 2 or image.dtype != np.uint8:
-            raise Permanent("not-a-gray-image", "an array must be uint8 with shape (rows, columns)")
-        return image
-    path = Path(image)
-    if path.suffix.lower() in _PICTURES:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("L"))
-    return load_displayed(path, flavour=flavour).seen_by(flavour)
-
-
-def _sized(ref: ImageRef | None, gray: NDArray[np.uint8]) -> ImageRef:
-    rows, columns = int(gray.shape[0]), int(gray.shape[1])
-    if ref is not None:
-        # The displayed matrix is the stored one: boxes are in its pixels.
-        return replace(ref, rows=rows, columns=columns)
-    uid = derived_uid("pixels", hashlib.sha256(gray.tobytes()).hexdigest())
-    return ImageRef(uid, "", "", rows, columns, "", "MONOCHROME2")

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from clinical import RadDraftError, Transient
 from hl7_fhir import AuditFact, FhirClient, Kind, PatientUnmatched, StudyHeader, audit_event
-from service.book import walk
+from service.book import drafts
 from service.book.audit import Action, AuditEntry, audit_entries
 from service.book.audit_subjects import AuditSubject, note_told, subject_of, told_up_to
 from service.ehr_faces import Ehr
@@ -123,7 +123,7 @@ class FactFinder:
 
     def _patient(self, subject: AuditSubject) -> tuple[str, str] | None:
         engine = self._house.book.engine
-        newest = walk.latest_draft(engine, subject.study_id)
+        newest = drafts.latest_draft(engine, subject.study_id)
         if newest is None or self._ehr is None:
             return None
         try:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from clinical import RadDraftError, Transient
 from dicom_node import Spool
 from imaging import DecodeLimits, read_header, stored_pixels_sha256
-from service.book import walk
+from service.book import same_uid, study_images
 from service.book.receipts import QuietRule
 from service.book.replacing import replace_instance
 from service.book.states import InstanceState
@@ -40,7 +40,7 @@ class ComparingDesk:
 
     def compare(self, instance_id: int) -> None:
         """Class one acknowledged instance against the first with its SOP Instance UID."""
-        pair = walk.pair_to_compare(self.engine, instance_id)
+        pair = same_uid.pair_to_compare(self.engine, instance_id)
         if pair is None:
             return
         older, newer = pair
@@ -57,8 +57,8 @@ class ComparingDesk:
             if error.code == "changed-study":
                 code = error.code
             reason = f"came again with other bytes and cannot be compared ({error.code})"
-        verdict = walk.InstanceVerdict(instance_id, state, code, reason)
-        walk.class_instance(self.engine, verdict, now=now_utc())
+        verdict = study_images.InstanceVerdict(instance_id, state, code, reason)
+        same_uid.class_instance(self.engine, verdict, now=now_utc())
         if state is InstanceState.QUARANTINED:
             _log.error("instance_quarantined", instance_row=instance_id, code=code)
 

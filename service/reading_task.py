@@ -15,7 +15,7 @@ from clinical import CheckResult, DraftOutcome, NotAssessed, RadDraftError, Tran
 from dicom_node import Spool
 from imaging import DisplayedImage
 from inference import Model, Priority
-from service.book import walk
+from service.book import queueing, study_images, walk
 from service.book.leases import LeaseKeeper
 from service.book.observations import note_observations
 from service.book.states import InstanceState, StudyState
@@ -52,8 +52,8 @@ class ReadingDesk:
 
         Messages come in the order of their studies; what the account book says of their priority is obeyed here.
         """
-        priority = walk.priority_of(self.engine, study_id)
-        while (urgent := walk.next_urgent(self.engine, priority, now_utc())) is not None:
+        priority = queueing.priority_of(self.engine, study_id)
+        while (urgent := queueing.next_urgent(self.engine, priority, now_utc())) is not None:
             if not self._read_if_free(urgent):
                 break  # somebody else has just taken it
         self._read_if_free(study_id)
@@ -85,7 +85,7 @@ class ReadingDesk:
 
     def _read_leased(self, lease: walk.Lease) -> None:
         uid, version = walk.study_identity(self.engine, lease.study_id)
-        held = walk.candidates(self.engine, lease.study_id)
+        held = study_images.candidates(self.engine, lease.study_id)
         files = [ImageFile(h.sop_instance_uid, self.spool.path(h.spool_key), h.file_sha256) for h in held]
         try:
             with self.seat.using() as seated:
@@ -162,11 +162,13 @@ class ReadingDesk:
             self.shelf.put(file.file_sha256, displayed)
 
     def _priority(self, lease: walk.Lease) -> Priority:
-        return Priority.STAT if walk.priority_of(self.engine, lease.study_id) > 0 else Priority.ROUTINE
+        return Priority.STAT if queueing.priority_of(self.engine, lease.study_id) > 0 else Priority.ROUTINE
 
-    def _save(self, lease: walk.Lease, held: tuple[walk.HeldInstance, ...], result: StudyReading) -> None:
+    def _save(
+        self, lease: walk.Lease, held: tuple[study_images.HeldInstance, ...], result: StudyReading
+    ) -> None:
         verdicts = [
-            walk.InstanceVerdict(instance.instance_id, image.state, image.code, image.reason)
+            study_images.InstanceVerdict(instance.instance_id, image.state, image.code, image.reason)
             for instance, image in zip(held, result.images, strict=True)
         ]
         now = now_utc()
@@ -186,7 +188,9 @@ class ReadingDesk:
         )
         self.tell(lease.study_id)
 
-    def _observe(self, held: tuple[walk.HeldInstance, ...], result: StudyReading, now: datetime) -> None:
+    def _observe(
+        self, held: tuple[study_images.HeldInstance, ...], result: StudyReading, now: datetime
+    ) -> None:
         """Note what each image looked like that was not read before; a study is not held up by what goes wrong here."""
         seen = [
             (device_of(image.header), looked)

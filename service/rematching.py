@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reporting import report_text
-from service.book import walk
+from service.book import drafts
 from service.book.artefacts import artefacts_of
 from service.book.matching import HeldDelivery, held_deliveries, release
 from service.book.tables import ArtefactRow
@@ -44,7 +44,7 @@ def _face(house: House, held: HeldDelivery, place: Destination | None) -> Face |
         [face for face in stored if face.kind in ALWAYS],
         place.ehr,
         ReportForms(text, pages[0] if pages else b""),
-        walk.earlier_findings(house.book.engine, held.study_id, held.draft.version),
+        drafts.earlier_findings(house.book.engine, held.study_id, held.draft.version),
     )
     return None if isinstance(made, Unmatched) else made
 

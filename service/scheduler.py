@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Engine
 
 from clinical import RadDraftError
-from service.book import conversations, outbox, walk
+from service.book import conversations, outbox, queueing, same_uid
 from service.book.clock_steps import LongestAhead, bring_near
 from service.book.states import StudyState
 from service.book.tallies import add_up
@@ -64,7 +64,7 @@ class Sweeper:
         now = now_utc()
         if self.triage is not None:
             self.triage.look(now)
-        closed = walk.close_quiet_studies(self.engine, now)
+        closed = queueing.close_quiet_studies(self.engine, now)
         add_up(self.engine)
         self._purge(now)
         if self.longest is not None and (stepped := bring_near(self.engine, self.longest, now=now)):
@@ -76,7 +76,7 @@ class Sweeper:
     def _remind_readers(self, now: datetime) -> int:
         """Hint again at the studies whose reading was forgotten, as far as the queue has room."""
         room = self._room(GPU_QUEUE)
-        forgotten = walk.forgotten_studies(self.engine, now, self.hint_age_s, StudyState.READING, room)
+        forgotten = queueing.forgotten_studies(self.engine, now, self.hint_age_s, StudyState.READING, room)
         for study_id in forgotten:
             self.hints.study(study_id, StudyState.READING)
         return len(forgotten)
@@ -84,7 +84,7 @@ class Sweeper:
     def _remind_tellers(self, now: datetime) -> int:
         """Hint again at studies to be told, deliveries and comparisons, as far as the queue has room."""
         room = self._room(IO_QUEUE)
-        forgotten = walk.forgotten_studies(self.engine, now, self.hint_age_s, StudyState.TELLING, room)
+        forgotten = queueing.forgotten_studies(self.engine, now, self.hint_age_s, StudyState.TELLING, room)
         for study_id in forgotten:
             self.hints.study(study_id, StudyState.TELLING)
         due = outbox.due_deliveries(self.engine, now, self.hint_age_s, room)
@@ -106,7 +106,7 @@ class Sweeper:
 
     def _comparisons(self, now: datetime, room: int) -> int:
         """Ask for the comparisons that are due, each again only when its message must be lost."""
-        waiting = walk.instances_to_compare(self.engine)
+        waiting = same_uid.instances_to_compare(self.engine)
         for instance_id in set(self._asked) - set(waiting):
             del self._asked[instance_id]
         due = [i for i in waiting if (now - self._asked.get(i, _LONG_AGO)).total_seconds() >= self.hint_age_s]

@@ -13,7 +13,7 @@ from clinical import Draft, RadDraftError, Reading, Transient
 from dicom_node import Spool
 from imaging import load_displayed
 from inference import Model
-from service.book import walk
+from service.book import study_images
 from service.book.shadow import next_for_shadow, save_shadow, shadow_begins, shadow_name
 from service.clock import now_utc
 from service.study_reading import ReadingTerms
@@ -64,7 +64,7 @@ class ShadowDesk:
         return self._tries[draft_id] >= _MOST_TRIES and not stop.is_set()
 
     def _read(self, study_id: int, draft: Draft, stop: Event) -> tuple[Reading, ...]:
-        files = {held.sop_instance_uid: held for held in walk.images_of_study(self.engine, study_id)}
+        files = {held.sop_instance_uid: held for held in study_images.images_of_study(self.engine, study_id)}
         found = []
         for told in draft.readings:
             held = files.get(told.image.sop_instance_uid)

@@ -10,7 +10,7 @@ from dicom_node import PosixSpool
 from hl7_fhir import Demographics, StudyHeader, Wanted
 from imaging import read_header
 from reporting import SourceImage
-from service.book import walk
+from service.book import drafts, study_images
 from service.book.merges import patient_key
 from service.book.outbox import DeliveryLease
 from service.book.patient_numbers import PatientKey
@@ -27,7 +27,7 @@ def stored_header(engine: Engine, spool: PosixSpool, study_id: int, draft: Draft
     """
     found: dict[str, SourceImage] = {}
     key = patient_key(engine, study_id)
-    for image in walk.images_of_study(engine, study_id):
+    for image in study_images.images_of_study(engine, study_id):
         try:
             header = with_patient(read_header(spool.path(image.spool_key)), key)
         except RadDraftError:
@@ -76,7 +76,7 @@ class ExpectedPatients:
         """
         if lease.chosen_patient:
             return Wanted(chosen=lease.chosen_patient)
-        newest = walk.latest_draft(self._engine, lease.study_id)
+        newest = drafts.latest_draft(self._engine, lease.study_id)
         if newest is None:
             return Wanted()
         header = stored_header(self._engine, self._spool, lease.study_id, newest[1])

@@ -15,7 +15,7 @@ from clinical import Draft, Quarantine, RadDraftError, Transient
 from dicom_node import Spool
 from imaging import DecodeLimits, load_displayed, read_header
 from reporting import Radiograph, RejectionReason, SourceImage, radiograph_of
-from service.book import walk
+from service.book import drafts, queueing, study_images, walk
 from service.book.artefacts import artefacts_before, save_artefacts
 from service.book.fallbacks import fallen_places
 from service.book.held_results import results_to_reject
@@ -56,8 +56,10 @@ class TellingDesk:
 
     def tell(self, study_id: int) -> None:
         """Build and store the faces of the study's newest Draft, after those of studies that are more urgent."""
-        priority = walk.priority_of(self.engine, study_id)
-        while (urgent := walk.next_urgent(self.engine, priority, now_utc(), StudyState.DRAFTED)) is not None:
+        priority = queueing.priority_of(self.engine, study_id)
+        while (
+            urgent := queueing.next_urgent(self.engine, priority, now_utc(), StudyState.DRAFTED)
+        ) is not None:
             if not self._tell_if_free(urgent):
                 break  # somebody else has just taken it
         self._tell_if_free(study_id)
@@ -118,11 +120,11 @@ class TellingDesk:
             _log.warning("telling_not_ended", study_row=lease.study_id, code=silent.code)
 
     def _tell_leased(self, lease: walk.Lease) -> None:
-        newest = walk.latest_draft(self.engine, lease.study_id)
+        newest = drafts.latest_draft(self.engine, lease.study_id)
         if newest is None:
             raise Transient("draft-missing", "the study has no Draft to tell")
         draft_id, draft = newest
-        withdrawn = walk.earlier_findings(self.engine, lease.study_id, draft.version)
+        withdrawn = drafts.earlier_findings(self.engine, lease.study_id, draft.version)
         images = self._images(lease, draft)
         settle_study(self.engine, lease, Named.by(header for _, header in images), now=now_utc())
         sources = self._sources(lease, images)
@@ -138,7 +140,9 @@ class TellingDesk:
         for delivery_id in walk.end_telling(self.engine, lease, outbox, now=now_utc()):
             self.deliver(delivery_id)
         if self.shelf is not None:
-            self.shelf.drop(held.file_sha256 for held in walk.images_of_study(self.engine, lease.study_id))
+            self.shelf.drop(
+                held.file_sha256 for held in study_images.images_of_study(self.engine, lease.study_id)
+            )
 
     def _places(
         self, study_id: int, draft_id: int
@@ -151,11 +155,11 @@ class TellingDesk:
         places = told_places(self.destinations, chosen, fallen_places(self.engine, study_id))
         return places, spare_places(self.destinations, places)
 
-    def _images(self, lease: walk.Lease, draft: Draft) -> list[tuple[walk.HeldInstance, Dataset]]:
+    def _images(self, lease: walk.Lease, draft: Draft) -> list[tuple[study_images.HeldInstance, Dataset]]:
         """Every image of the Draft with its header as it came."""
-        images: dict[str, tuple[walk.HeldInstance, Dataset]] = {}
+        images: dict[str, tuple[study_images.HeldInstance, Dataset]] = {}
         wanted = set(draft.image_uids)
-        for held in walk.images_of_study(self.engine, lease.study_id):
+        for held in study_images.images_of_study(self.engine, lease.study_id):
             if held.sop_instance_uid not in wanted or held.sop_instance_uid in images:
                 continue
             try:
@@ -165,7 +169,7 @@ class TellingDesk:
         return list(images.values())
 
     def _sources(
-        self, lease: walk.Lease, images: Sequence[tuple[walk.HeldInstance, Dataset]]
+        self, lease: walk.Lease, images: Sequence[tuple[study_images.HeldInstance, Dataset]]
     ) -> dict[str, SourceImage]:
         """Headers with the patient's number that stands, and radiographs where they can be shown."""
         sources = {}

@@ -13,8 +13,9 @@ from inference import prompts
 from inference.checks import CheckTerms
 from inference.frames import TokenEconomy
 from inference.known_images import known_images_of
+from inference.loading import calibration_of, identity_of
 from inference.manifest import ModelPackage
-from inference.model import Model, calibration_of, identity_of
+from inference.model import Model
 from inference.sampling import GREEDY
 from inference.served.chat import AnswerReader, ChatModel, ChatTransport, data_url
 from inference.served.description import open_description

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from clinical import Permanent
 from service.book.audit import Action, AuditEvent, note
 from service.book.database import reading, writing
-from service.book.watch_tables import DriftAlarmRow, ImageSourceRow, ObservationRow
+from service.book.tables import DriftAlarmRow, ImageSourceRow, ObservationRow
 from service.drift import Observation, QuantityVerdict
 
 # Of what followed the base, as many as are looked at.

@@ -12,8 +12,7 @@ from sqlalchemy import ColumnElement, Engine, delete, exists, select
 from sqlalchemy.orm import Session
 
 from service.book.database import writing
-from service.book.hospital_tables import MergedPatientRow
-from service.book.tables import RekeyedRow
+from service.book.tables import MergedPatientRow, RekeyedRow
 
 
 class PatientKey(NamedTuple):

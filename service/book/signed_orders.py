@@ -10,8 +10,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from service.book.hl7_inbox import REMEMBERED
-from service.book.hospital_tables import SignedOrderRow
 from service.book.patient_numbers import PatientKey, numbers_of_patient
+from service.book.tables import SignedOrderRow
 
 
 def remember_order(

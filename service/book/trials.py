@@ -11,7 +11,7 @@ from sqlalchemy import Engine, delete, select
 
 from clinical import CheckResult, CheckStatus, ModelIdentity
 from service.book.database import reading, writing
-from service.book.watch_tables import TrialRow
+from service.book.tables import TrialRow
 
 _KEPT = 1000
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from clinical import Permanent
 from dicom_node import PosixSpool
-from service.book import Book, StudyDetail, walk
+from service.book import Book, StudyDetail, study_images
 from service.book.model_orders import ordered_model
 from service.cli.common import print_json, print_table
 from service.model_changing import effective_settings
@@ -29,7 +29,7 @@ def print_replay(settings: Settings, book: Book, detail: StudyDetail, *, as_json
     if draft is None or not draft.readings:
         raise Permanent("nothing-to-replay", "the study has no result with a reading in it")
     spool = PosixSpool(settings.data_dir / "spool")
-    held = walk.images_of_study(book.engine, detail.summary.study_row_id)
+    held = study_images.images_of_study(book.engine, detail.summary.study_row_id)
     files = [ImageFile(h.sop_instance_uid, spool.path(h.spool_key), h.file_sha256) for h in held]
     with Console(stderr=True).status("reading again"):
         seated = seated_model(effective_settings(settings, ordered_model(book.engine)))

@@ -20,7 +20,7 @@ from clinical import Transient
 from dicom_node import Listener, ListenerSettings, Peer, send_objects
 from imaging import DecodeLimits, display, display_facts
 from inference import load_model
-from service.book import walk
+from service.book import queueing, study_images, walk
 from service.book.leases import LeaseKeeper
 from service.book.states import InstanceState, StudyState
 from service.clock import now_utc
@@ -107,13 +107,13 @@ def draft_of_one_image(house: House) -> int:
         sop_instance_uid=str(header.SOPInstanceUID),
         study_instance_uid=crafted.STUDY_UID,
     )
-    (study_id,) = walk.close_quiet_studies(house.book.engine, now_utc() + timedelta(hours=1))
+    (study_id,) = queueing.close_quiet_studies(house.book.engine, now_utc() + timedelta(hours=1))
     lease = walk.lease_study(
         house.book.engine, study_id, StudyState.READING, owner="test", lease_s=60, now=now_utc()
     )
     assert lease is not None
-    (held,) = walk.candidates(house.book.engine, study_id)
-    verdict = walk.InstanceVerdict(held.instance_id, InstanceState.ANALYSED)
+    (held,) = study_images.candidates(house.book.engine, study_id)
+    verdict = study_images.InstanceVerdict(held.instance_id, InstanceState.ANALYSED)
     walk.save_draft(house.book.engine, lease, crafted.draft([header]), [verdict], now=now_utc())
     return study_id
 
@@ -167,7 +167,7 @@ def test_a_reading_that_could_not_be_saved_is_done_again_and_is_no_failed_attemp
         sop_instance_uid=str(dataset.SOPInstanceUID),
         study_instance_uid=str(dataset.StudyInstanceUID),
     )
-    (study_id,) = walk.close_quiet_studies(house.book.engine, now_utc() + timedelta(hours=1))
+    (study_id,) = queueing.close_quiet_studies(house.book.engine, now_utc() + timedelta(hours=1))
     model = load_model(threads=1)
     terms = ReadingTerms(DecodeLimits(timeout_s=60), 60, "0" * 64, "test")
     desk = ReadingDesk(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime, timedelta
 
-from service.book import StudyState, open_book, walk
+from service.book import StudyState, open_book, queueing, walk
 from service.book.receipts import Arrival, QuietRule, commit_arrival
 
 OBJECTS = 60
@@ -42,7 +42,7 @@ def write(url: str, writer: int) -> None:
         for _ in range(2):
             commit_arrival(book.engine, _arrival(writer, number), _QUIET)
         if number % 10 == writer:
-            for study_id in walk.close_quiet_studies(book.engine, later):
+            for study_id in queueing.close_quiet_studies(book.engine, later):
                 walk.lease_study(
                     book.engine, study_id, StudyState.READING, owner=str(writer), lease_s=60, now=later
                 )

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from dicom_node import PosixSpool
 from imaging import DecodeLimits
 from inference import Model
-from service.book import Book, conversations, walk
+from service.book import Book, conversations, queueing
 from service.book.conversations import ChatLimits
 from service.book.leases import LeaseKeeper
 from service.chat_channel import BookChannel
@@ -60,7 +60,7 @@ class ChatSite:
             series_instance_uid=str(dataset.SeriesInstanceUID),
         )
         seat = ModelSeat(Seated(model, reading_terms(Settings())))
-        (study_id,) = walk.close_quiet_studies(book.engine, now_utc())
+        (study_id,) = queueing.close_quiet_studies(book.engine, now_utc())
         ReadingDesk(
             engine=book.engine,
             spool=self.spool,

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from clinical import CheckResult
 from dicom_node import PosixSpool
 from inference import Model
-from service.book import Book, walk
+from service.book import Book, queueing
 from service.book.leases import LeaseKeeper
 from service.clock import now_utc
 from service.model_seat import ModelSeat, Seated
@@ -61,6 +61,6 @@ def read_phantoms(
             sop_instance_uid=str(dataset.SOPInstanceUID),
             study_instance_uid=uids[-1],
         )
-    for study_id in walk.close_quiet_studies(book.engine, now_utc() + timedelta(hours=1)):
+    for study_id in queueing.close_quiet_studies(book.engine, now_utc() + timedelta(hours=1)):
         desk.read(study_id)
     return uids

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from clinical import Permanent, Transient
-from service.book import Book, InstanceState, StudyState, open_book, walk
+from service.book import Book, InstanceState, StudyState, open_book, queueing, same_uid, walk
 from service.book.leases import free_leases, renew
 from service.book.receipts import Arrival, QuietRule, commit_arrival, is_held
 from service.book.states import checked_instance_change, checked_study_change
@@ -59,35 +59,35 @@ def test_same_uid_with_other_bytes_is_kept_and_waits_to_be_compared(book: Book) 
     commit_arrival(book.engine, arrival(), QUIET)
     commit_arrival(book.engine, arrival(sha="b"), QUIET)
     assert book.account().states["received"] == 1
-    (instance_id,) = walk.instances_to_compare(book.engine)
-    pair = walk.pair_to_compare(book.engine, instance_id)
+    (instance_id,) = same_uid.instances_to_compare(book.engine)
+    pair = same_uid.pair_to_compare(book.engine, instance_id)
     assert pair is not None
     assert (pair[0].dataset_sha256, pair[1].dataset_sha256) == ("a", "b")
 
 
 def test_study_is_due_when_quiet_and_never_later_than_the_cap(book: Book) -> None:
     commit_arrival(book.engine, arrival(1), QUIET)
-    assert walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=29)) == []
+    assert queueing.close_quiet_studies(book.engine, NOW + timedelta(seconds=29)) == []
     commit_arrival(book.engine, arrival(2, at=NOW + timedelta(seconds=29)), QUIET)
-    assert walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=58)) == []
-    assert len(walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=59))) == 1
+    assert queueing.close_quiet_studies(book.engine, NOW + timedelta(seconds=58)) == []
+    assert len(queueing.close_quiet_studies(book.engine, NOW + timedelta(seconds=59))) == 1
     for number in range(40):
         commit_arrival(
             book.engine, arrival(number, at=NOW + timedelta(seconds=25 * number), study="1.10"), QUIET
         )
-    assert len(walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=900))) == 1
+    assert len(queueing.close_quiet_studies(book.engine, NOW + timedelta(seconds=900))) == 1
 
 
 def test_a_study_of_ignored_objects_only_is_never_queued(book: Book) -> None:
     commit_arrival(book.engine, arrival(ignored="not-an-image"), QUIET)
-    assert walk.close_quiet_studies(book.engine, NOW + timedelta(days=1)) == []
+    assert queueing.close_quiet_studies(book.engine, NOW + timedelta(days=1)) == []
     (study,) = book.studies()
     assert study.state == StudyState.IGNORED
 
 
 def queued_study(book: Book) -> int:
     commit_arrival(book.engine, arrival(), QUIET)
-    (study_id,) = walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=60))
+    (study_id,) = queueing.close_quiet_studies(book.engine, NOW + timedelta(seconds=60))
     return study_id
 
 
@@ -110,8 +110,8 @@ def test_leases_of_a_dead_worker_are_handed_on_at_once(book: Book) -> None:
     walk.lease_study(book.engine, study_id, StudyState.READING, owner="host/7/1", lease_s=1000, now=NOW)
     assert free_leases(book.engine, "host/8/", now=NOW) == 0
     assert free_leases(book.engine, "host/7/", now=NOW) == 1
-    assert walk.forgotten_studies(book.engine, NOW, 1, StudyState.TELLING) == []
-    assert walk.forgotten_studies(book.engine, NOW, 1, StudyState.READING) == [study_id]
+    assert queueing.forgotten_studies(book.engine, NOW, 1, StudyState.TELLING) == []
+    assert queueing.forgotten_studies(book.engine, NOW, 1, StudyState.READING) == [study_id]
     assert (
         walk.lease_study(book.engine, study_id, StudyState.READING, owner="b", lease_s=10, now=NOW)
         is not None
@@ -121,9 +121,9 @@ def test_leases_of_a_dead_worker_are_handed_on_at_once(book: Book) -> None:
 def test_a_lost_message_is_found_again(book: Book) -> None:
     study_id = queued_study(book)
     lost = NOW + timedelta(seconds=75)
-    assert walk.forgotten_studies(book.engine, lost, 30, StudyState.READING) == []
+    assert queueing.forgotten_studies(book.engine, lost, 30, StudyState.READING) == []
     later = lost + timedelta(seconds=30)
-    assert walk.forgotten_studies(book.engine, later, 30, StudyState.READING) == [study_id]
+    assert queueing.forgotten_studies(book.engine, later, 30, StudyState.READING) == [study_id]
 
 
 def test_an_image_that_comes_during_a_reading_makes_another_one(book: Book) -> None:

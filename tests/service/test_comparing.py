@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 from dicom_node import PosixSpool
 from imaging import DecodeLimits
-from service.book import Book, walk
+from service.book import Book, same_uid, study_images
 from service.comparing_task import ComparingDesk
 from tests.service.arrivals import QUIET, arrive
 
@@ -39,7 +39,7 @@ class Desk:
         """(state, reason code) of the second object."""
         for content in (first, second):
             arrive(self.book.engine, self.spool, content, sop_instance_uid=_IMAGE)
-        (instance_id,) = walk.instances_to_compare(self.book.engine)
+        (instance_id,) = same_uid.instances_to_compare(self.book.engine)
         ComparingDesk(self.book.engine, self.spool, DecodeLimits(timeout_s=60), QUIET).compare(instance_id)
         detail = self.book.study("1.9")
         assert detail is not None
@@ -98,7 +98,7 @@ def test_a_changed_header_takes_the_place_of_the_first_and_the_study_is_read_aga
     _end(desk.book)
     corrected = radiograph(**change)
     arrive(desk.book.engine, desk.spool, corrected, sop_instance_uid=_IMAGE)
-    (instance_id,) = walk.instances_to_compare(desk.book.engine)
+    (instance_id,) = same_uid.instances_to_compare(desk.book.engine)
     ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET).compare(instance_id)
     detail = desk.book.study("1.9")
     assert detail is not None
@@ -107,7 +107,7 @@ def test_a_changed_header_takes_the_place_of_the_first_and_the_study_is_read_aga
         ("waiting", ""),
     ]
     assert detail.summary.state == "receiving"
-    (read,) = walk.candidates(desk.book.engine, detail.summary.study_row_id)
+    (read,) = study_images.candidates(desk.book.engine, detail.summary.study_row_id)
     assert desk.spool.path(read.spool_key).read_bytes() == corrected
     assert desk.book.account(desk.spool, deep=True).balanced
 
@@ -122,7 +122,7 @@ def _end(book: Book) -> None:
 def test_a_second_correction_takes_the_place_of_the_first_correction(desk: Desk) -> None:
     for name in ("Doe^Jane", "Roe^Jane", "Poe^Jane"):
         arrive(desk.book.engine, desk.spool, radiograph(PatientName=name), sop_instance_uid=_IMAGE)
-        for instance_id in walk.instances_to_compare(desk.book.engine):
+        for instance_id in same_uid.instances_to_compare(desk.book.engine):
             comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET)
             comparing.compare(instance_id)
     detail = desk.book.study("1.9")
@@ -133,22 +133,22 @@ def test_a_second_correction_takes_the_place_of_the_first_correction(desk: Desk)
 def test_a_header_changed_while_the_study_is_read_waits_until_it_is_told(desk: Desk) -> None:
     arrive(desk.book.engine, desk.spool, radiograph(), sop_instance_uid=_IMAGE)
     arrive(desk.book.engine, desk.spool, radiograph(PatientID="77"), sop_instance_uid=_IMAGE)
-    (instance_id,) = walk.instances_to_compare(desk.book.engine)
+    (instance_id,) = same_uid.instances_to_compare(desk.book.engine)
     comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET)
     with desk.book.engine.begin() as connection:
         connection.execute(text("UPDATE studies SET state = 'reading'"))
     comparing.compare(instance_id)
-    assert walk.instances_to_compare(desk.book.engine) == [instance_id]
+    assert same_uid.instances_to_compare(desk.book.engine) == [instance_id]
     _end(desk.book)
     comparing.compare(instance_id)
-    assert walk.instances_to_compare(desk.book.engine) == []
+    assert same_uid.instances_to_compare(desk.book.engine) == []
 
 
 def test_a_correction_that_names_another_study_is_quarantined(desk: Desk) -> None:
     arrive(desk.book.engine, desk.spool, radiograph(), sop_instance_uid=_IMAGE)
     moved = radiograph(StudyInstanceUID="1.10")
     arrive(desk.book.engine, desk.spool, moved, sop_instance_uid=_IMAGE, study_instance_uid="1.10")
-    (instance_id,) = walk.instances_to_compare(desk.book.engine)
+    (instance_id,) = same_uid.instances_to_compare(desk.book.engine)
     ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET).compare(instance_id)
     detail = desk.book.study("1.10")
     assert detail is not None
@@ -179,10 +179,10 @@ def test_a_file_that_is_gone_is_asked_for_again(desk: Desk) -> None:
         key = arrive(desk.book.engine, desk.spool, content, sop_instance_uid=_IMAGE)
     content = desk.spool.path(key).read_bytes()
     desk.spool.delete(key)
-    (instance_id,) = walk.instances_to_compare(desk.book.engine)
+    (instance_id,) = same_uid.instances_to_compare(desk.book.engine)
     comparing = ComparingDesk(desk.book.engine, desk.spool, DecodeLimits(timeout_s=60), QUIET)
     comparing.compare(instance_id)
-    assert walk.instances_to_compare(desk.book.engine) == [instance_id]
+    assert same_uid.instances_to_compare(desk.book.engine) == [instance_id]
     desk.spool.path(key).write_bytes(content)
     comparing.compare(instance_id)
-    assert walk.instances_to_compare(desk.book.engine) == []
+    assert same_uid.instances_to_compare(desk.book.engine) == []

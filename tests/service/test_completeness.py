@@ -21,7 +21,7 @@ from clinical import Transient
 from dicom_node import Peer, PosixSpool
 from dicom_node.study_query import images_in_archive
 from service.archive_counting import ArchiveCounting, counter_of
-from service.book import Book, StudyState, outbox, walk
+from service.book import Book, StudyState, outbox, queueing, walk
 from service.book.clock_steps import LongestAhead, bring_near
 from service.book.completeness import note_expected, studies_to_count
 from service.book.receipts import commit_arrival
@@ -145,7 +145,7 @@ def test_a_complete_study_does_not_wait_out_its_quiet_period(book: Book) -> None
         )
         assert counting.ask() == 1
         assert counting.ask() == 0
-    assert walk.close_quiet_studies(book.engine, NOW) == [1]
+    assert queueing.close_quiet_studies(book.engine, NOW) == [1]
 
 
 def test_early_reading_lets_a_frontal_image_be_read_at_once_and_others_wait(
@@ -158,7 +158,7 @@ def test_early_reading_lets_a_frontal_image_be_read_at_once_and_others_wait(
     arrive(book.engine, spool, frontal.read_bytes(), sop_instance_uid="1.2.2", study_instance_uid="1.9.2")
     assert TriageDesk(book.engine, spool, ()).look(NOW) == 0
     assert TriageDesk(book.engine, spool, (), early_reading=True).look(NOW) == 2
-    (early,) = walk.close_quiet_studies(book.engine, NOW)
+    (early,) = queueing.close_quiet_studies(book.engine, NOW)
     assert book.study_row_id("1.9.2") == early
 
 
@@ -170,7 +170,7 @@ def test_after_the_clock_stepped_back_nothing_waits_for_it_to_catch_up(book: Boo
     (delivery,) = told(book, PosixSpool(tmp_path / "results"), ("pacs",), 1)
     assert outbox.due_deliveries(book.engine, NOW, hint_age_s=15) == [delivery]
     commit_arrival(book.engine, arrival(2, study="1.9.2"), QUIET)
-    (read,) = walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=60))
+    (read,) = queueing.close_quiet_studies(book.engine, NOW + timedelta(seconds=60))
     lease = walk.lease_study(book.engine, read, StudyState.READING, owner="dead", lease_s=30, now=NOW)
     assert lease is not None
     commit_arrival(book.engine, arrival(3, study="1.9.3"), QUIET)
@@ -179,9 +179,9 @@ def test_after_the_clock_stepped_back_nothing_waits_for_it_to_catch_up(book: Boo
     assert bring_near(book.engine, _LONGEST, now=stepped) > 0
     assert bring_near(book.engine, _LONGEST, now=stepped) == 0
     soon = stepped + timedelta(seconds=901)
-    assert walk.forgotten_studies(book.engine, soon, 15, StudyState.READING) == [read]
+    assert queueing.forgotten_studies(book.engine, soon, 15, StudyState.READING) == [read]
     assert outbox.due_deliveries(book.engine, soon, hint_age_s=15) == [delivery]
-    assert len(walk.close_quiet_studies(book.engine, soon)) == 1
+    assert len(queueing.close_quiet_studies(book.engine, soon)) == 1
     assert book.account().balanced
 
 
@@ -195,5 +195,5 @@ def test_images_whose_times_go_backwards_make_one_study_that_is_read(book: Book)
     times = [NOW, NOW - timedelta(hours=1), NOW - timedelta(minutes=59)]
     for number, at in enumerate(times):
         commit_arrival(book.engine, arrival(number, at=at), QUIET)
-    assert len(walk.close_quiet_studies(book.engine, NOW + timedelta(seconds=31))) == 1
+    assert len(queueing.close_quiet_studies(book.engine, NOW + timedelta(seconds=31))) == 1
     assert book.account().balanced

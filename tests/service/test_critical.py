@@ -15,7 +15,7 @@ from dicom_node import SpoolEntry
 from hl7_fhir import FhirProfile, build_bundle
 from hl7_fhir.v2 import OruProfile, build_oru, parse_message
 from reporting import build_sr, report_text
-from service.book import Book, outbox, walk
+from service.book import Book, outbox, queueing, walk
 from service.book.database import writing
 from service.book.states import StudyState
 from service.book.tables import StudyRow
@@ -88,7 +88,7 @@ def test_a_critical_draft_raises_its_study_and_a_later_one_never_lowers_it(book:
 def test_its_faces_are_built_and_its_results_sent_before_those_that_came_earlier(book: Book) -> None:
     early, late = _study(book, "1.1"), _study(book, "1.2")
     drafts = _drafted(book, early, ()), _drafted(book, late, (_RAISED,))
-    assert walk.next_urgent(book.engine, 0, _NOW, StudyState.DRAFTED) == late
+    assert queueing.next_urgent(book.engine, 0, _NOW, StudyState.DRAFTED) == late
     first = _delivery(book, early, drafts[0], _NOW - timedelta(minutes=5))
     second = _delivery(book, late, drafts[1], _NOW - timedelta(minutes=1))
     assert outbox.next_urgent_delivery(book.engine, first, _NOW) == second

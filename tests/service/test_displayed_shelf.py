@@ -20,7 +20,7 @@ from clinical import Reading
 from dicom_node import PosixSpool
 from imaging import DecodeLimits, DisplayedImage, load_displayed
 from inference import Model, load_model
-from service.book import Book, migrate, open_book, walk
+from service.book import Book, migrate, open_book, queueing
 from service.book.artefacts import artefacts_before
 from service.book.leases import LeaseKeeper
 from service.clock import now_utc
@@ -118,7 +118,7 @@ class _House:
                 sop_instance_uid=str(dataset.SOPInstanceUID),
                 study_instance_uid=str(dataset.StudyInstanceUID),
             )
-        self.studies = walk.close_quiet_studies(self.book.engine, now_utc() + timedelta(hours=1))
+        self.studies = queueing.close_quiet_studies(self.book.engine, now_utc() + timedelta(hours=1))
         keeper = LeaseKeeper(self.book.engine, lease_s=60)
         common: dict[str, Any] = {
             "engine": self.book.engine,

@@ -16,7 +16,7 @@ from pydicom import dcmread
 from sqlalchemy import select
 
 from clinical import RadDraftError
-from service.book import walk
+from service.book import queueing, study_images, walk
 from service.book.audit import Action, audit_entries
 from service.book.database import reading
 from service.book.merges import patient_key
@@ -188,7 +188,7 @@ def test_another_patients_image_in_a_study_stops_it_until_the_numbers_agree(
     assert state_of(house, before)[0] == DELIVERED and patients_of_results(house, study) == set()
     # The other number turns out to be the same patient's; a person has the study told again.
     say(house, a40("P-5^^^HOSP", f"{NEW_ID if merged else PATIENT_ID}^^^HOSP", control_id="M9"))
-    assert walk.requeue(house.book.engine, STUDY_UID, now=now_utc()) in (0, 1)
+    assert queueing.requeue(house.book.engine, STUDY_UID, now=now_utc()) in (0, 1)
     untold(house, study, version=7)
     for _ in range(2):
         tell(house, study, ("pacs", "ehr"))
@@ -310,7 +310,7 @@ class Hospital(RuleBasedStateMachine):
             assert lease is not None
             headers = [
                 dcmread(self.house.spool.path(held.spool_key), stop_before_pixels=True)
-                for held in walk.images_of_study(engine, study)
+                for held in study_images.images_of_study(engine, study)
             ]
             try:
                 settle_study(engine, lease, Named.by(headers), now=now_utc())

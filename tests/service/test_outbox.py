@@ -11,7 +11,7 @@ import pytest
 
 from clinical import Permanent, RadDraftError, Transient
 from dicom_node import PosixSpool
-from service.book import Book, DeliveryState, StudyState, outbox, walk
+from service.book import Book, DeliveryState, StudyState, outbox, queueing, walk
 from service.book.audit import Action, audit_entries
 from service.book.circuits import CircuitRule, circuits, hold_destination
 from service.book.database import reading
@@ -38,7 +38,7 @@ def told(
     """A study whose Draft is told: one stored result for each place in the outbox; their row numbers."""
     engine = book.engine
     commit_arrival(engine, arrival(number, study=f"1.9.{number}"), QUIET)
-    (study_id,) = walk.close_quiet_studies(engine, NOW + timedelta(seconds=60))
+    (study_id,) = queueing.close_quiet_studies(engine, NOW + timedelta(seconds=60))
     lease = walk.lease_study(engine, study_id, StudyState.READING, owner="r", lease_s=60, now=NOW)
     assert lease is not None
     draft_id = walk.save_draft(engine, lease, draft(), [], now=NOW)

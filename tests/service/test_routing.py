@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 from typer.testing import CliRunner
 
 from dicom_node import PosixSpool
-from service.book import Book, walk
+from service.book import Book, queueing
 from service.book.triage import destinations_of
 from service.cli.app import build_app
 from service.routing import Route, age_years, asked_for_as_stat, route_of
@@ -131,7 +131,7 @@ def test_a_study_nobody_wants_read_ends_ignored_with_the_rules_name(book: Book, 
     assert detail is not None
     assert (detail.summary.state, detail.summary.reason_code) == ("ignored", "by-rule")
     assert "no-cr" in detail.instances[0].reason
-    assert walk.close_quiet_studies(book.engine, _DUE) == []
+    assert queueing.close_quiet_studies(book.engine, _DUE) == []
     assert book.account(spool, deep=True).balanced
 
 
@@ -139,8 +139,8 @@ def test_a_rule_makes_a_study_urgent_before_it_is_queued(book: Book, spool: Posi
     arrive(book.engine, spool, radiograph())
     assert look(book, spool, rule(calling_ae_title="MOD*", stat=True, destinations=["pacs"])) == 1
     assert look(book, spool, rule()) == 0, "looked at once"
-    (study_id,) = walk.close_quiet_studies(book.engine, _DUE)
-    assert walk.priority_of(book.engine, study_id) == 1
+    (study_id,) = queueing.close_quiet_studies(book.engine, _DUE)
+    assert queueing.priority_of(book.engine, study_id) == 1
     assert destinations_of(book.engine, study_id) == {"pacs"}
 
 
@@ -149,14 +149,14 @@ def test_an_image_that_comes_later_is_looked_at_too(book: Book, spool: PosixSpoo
     assert look(book, spool) == 1
     arrive(book.engine, spool, radiograph(PatientID="1", SOPInstanceUID="1.2.2"), sop_instance_uid="1.2.2")
     assert look(book, spool, rule(stat=True)) == 1
-    (study_id,) = walk.close_quiet_studies(book.engine, _DUE)
-    assert walk.priority_of(book.engine, study_id) == 1
+    (study_id,) = queueing.close_quiet_studies(book.engine, _DUE)
+    assert queueing.priority_of(book.engine, study_id) == 1
 
 
 def test_what_no_rule_can_look_at_is_read_all_the_same(book: Book, spool: PosixSpool) -> None:
     arrive(book.engine, spool, b"damaged")
     assert look(book, spool, rule(read=False, modality="CR")) == 1
-    assert len(walk.close_quiet_studies(book.engine, _DUE)) == 1
+    assert len(queueing.close_quiet_studies(book.engine, _DUE)) == 1
 
 
 def test_rules_are_tried_on_files_and_only_what_changes_is_printed(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from clinical import Presence, Reading
 from dicom_node import PosixSpool
 from imaging import DecodeLimits, DisplayedImage, Flavour, load_displayed
 from inference import Model, load_model
-from service.book import Book, walk
+from service.book import Book, study_images
 from service.book.shadow import shadow_begins, shadow_name, shadow_pairs
 from service.cli.models import app
 from service.clock import now_utc
@@ -130,7 +130,7 @@ def test_a_shadow_trained_on_other_pictures_reads_those_and_the_told_model_its_o
     assert name == shadow_name(shadow.identity) and told.model.name != other.model.name
     (seen,) = shadow.seen
     assert seen.flavour is flavour and seen.for_model is not None
-    clinical = load_displayed(spool.path(walk.images_of_study(book.engine, 1)[0].spool_key))
+    clinical = load_displayed(spool.path(study_images.images_of_study(book.engine, 1)[0].spool_key))
     assert np.array_equal(seen.pixels, clinical.pixels) and not np.array_equal(
         seen.for_model, clinical.pixels
     )
@@ -173,7 +173,7 @@ def test_a_file_that_is_gone_is_no_reason_to_try_for_ever(
     book, spool = read
     shadow = load_model(other_package(tmp_path, "shadow"), threads=1)
     shadow_begins(book.engine, shadow_name(shadow.identity), now_utc() - timedelta(hours=1))
-    for held in walk.images_of_study(book.engine, 1):
+    for held in study_images.images_of_study(book.engine, 1):
         spool.delete(held.spool_key)
     desk = ShadowDesk(book.engine, spool, shadow, _TERMS, busy=lambda: False)
     assert [desk.read_next(Event()) for _ in range(4)] == [True, True, True, False]

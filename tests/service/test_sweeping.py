@@ -12,7 +12,7 @@ import redis
 from sqlalchemy import select
 
 from clinical import Transient
-from service.book import Book, DeliveryState, StudyState, walk
+from service.book import Book, DeliveryState, StudyState, queueing
 from service.book.database import reading, writing
 from service.book.tables import StudyRow
 from service.clock import now_utc
@@ -96,7 +96,7 @@ def test_the_most_urgent_studies_are_hinted_at_first(book: Book) -> None:
         for number in range(5):
             study_row(session, f"1.2.1.{number}", state=StudyState.QUEUED)
         urgent = study_row(session, "1.2.1.9", state=StudyState.QUEUED, priority=1).id
-    assert walk.forgotten_studies(book.engine, now_utc(), 0, StudyState.READING, 1) == [urgent]
+    assert queueing.forgotten_studies(book.engine, now_utc(), 0, StudyState.READING, 1) == [urgent]
 
 
 def test_a_study_that_waits_for_its_next_attempt_is_not_hinted_at(book: Book) -> None:
@@ -104,8 +104,8 @@ def test_a_study_that_waits_for_its_next_attempt_is_not_hinted_at(book: Book) ->
     later = now + timedelta(minutes=1)
     with writing(book.engine) as session:
         waiting = study_row(session, "1.2.3", state=StudyState.QUEUED, due_at_utc=later).id
-    assert walk.forgotten_studies(book.engine, now, 0, StudyState.READING) == []
-    assert walk.forgotten_studies(book.engine, later, 0, StudyState.READING) == [waiting]
+    assert queueing.forgotten_studies(book.engine, now, 0, StudyState.READING) == []
+    assert queueing.forgotten_studies(book.engine, later, 0, StudyState.READING) == [waiting]
 
 
 def test_without_a_broker_quiet_studies_are_closed_and_the_hints_are_given_later(

@@ -10,7 +10,7 @@ import pytest
 from dicom_node import Listener, ListenerSettings, Peer, PosixSpool
 from imaging import DecodeLimits
 from inference import load_model
-from service.book import Book, StudyState, walk
+from service.book import Book, StudyState, drafts, queueing
 from service.book.leases import LeaseKeeper
 from service.book.receipts import QuietRule
 from service.clock import now_utc
@@ -57,12 +57,12 @@ def test_a_study_sent_with_high_priority_is_read_before_those_that_came_earlier(
             write_phantom(path, 9_700_000 + number, VARIANTS[0], size_px=256)
             assert association.send_c_store(path, priority=priority).Status == 0x0000
     listener.stop()
-    first, second, urgent = walk.close_quiet_studies(book.engine, now_utc())
+    first, second, urgent = queueing.close_quiet_studies(book.engine, now_utc())
     desk.read(first)
     states = [study.state for study in sorted(book.studies(), key=lambda study: study.study_row_id)]
     assert states == [StudyState.DRAFTED, StudyState.QUEUED, StudyState.DRAFTED]
-    times = {number: walk.latest_draft(book.engine, number) for number in (first, urgent)}
-    drafts = {number: found[1] for number, found in times.items() if found is not None}
-    assert drafts[urgent].completed_at_utc <= drafts[first].started_at_utc
-    assert walk.next_urgent(book.engine, 0, now_utc()) is None
-    assert walk.priority_of(book.engine, second) == 0
+    times = {number: drafts.latest_draft(book.engine, number) for number in (first, urgent)}
+    drafted = {number: found[1] for number, found in times.items() if found is not None}
+    assert drafted[urgent].completed_at_utc <= drafted[first].started_at_utc
+    assert queueing.next_urgent(book.engine, 0, now_utc()) is None
+    assert queueing.priority_of(book.engine, second) == 0

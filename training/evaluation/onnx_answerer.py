@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import load_model, open_package
-from inference.model import calibration_of
+from inference.loading import calibration_of
 from training.evaluation.suite import Asked
 
 

@@ -11,7 +11,7 @@ from pydicom.uid import generate_uid
 from sqlalchemy import select
 
 from dicom_node import PosixSpool
-from service.book import Book, walk
+from service.book import Book, same_uid, study_images
 from service.book.database import writing
 from service.book.states import InstanceState
 from service.book.tables import DraftRow, StudyRow
@@ -122,8 +122,8 @@ def test_an_object_in_doubt_is_not_shown_and_a_corrected_header_replaces_the_old
     assert names() == ["PHANTOM^005"]
     detail = web.book.study(study)
     assert detail is not None
-    verdict = walk.InstanceVerdict(detail.instances[1].instance_row_id, InstanceState.WAITING)
-    walk.class_instance(web.book.engine, verdict, now=datetime.now(UTC))
+    verdict = study_images.InstanceVerdict(detail.instances[1].instance_row_id, InstanceState.WAITING)
+    same_uid.class_instance(web.book.engine, verdict, now=datetime.now(UTC))
     assert names() == ["Corrected^Name"]
 
 

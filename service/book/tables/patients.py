@@ -1,13 +1,17 @@
-"""Tables of what the hospital has said of patients and orders, for images that come later."""
+"""Tables of patients' numbers and signed orders as the hospital has told them, for images held and images to come."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, String
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    String,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.book.tables import Base, UtcDateTime
+from service.book.tables.base import Base, UtcDateTime
 
 
 class MergedPatientRow(Base):
@@ -20,6 +24,27 @@ class MergedPatientRow(Base):
     patient_id: Mapped[str] = mapped_column(String(255))
     issuer: Mapped[str] = mapped_column(String(255))
     merged_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RekeyedRow(Base):
+    """The patient's number that stands in place of the one in a study's images, since two patients became one."""
+
+    __tablename__ = "rekeyed_studies"
+    __table_args__ = (Index("ix_rekeyed_studies_patient_id", "patient_id"),)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(String(255))
+    issuer: Mapped[str] = mapped_column(String(255), default="")
+    rekeyed_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class KeptPatientRow(Base):
+    """A patient's number from images that are purged; it goes with the study's Drafts and results."""
+
+    __tablename__ = "kept_patients"
+    __table_args__ = (Index("ix_kept_patients_patient_id", "patient_id"),)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
 
 
 class SignedOrderRow(Base):

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Double, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.book.tables import Base, UtcDateTime
+from service.book.tables.base import Base, UtcDateTime
 
 
 class TrialRow(Base):
