@@ -45,6 +45,7 @@ class Action(StrEnum):
     RETRACT = "retract"
     RETRY = "retry"
     RESEND = "resend"
+    DROP = "drop"
     HOLD = "hold"
     RELEASE = "release"
     RECONCILE = "reconcile"

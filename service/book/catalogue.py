@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from service.book.database import reading, writing
 from service.book.states import InstanceState
+from service.book.study_images import DROPPED
 from service.book.tables import ArtefactRow, CatalogueRow, DraftRow, InstanceRow, StudyRow
 
 # Copies that say nothing new, and objects whose content is in doubt, are kept but not shown to a viewer.
@@ -287,7 +288,7 @@ def _shown(*columns: Any) -> Select[Any]:
     received = and_(
         InstanceRow.purged_at_utc.is_(None),
         InstanceRow.state.not_in([state.value for state in _HIDDEN]),
-        InstanceRow.reason_code != _OWN_RESULT,
+        InstanceRow.reason_code.not_in([_OWN_RESULT, DROPPED]),
         ~_newer_copy_stands(),
     )
     result = and_(

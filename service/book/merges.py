@@ -13,14 +13,14 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Engine, exists, select, update
+from sqlalchemy import Engine, delete, exists, select, update
 from sqlalchemy.orm import Session, aliased
 
 from clinical import Draft, Permanent, Transient, draft_from_json, draft_to_json
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading
 from service.book.outbox import RETRACTED, SIGNED, close_study
-from service.book.patient_numbers import PatientKey
+from service.book.patient_numbers import PatientKey, contradict, of_standing_image, standing
 from service.book.states import (
     TAKES_BACK,
     DeliveryState,
@@ -58,9 +58,7 @@ def studies_of_patient(session: Session, patient_id: str, issuers: Collection[st
     catalogued = (
         select(CatalogueRow.study_id, CatalogueRow.issuer_of_patient_id)
         .where(CatalogueRow.patient_id == patient_id, CatalogueRow.issuer_of_patient_id.in_(named))
-        .where(
-            CatalogueRow.instance_id.is_not(None), CatalogueRow.study_id.not_in(select(RekeyedRow.study_id))
-        )
+        .where(of_standing_image(), CatalogueRow.study_id.not_in(select(RekeyedRow.study_id)))
     )
     kept = select(KeptPatientRow.study_id, KeptPatientRow.issuer).where(
         KeptPatientRow.patient_id == patient_id,
@@ -199,6 +197,20 @@ def key_of(session: Session, study_id: int) -> PatientKey | None:
     """The number that stands in place of the images'; None where theirs stands."""
     row = session.get(RekeyedRow, study_id)
     return PatientKey(row.patient_id, row.issuer) if row is not None else None
+
+
+def forget_strange_number(session: Session, study_id: int, said: Collection[PatientKey]) -> None:
+    """Forget the number a study got from a merge of another patient, one of whose images it had by mistake.
+
+    Parameters
+    ----------
+    said
+        The numbers that the images say which stay.
+    """
+    key = key_of(session, study_id)
+    stand = {standing(session, one) for one in said if one.patient_id}
+    if key is not None and stand and standing(session, key) not in stand and contradict({key, *stand}):
+        session.execute(delete(RekeyedRow).where(RekeyedRow.study_id == study_id))
 
 
 def patient_key(engine: Engine, study_id: int) -> PatientKey | None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from service.book.patient_numbers import PatientKey, standing
+from service.book.patient_numbers import PatientKey, of_standing_image, standing
 from service.book.tables import CatalogueRow, KeptPatientRow, RekeyedRow, StudyRow
 
 
@@ -18,7 +18,7 @@ def studies_of_order(
     numbers = [number for number in accession_numbers if number]
     named = StudyRow.study_instance_uid.in_(list(study_instance_uids))
     catalogued = select(CatalogueRow.study_id).where(
-        CatalogueRow.accession_number.in_(numbers), CatalogueRow.instance_id.is_not(None)
+        CatalogueRow.accession_number.in_(numbers), of_standing_image()
     )
     query = select(StudyRow.id).where(or_(named, StudyRow.id.in_(catalogued))).order_by(StudyRow.id)
     return list(session.scalars(query))
@@ -30,7 +30,7 @@ def patients_of_study(session: Session, study_id: int) -> set[PatientKey]:
     Where the patient's number has changed since, the one that stands.
     """
     query = select(CatalogueRow.patient_id, CatalogueRow.issuer_of_patient_id).where(
-        CatalogueRow.study_id == study_id, CatalogueRow.instance_id.is_not(None)
+        CatalogueRow.study_id == study_id, of_standing_image()
     )
     kept = select(KeptPatientRow.patient_id, KeptPatientRow.issuer).where(KeptPatientRow.study_id == study_id)
     said = {PatientKey(*row) for named in (query, kept) for row in session.execute(named.distinct())}

@@ -12,7 +12,9 @@ from sqlalchemy import ColumnElement, Engine, delete, exists, select
 from sqlalchemy.orm import Session
 
 from service.book.database import writing
-from service.book.tables import MergedPatientRow, RekeyedRow
+from service.book.states import InstanceState
+from service.book.study_images import DROPPED
+from service.book.tables import CatalogueRow, InstanceRow, MergedPatientRow, RekeyedRow
 
 
 class PatientKey(NamedTuple):
@@ -37,6 +39,18 @@ def contradict(keys: Iterable[PatientKey]) -> bool:
     return any(
         one.patient_id != other.patient_id or (one.issuer and other.issuer and one.issuer != other.issuer)
         for one, other in combinations(named, 2)
+    )
+
+
+def of_standing_image() -> ColumnElement[bool]:
+    """Of catalogue rows: those whose header says whose the study is.
+
+    Neither our own results nor an image that an operator has dropped, nor one that stands corrected in another row.
+    """
+    return exists().where(
+        InstanceRow.id == CatalogueRow.instance_id,
+        InstanceRow.state != InstanceState.DUPLICATE,
+        InstanceRow.reason_code != DROPPED,
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.confirmation import unconfirmed
 from service.book.database import reading, writing
+from service.book.patient_numbers import of_standing_image
 from service.book.states import DELIVERY_OPEN, STUDY_ENDS, InstanceState
 from service.book.tables import (
     ArtefactRow,
@@ -166,7 +167,7 @@ def _keep_patients(session: Session, chosen: _Chosen) -> None:
     if session.scalars(told.limit(1)).first() is None:
         return
     named = select(CatalogueRow.patient_id, CatalogueRow.issuer_of_patient_id).where(
-        CatalogueRow.instance_id.in_([row.id for row in chosen.instances])
+        CatalogueRow.instance_id.in_([row.id for row in chosen.instances]), of_standing_image()
     )
     for patient_id, issuer in session.execute(named.distinct()).all():
         session.merge(KeptPatientRow(study_id=chosen.study_id, patient_id=patient_id, issuer=issuer))

@@ -88,14 +88,15 @@ CUSTODY_ENDS = frozenset({CustodyState.COMMITTED, CustodyState.READ_BACK, Custod
 _S = StudyState
 STUDY_CHANGES: dict[StudyState, frozenset[StudyState]] = {
     _S.RECEIVING: frozenset({_S.RECEIVING, _S.QUEUED, _S.IGNORED}),
-    _S.QUEUED: frozenset({_S.READING, _S.RECEIVING}),
+    _S.QUEUED: frozenset({_S.READING, _S.RECEIVING, _S.IGNORED}),
     _S.READING: frozenset({_S.READING, _S.DRAFTED, _S.QUEUED, _S.FAILED, _S.IGNORED}),
     # A patient's number that changes makes a version of the readings there are: it is drafted without being read.
     _S.DRAFTED: frozenset({_S.DRAFTED, _S.TELLING, _S.RECEIVING}),
     _S.TELLING: frozenset({_S.TELLING, _S.DELIVERING, _S.DRAFTED, _S.FAILED, _S.DONE}),
     _S.DELIVERING: frozenset({_S.DONE, _S.FAILED, _S.RECEIVING, _S.DELIVERING, _S.DRAFTED}),
-    _S.DONE: frozenset({_S.RECEIVING, _S.DELIVERING, _S.DRAFTED}),
-    _S.FAILED: frozenset({_S.RECEIVING, _S.QUEUED, _S.DELIVERING, _S.DRAFTED}),
+    # An operator may drop the last image of a study whose results stand nowhere: it is ignored then.
+    _S.DONE: frozenset({_S.RECEIVING, _S.DELIVERING, _S.DRAFTED, _S.IGNORED}),
+    _S.FAILED: frozenset({_S.RECEIVING, _S.QUEUED, _S.DELIVERING, _S.DRAFTED, _S.IGNORED}),
     _S.IGNORED: frozenset({_S.RECEIVING}),
 }
 
@@ -123,12 +124,13 @@ INSTANCE_CHANGES: dict[InstanceState, frozenset[InstanceState]] = {
     _I.WAITING: frozenset({_I.READING, _I.DUPLICATE}) | _ENDS,
     _I.READING: frozenset({_I.READING, _I.WAITING}) | _ENDS,
     # A changed header with the same pixels takes the place of the object it came for, which is then a duplicate.
-    _I.ANALYSED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE}),
-    _I.NOT_ASSESSED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE}),
-    _I.FAILED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE}),
+    # What an operator drops is ignored.
+    _I.ANALYSED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE, _I.IGNORED}),
+    _I.NOT_ASSESSED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE, _I.IGNORED}),
+    _I.FAILED: frozenset({_I.READING, _I.WAITING, _I.DUPLICATE, _I.IGNORED}),
     _I.IGNORED: frozenset({_I.DUPLICATE}),
     _I.DUPLICATE: frozenset(),
-    _I.QUARANTINED: frozenset({_I.WAITING}),
+    _I.QUARANTINED: frozenset({_I.WAITING, _I.IGNORED}),
 }
 
 

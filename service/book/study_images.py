@@ -14,7 +14,9 @@ from service.book.states import InstanceState, checked_instance_change
 from service.book.tables import InstanceRow
 
 _I = InstanceState
-_READ_STATES = (_I.WAITING, _I.READING, _I.ANALYSED, _I.NOT_ASSESSED, _I.FAILED)
+# Reason code of an image that an operator has dropped.
+DROPPED = "dropped"
+READ_STATES = (_I.WAITING, _I.READING, _I.ANALYSED, _I.NOT_ASSESSED, _I.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,12 @@ class InstanceVerdict:
 
 def candidates(engine: Engine, study_id: int) -> tuple[HeldInstance, ...]:
     """The study's images to read, oldest first, with their files still there."""
-    return _held_in(engine, study_id, _READ_STATES)
+    return _held_in(engine, study_id, READ_STATES)
 
 
 def images_of_study(engine: Engine, study_id: int) -> tuple[HeldInstance, ...]:
     """Every image of the study a Draft may name, quarantined ones included, with their files still there."""
-    return _held_in(engine, study_id, [*_READ_STATES, _I.QUARANTINED, _I.IGNORED])
+    return _held_in(engine, study_id, [*READ_STATES, _I.QUARANTINED, _I.IGNORED])
 
 
 def _held_in(engine: Engine, study_id: int, states: Sequence[InstanceState]) -> tuple[HeldInstance, ...]:
@@ -56,6 +58,7 @@ def _held_in(engine: Engine, study_id: int, states: Sequence[InstanceState]) -> 
                 InstanceRow.study_id == study_id,
                 InstanceRow.state.in_(states),
                 InstanceRow.purged_at_utc.is_(None),
+                InstanceRow.reason_code != DROPPED,
             )
             .order_by(InstanceRow.id)
         ).all()

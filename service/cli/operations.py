@@ -1,4 +1,4 @@
-"""`studies`, `show`, `retry`, `retract` and `account`: where study X is, and whether the book balances."""
+"""`studies`, `show`, `retry`, `retract`, `drop-image`, `account`: where study X is, and whether the book balances."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command()(show)
     app.command()(retry)
     app.command()(retract)
+    app.command("drop-image")(drop_image)
     app.command()(account)
     app.command()(purge)
 
@@ -108,8 +109,11 @@ def show(
     summary = detail.summary
     typer.echo(f"{summary.state}  {summary.outcome}  v{summary.draft_version}  {summary.reason}")
     print_table(
-        ["object", "modality", "state", "receipts", "reason"],
-        [[i.instance_row_id, i.modality, i.state, i.receipt_count, i.reason] for i in detail.instances],
+        ["object", "modality", "state", "receipts", "reason", "SOP Instance UID"],
+        [
+            [i.instance_row_id, i.modality, i.state, i.receipt_count, i.reason, i.sop_instance_uid]
+            for i in detail.instances
+        ],
     )
     print_table(
         ["destination", "result", "version", "state", "attempts", "status", "reason"],
@@ -193,6 +197,23 @@ def retract(
     )
     nowhere = "no EHR, and no archive that takes rejections, has results of this study"
     typer.echo(f"taken back at {', '.join(places)}" if places else nowhere)
+
+
+def drop_image(
+    study_uid: str,
+    image: Annotated[str, typer.Argument(help="SOP Instance UID; `raddraft show` lists them.")],
+    reason: Annotated[str, typer.Option(help="Kept beside the image; no patient's name in it.")],
+    config: ConfigOption = None,
+) -> None:
+    """Drop a stray image of a study: it is read again without it, and the new version replaces the older one."""
+    from service import dropping
+    from service.book.audit import user_actor
+    from service.house import open_house
+
+    state = dropping.drop_image(
+        open_house(load_settings(config)), study_uid, image, reason, actor=user_actor()
+    )
+    typer.echo(f"dropped; the study is {state}")
 
 
 def account(

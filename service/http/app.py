@@ -29,6 +29,7 @@ from service.http.chat import chat_router
 from service.http.console import console_router
 from service.http.delivery import destinations_router, outbox_router
 from service.http.dicomweb import dicomweb_router
+from service.http.dropping import dropping_router
 from service.http.metrics import metrics_text
 from service.http.reconciling import reconcile_router
 from service.http.viewing import record_view
@@ -69,6 +70,7 @@ def create_app(
         dependencies=[Depends(needs(Role[settings.chat.role.upper()], settings.http))],
     )
     app.include_router(_retraction(house), prefix="/api/v1", dependencies=operator)
+    app.include_router(dropping_router(house), prefix="/api/v1", dependencies=operator)
     app.include_router(dicomweb_router(house))
     app.include_router(reconcile_router(book), prefix="/api/v1", dependencies=operator)
     app.include_router(_account(book, spool), dependencies=viewer)

@@ -18,7 +18,8 @@ from reporting.wording import (
     outcome_sentence,
     sentence_line,
 )
-from service.book import Book
+from service.book import Book, InstanceState, InstanceSummary, StudyDetail
+from service.book.study_images import DROPPED
 from service.http.access import Role, needs
 from service.http.viewing import record_view
 from service.profile import site_profile
@@ -42,7 +43,10 @@ def console_router(book: Book, settings: Settings) -> APIRouter:
     pages = Environment(
         loader=PackageLoader("service.http", "templates"), autoescape=select_autoescape(["html"])
     )
-    script = files("service.http").joinpath("static/study.js").read_text(encoding="utf-8")
+    scripts = {
+        name: files("service.http").joinpath(f"static/{name}").read_text(encoding="utf-8")
+        for name in ("study.js", "images.js")
+    }
 
     @router.get("/", response_class=HTMLResponse)
     def console() -> HTMLResponse:
@@ -53,7 +57,11 @@ def console_router(book: Book, settings: Settings) -> APIRouter:
 
     @router.get("/console/study.js")
     def study_script() -> Response:
-        return Response(script, media_type="text/javascript", headers=_HEADERS)
+        return Response(scripts["study.js"], media_type="text/javascript", headers=_HEADERS)
+
+    @router.get("/console/images.js")
+    def images_script() -> Response:
+        return Response(scripts["images.js"], media_type="text/javascript", headers=_HEADERS)
 
     @router.get("/console/studies/{study_uid}", response_class=HTMLResponse)
     def study(
@@ -75,6 +83,8 @@ def console_router(book: Book, settings: Settings) -> APIRouter:
             banner=site_profile(settings).banner,
             no_finding=NO_FINDING,
             may_chat=chat.enabled and role >= Role[chat.role.upper()],
+            may_drop=role >= Role.OPERATOR,
+            droppable=_droppable(detail),
             limits=chat,
             facts={
                 "chat": f"{url}/chat",
@@ -89,6 +99,16 @@ def console_router(book: Book, settings: Settings) -> APIRouter:
         return HTMLResponse(page, headers=_HEADERS)
 
     return router
+
+
+def _droppable(study: StudyDetail) -> list[InstanceSummary]:
+    """Images an operator may take out of the study: a copy goes with the one it is a copy of."""
+    return [
+        image
+        for image in study.instances
+        if image.state not in (InstanceState.DUPLICATE, InstanceState.RECEIVED)
+        and image.reason_code != DROPPED
+    ]
 
 
 def _readings(draft: Draft | None) -> tuple[Reading, ...]:

@@ -19,6 +19,7 @@ from service.book.database import reading, writing
 from service.book.leases import LeaseKeeper
 from service.book.outbox import due_deliveries
 from service.book.states import DeliveryState, InstanceState, StudyState
+from service.book.study_images import DROPPED
 from service.book.tables import DeliveryRow, InstanceRow, StudyRow
 from service.clock import now_utc
 from service.delivery_task import DeliveryDesk
@@ -104,7 +105,8 @@ def drafted(
     with writing(house.book.engine) as session:
         study = session.get_one(StudyRow, study_id)
         uid = study.study_instance_uid
-        held = session.scalars(select(InstanceRow).where(InstanceRow.study_id == study_id)).all()
+        mine = (InstanceRow.study_id == study_id) & (InstanceRow.reason_code != DROPPED)
+        held = session.scalars(select(InstanceRow).where(mine)).all()
         for row in held:
             row.state = InstanceState.ANALYSED
         made = _draft_of(uid, [row.sop_instance_uid for row in held], version)

@@ -42,7 +42,8 @@ def test_a_study_s_page_shows_its_draft_its_checks_and_where_to_ask(
     assert "Pneumothorax" in page.text and "NOT FOR CLINICAL USE" in page.text
     assert "LOOK FIRST" in page.text and 'id="question"' in page.text and "<rect" in page.text
     assert "'unsafe-eval'" not in page.headers["content-security-policy"]
-    assert client.get("/console/study.js").headers["content-type"].startswith("text/javascript")
+    for script in ("study.js", "images.js"):
+        assert client.get(f"/console/{script}").headers["content-type"].startswith("text/javascript")
     assert client.get("/console/studies/1.2.3").status_code == 404
     viewed = [entry.detail for entry in audit_entries(book.engine, action=Action.VIEW)]
     assert viewed == ["page"]
@@ -54,3 +55,4 @@ def test_a_study_s_page_shows_its_draft_its_checks_and_where_to_ask(
     assert guarded.get("/console/study.js").status_code == 401
     seen = guarded.get(f"/console/studies/{site.study}", headers={"Authorization": "Bearer viewer-token"})
     assert seen.status_code == 200 and 'id="question"' not in seen.text
+    assert 'id="drop"' in page.text and 'id="drop"' not in seen.text

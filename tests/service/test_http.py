@@ -201,3 +201,25 @@ def test_only_an_operator_takes_a_report_back(site: Site) -> None:
     assert site.client().post("/api/v1/studies/1.2.3/retract", json=asked).status_code == 404
     at_work = site.client().post(f"/api/v1/studies/{_STUDY}/retract", json=asked)
     assert (at_work.status_code, at_work.json()["code"]) == (503, "study-at-work")
+
+
+def test_only_an_operator_drops_an_image_of_a_study(site: Site) -> None:
+    arrive(site.book.engine, site.spool, b"other", sop_instance_uid="1.2.9.1", study_instance_uid="1.2.9")
+    client, path = site.client(guarded()), "/api/v1/studies/1.2.9/drop-image"
+    asked = {"image": "1.2.9.1", "reason": "another study's"}
+    answers = {
+        role: client.post(path, json=asked, headers={"Authorization": f"Bearer {role}-token"})
+        for role in ("viewer", "operator")
+    }
+    assert {role: answer.status_code for role, answer in answers.items()} == {"viewer": 403, "operator": 200}
+    assert answers["operator"].json() == {"state": "ignored"}
+    (image,) = site.client().get("/api/v1/studies/1.2.9").json()["instances"]
+    assert (image["state"], image["reason_code"], image["reason"]) == (
+        "ignored",
+        "dropped",
+        "another study's",
+    )
+    assert site.client().post(path, json={**asked, "reason": ""}).status_code == 422
+    unknown = site.client().post(path, json={**asked, "image": "1.2.9.2"})
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "no-such-image")
+    assert site.client().post("/api/v1/studies/1.2.3/drop-image", json=asked).status_code == 404

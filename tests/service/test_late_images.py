@@ -18,13 +18,14 @@ from sqlalchemy import select
 from clinical import RadDraftError
 from service.book import queueing, study_images, walk
 from service.book.audit import Action, audit_entries
-from service.book.database import reading
+from service.book.database import reading, writing
 from service.book.merges import patient_key
 from service.book.patient_numbers import PatientKey, contradict, forget_merges
 from service.book.settling import Named, settle_study
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 from service.clock import now_utc
+from service.dropping import drop_image
 from service.house import House
 from tests.service.hospital import (
     LISTENING,
@@ -280,6 +281,19 @@ class Hospital(RuleBasedStateMachine):
             ),
         )
         self.stands = {name: surviving if at == prior else at for name, at in self.stands.items()}
+
+    @precondition(lambda self: any(len(names) > 1 for names in self.images.values()))
+    @rule(data=st.data())
+    def an_image_is_dropped(self, data: st.DataObject) -> None:
+        study = data.draw(st.sampled_from(sorted(s for s, names in self.images.items() if len(names) > 1)))
+        engine = self.house.book.engine
+        held = study_images.images_of_study(engine, study)
+        which = data.draw(st.sampled_from(range(len(held))))
+        with writing(engine) as session:
+            row = session.get_one(StudyRow, study)
+            row.state, uid = StudyState.DONE, row.study_instance_uid
+        drop_image(self.house, uid, held[which].sop_instance_uid, "stray", actor="test")
+        del self.images[study][which]
 
     @precondition(lambda self: bool(self.images))
     @rule(data=st.data())
