@@ -165,9 +165,13 @@ def wanted_faces(destination: Destination, faces: Sequence[Face]) -> list[Face]:
     return [
         face
         for face in faces
-        if face.destination in ("", destination.name)
-        and (face.kind in destination.kinds if destination.kinds else face.kind not in LOWER_RUNGS)
+        if face.destination in ("", destination.name) and wanted_kind(destination, face.kind)
     ]
+
+
+def wanted_kind(destination: Destination, kind: str) -> bool:
+    """Whether one destination takes faces of a kind."""
+    return kind in destination.kinds if destination.kinds else kind not in LOWER_RUNGS
 
 
 def dicom_sender(

@@ -15,7 +15,7 @@ from hl7_fhir.v2.answers import check_answer
 from hl7_fhir.v2.charset import CHARSETS, NotEncodable
 from hl7_fhir.v2.fields import EVENTS
 from hl7_fhir.v2.final_report import ReportedOrder, reported_orders
-from hl7_fhir.v2.message import Message, Segment, parse_message
+from hl7_fhir.v2.message import Message, Segment, parse_message, readable
 from hl7_fhir.v2.mllp import FrameReader, MllpClient, framed
 from hl7_fhir.v2.oru import build_oru, lane_of, lane_of_message
 from hl7_fhir.v2.patient_identifier import Authorities, PatientIdentifier
@@ -53,6 +53,7 @@ __all__ = [
     "lane_of_message",
     "parse_message",
     "patient_merges",
+    "readable",
     "reported_orders",
     "withdrawal_of",
 ]

@@ -120,6 +120,12 @@ def parse_message(data: bytes) -> Message:
     return Message(tuple(_segment(line) for line in lines if len(line) > 3))
 
 
+def readable(data: bytes) -> str:
+    """A message of ours for the eye: every character as it is, and ``<CR>`` with a new line where a segment ends."""
+    charset = parse_message(data).first("MSH").raw(18)
+    return decode(data, charset).replace("\r", "<CR>\n")
+
+
 def _segment(line: str) -> Segment:
     name, *fields = line.split(FIELD)
     return Segment(name, (FIELD, *fields) if name == "MSH" else tuple(fields))

@@ -123,6 +123,17 @@ def next_urgent_delivery(engine: Engine, delivery_id: int, now: datetime) -> int
         return session.scalars(query).first()
 
 
+def deliveries_of(engine: Engine, draft_id: int, destination: str) -> list[DeliveryRow]:
+    """What of a Draft goes, or went, to one destination, in the order it was told."""
+    query = select(DeliveryRow).where(
+        DeliveryRow.draft_id == draft_id, DeliveryRow.destination == destination
+    )
+    with reading(engine) as session:
+        rows = list(session.scalars(query.order_by(DeliveryRow.id)))
+        session.expunge_all()
+        return rows
+
+
 def destination_of(engine: Engine, delivery_id: int) -> str | None:
     """Where a delivery goes; None if there is none with this number."""
     with reading(engine) as session:

@@ -20,6 +20,7 @@ from service.cli import (
     models,
     network,
     operations,
+    preview,
     reading,
     reconcile,
     roles,
@@ -43,7 +44,17 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (roles, reading, conversation, network, operations, delivery, agreement, conformance):
+    for module in (
+        roles,
+        reading,
+        conversation,
+        network,
+        operations,
+        delivery,
+        agreement,
+        conformance,
+        preview,
+    ):
         module.register(app)
     app.add_typer(models.app, name="model", help="Models: what is installed, what it knows.")
     app.add_typer(configuration.app, name="config", help="The configuration: check it, print it.")

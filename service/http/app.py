@@ -31,6 +31,7 @@ from service.http.delivery import destinations_router, outbox_router
 from service.http.dicomweb import dicomweb_router
 from service.http.dropping import dropping_router
 from service.http.metrics import metrics_text
+from service.http.previewing import looking, preview_router
 from service.http.reconciling import reconcile_router
 from service.http.viewing import record_view
 from service.http.watching import drift_router, watching_router
@@ -69,6 +70,8 @@ def create_app(
         prefix="/api/v1",
         dependencies=[Depends(needs(Role[settings.chat.role.upper()], settings.http))],
     )
+    look = looking(house)
+    app.include_router(preview_router(look), prefix="/api/v1", dependencies=viewer)
     app.include_router(_retraction(house), prefix="/api/v1", dependencies=operator)
     app.include_router(dropping_router(house), prefix="/api/v1", dependencies=operator)
     app.include_router(dicomweb_router(house))
@@ -79,7 +82,7 @@ def create_app(
     names = [entry.name for entry in settings.destinations]
     app.include_router(destinations_router(book, names), prefix="/api/v1", dependencies=viewer)
     app.include_router(outbox_router(book, names), prefix="/api/v1", dependencies=operator)
-    app.include_router(console_router(book, settings), dependencies=viewer)
+    app.include_router(console_router(book, settings, look), dependencies=viewer)
     app.include_router(_documentation(app), dependencies=viewer)
     app.include_router(
         _audit(book), prefix="/api/v1", dependencies=[Depends(needs(Role.ADMIN, settings.http))]

@@ -21,6 +21,7 @@ from reporting.wording import (
 from service.book import Book, InstanceState, InstanceSummary, StudyDetail
 from service.book.study_images import DROPPED
 from service.http.access import Role, needs
+from service.http.previewing import Look
 from service.http.viewing import record_view
 from service.profile import site_profile
 from service.settings import Settings
@@ -30,6 +31,8 @@ _POLICY = (
     "default-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
+# Kinds of object that are pictures of their own.
+_RENDERED = frozenset({"sc", "summary"})
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "Cache-Control": "no-store",
@@ -37,7 +40,7 @@ _HEADERS = {
 }
 
 
-def console_router(book: Book, settings: Settings) -> APIRouter:
+def console_router(book: Book, settings: Settings, look: Look) -> APIRouter:
     """Pages for a browser; the caller puts them behind a role."""
     router = APIRouter(include_in_schema=False)
     pages = Environment(
@@ -52,6 +55,15 @@ def console_router(book: Book, settings: Settings) -> APIRouter:
     def console() -> HTMLResponse:
         page = pages.get_template("console.html").render(
             studies=book.studies(limit=200), counts=book.counts(), roles=book.roles(), version=VERSION
+        )
+        return HTMLResponse(page, headers=_HEADERS)
+
+    @router.get("/console/studies/{study_uid}/preview", response_class=HTMLResponse)
+    def previewed(request: Request, study_uid: str, destination: str) -> HTMLResponse:
+        page = pages.get_template("preview.html").render(
+            preview=look(request, study_uid, destination),
+            banner=site_profile(settings).banner,
+            shown=_RENDERED,
         )
         return HTMLResponse(page, headers=_HEADERS)
 
@@ -86,6 +98,7 @@ def console_router(book: Book, settings: Settings) -> APIRouter:
             may_drop=role >= Role.OPERATOR,
             droppable=_droppable(detail),
             limits=chat,
+            destinations=[entry.name for entry in settings.destinations],
             facts={
                 "chat": f"{url}/chat",
                 "conversations": f"{url}/conversations",
