@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amqp.exceptions import ChannelError
 from celery import Celery
 from kombu.entity import Queue
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 
 from clinical import RadDraftError, Transient
 from service.book.states import StudyState
