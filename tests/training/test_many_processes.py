@@ -9,46 +9,109 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 pytest.importorskip("accelerate")
 
-from transformers import LlavaOnevisionForConditionalGeneration
+from transformers import LlavaOnevisionForConditionalGeneration  # noqa: E402
 
-from tests.training.micro import QUESTION, write_micro_checkpoint
-from training.instructions import Row, Task
-from training.instructions.row import ROWS_FILE, line_of
+from tests.training.micro import QUESTION, write_micro_checkpoint  # noqa: E402
+from training.instructions import Row, Task  # noqa: E402
+from training.instructions.row import ROWS_FILE, line_of  # noqa: E402
 
 ANSWERS = ("There is a nodule.", "The lungs are clear.")
-_TUNING = "batch_images = 1\nbf16 = false\nlearning_rate = 1e-3\nsave_every_steps = 1\n"
+# One answer is too long to be learnt from: its process takes part with nothing of its own.
+LONG = " ".join(ANSWERS * 20)
+_TUNING = "batch_images = 1\nbf16 = false\nlearning_rate = 1e-3\nsave_every_steps = 1\nmax_tokens = 60\n"
 _PLANS = {
     "finetune": f"{_TUNING}accumulate = 2\n",
+    "longer": f"{_TUNING}accumulate = 2\nepochs = 2\n",
+    "adapters": f'{_TUNING}accumulate = 2\nlora_rank = 4\nvision = "lora"\n',
     "grpo": f"steps = 2\nquestions = 2\nrollouts = 2\nupdates = 2\nlongest_tokens = 8\n[tuning]\n{_TUNING}",
 }
+_SHARDED = ("-m", "tests.training.sharded_on_cpu")
+_RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "fsdp2.yaml"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with random weights, and eight rows."""
+    folder = tmp_path_factory.mktemp("many")
+    write_micro_checkpoint(folder, ANSWERS)
+    answers = [LONG, *(ANSWERS[number % 2] for number in range(1, 8))]
+    rows = [
+        Row(str(number), f"{number}.png", Task.REPORT, ((QUESTION, answer),))
+        for number, answer in enumerate(answers)
+    ]
+    (folder / ROWS_FILE).write_text("".join(line_of(row.to_json()) for row in rows))
+    for name, plan in _PLANS.items():
+        (folder / f"{name}.toml").write_text(plan)
+    return folder
+
+
+def command(data: Path, out: Path, plan: str, program: tuple[str, ...] = ("-m", "raddraft")) -> list[str]:
+    """Two processes that train by `plan`."""
+    return [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+        *program, "train", "grpo" if plan == "grpo" else "finetune", "--checkpoint", str(data / "checkpoint"),
+        "--data", str(data), "--out", str(out), "--config", str(data / f"{plan}.toml"),
+    ]  # fmt: skip
+
+
+def environment(*, sharded: bool) -> dict[str, str]:
+    """Of processes on a CPU; with shards as `accelerate launch` sets them by the recipe."""
+    told = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    if sharded:
+        recipe = yaml.safe_load(_RECIPE.read_text())["fsdp_config"]
+        told |= {name.upper().replace("LAYER_CLS", "CLS"): str(value) for name, value in recipe.items()}
+        told["ACCELERATE_USE_FSDP"] = "true"
+    return told
+
+
+def train(data: Path, out: Path, plan: str, *, sharded: bool = False, steps: int = 2) -> list[float]:
+    """Losses of a run to its end; eight rows are two steps of two processes, either alone would have made four."""
+    told = command(data, out, plan, _SHARDED) if sharded else command(data, out, plan)
+    done = subprocess.run(
+        told, env=environment(sharded=sharded), capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    log = [json.loads(line) for line in (out / "tuning.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == list(range(1, steps + 1))
+    return [line["loss"] for line in log]
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    model = LlavaOnevisionForConditionalGeneration.from_pretrained(out / "model")
+    return dict(model.state_dict())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", _PLANS)
-def test_two_processes_train_one_checkpoint(tmp_path: Path, command: str) -> None:
-    write_micro_checkpoint(tmp_path, ANSWERS)
-    rows = [
-        Row(str(number), f"{number}.png", Task.REPORT, ((QUESTION, ANSWERS[number % 2]),))
-        for number in range(8)
-    ]
-    (tmp_path / ROWS_FILE).write_text("".join(line_of(row.to_json()) for row in rows))
-    (tmp_path / "plan.toml").write_text(_PLANS[command])
+def test_two_processes_learn_by_rewards_into_one_checkpoint(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path, "grpo")
+    assert weights(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", ["finetune", "adapters"])
+def test_processes_that_hold_shards_learn_what_whole_ones_learn_and_go_on_from_their_saved_shards(
+    data: Path, tmp_path: Path, plan: str
+) -> None:
+    whole, shards = tmp_path / "whole", tmp_path / "shards"
+    assert train(data, shards, plan, sharded=True) == pytest.approx(train(data, whole, plan), abs=1e-5)
+    if plan == "finetune":
+        told = train(data, shards, "longer", sharded=True, steps=4)
+        assert told == pytest.approx(train(data, whole, "longer", steps=4), abs=1e-5)
+    ours, theirs = weights(shards), weights(whole)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_learning_by_rewards_does_not_start_on_shards(data: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-            "-m", "raddraft", "train", command, "--checkpoint", str(tmp_path / "checkpoint"),
-            "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--config", str(tmp_path / "plan.toml"),
-        ],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, check=False, timeout=240,
+        [sys.executable, "-m", "raddraft", *command(data, tmp_path, "grpo")[8:]],
+        env=environment(sharded=True), capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    log = [json.loads(line) for line in (tmp_path / "out/tuning.jsonl").read_text().splitlines()]
-    # Eight rows are two steps of two processes; either process alone would have made four.
-    assert [line["step"] for line in log] == [1, 2]
-    LlavaOnevisionForConditionalGeneration.from_pretrained(tmp_path / "out/model")
+    assert done.returncode != 0 and "without FSDP" in done.stderr and "Traceback" not in done.stderr

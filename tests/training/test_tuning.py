@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 pytest.importorskip("accelerate")
 
+from accelerate.state import AcceleratorState  # noqa: E402
 from transformers import LlavaOnevisionForConditionalGeneration  # noqa: E402
 
 from tests.training.micro import QUESTION, write_micro_checkpoint  # noqa: E402
@@ -68,6 +70,27 @@ def test_tuning_lowers_the_loss_and_writes_a_folder_that_loads(
     source = LlavaOnevisionForConditionalGeneration.from_pretrained(folder / "checkpoint")
     assert model.state_dict().keys() == source.state_dict().keys()
     assert {file.name for file in out.iterdir()} == {file.name for file in (folder / "checkpoint").iterdir()}
+
+
+@pytest.fixture
+def new_process() -> Iterator[None]:
+    """Accelerate keeps a process's first precision: before and after, it knows of none."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("new_process")
+def test_mixed_precision_lowers_the_loss_as_full_precision_does(
+    folder: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    tune(folder / "checkpoint", rows, folder, tmp_path / "mixed", replace(PLAN, bf16=True))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    tune(folder / "checkpoint", rows, folder, tmp_path / "full", PLAN)
+    mixed, full = losses(tmp_path / "mixed"), losses(tmp_path / "full")
+    assert mixed[-1] < mixed[0]
+    # bfloat16 keeps eight bits of a number.
+    assert mixed == pytest.approx(full, rel=2**-6)
 
 
 def test_frozen_vision_tower_keeps_its_weights(folder: Path, rows: list[Row], tmp_path: Path) -> None:

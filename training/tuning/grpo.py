@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import parse_flag_from_env
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
@@ -49,9 +50,11 @@ def reinforce(
     Raises
     ------
     ValueError
-        Fewer rewarded rows than one step asks.
+        Fewer rewarded rows than one step asks, or the processes are to hold shards (FSDP).
     """
     asked = [row for row in rows if row.task in REWARDED]
+    if parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        raise ValueError("learning by rewards samples answers from whole weights: start it without FSDP")
     run = _Run.begin(checkpoint, image_root, out, plan)
     if len(asked) < plan.questions * run.accelerator.num_processes:
         raise ValueError(
@@ -209,6 +212,6 @@ class _Run:
         self.accelerator.wait_for_everyone()
         state = self.accelerator.get_state_dict(self.model)
         if self.accelerator.is_main_process:
-            save_folder(self.accelerator.unwrap_model(self.model), state, checkpoint, folder)
+            save_folder(self.plan.tuning, state, checkpoint, folder)
         if self.plan.tuning.track:
             self.accelerator.end_training()

@@ -37,6 +37,11 @@ def tune(
     Every process is to call this alike (`accelerate launch` starts them). State is saved every `save_every_steps`
     and the run goes on from there when called again; order and rates depend on the step alone, so the losses are
     those of an uninterrupted run. `stop_after` ends the run early at a step, as a kill after its save would.
+
+    Raises
+    ------
+    ValueError
+        No row has at most `max_tokens` tokens.
     """
     accelerator = Accelerator(
         mixed_precision="bf16" if plan.bf16 else "no",
@@ -47,6 +52,7 @@ def tune(
     set_seed(plan.seed)
     config = LlavaOnevisionConfig.from_pretrained(checkpoint)
     reader = SampleReader(checkpoint, config, image_root, plan.loss_mode)
+    spare = _first_that_fits(rows, reader, plan)
     steps = total_steps(len(rows), plan, accelerator.num_processes)
     model = load_trainable(checkpoint, plan)
     optimiser = build_adamw(model, plan)
@@ -59,7 +65,7 @@ def tune(
     for step, passes in enumerate(_steps(rows, plan, accelerator), start=1):
         if step <= done:
             continue
-        losses = [_backward(accelerator, model, reader, chosen, plan) for chosen in passes]
+        losses = [_backward(accelerator, model, reader, chosen, plan, spare) for chosen in passes]
         accelerator.clip_grad_norm_(model.parameters(), plan.clip_norm)
         optimiser.step()
         optimiser.zero_grad()
@@ -75,7 +81,7 @@ def tune(
     accelerator.wait_for_everyone()
     state = accelerator.get_state_dict(model)
     if accelerator.is_main_process:
-        save_folder(accelerator.unwrap_model(model), state, checkpoint, out / MODEL_FOLDER)
+        save_folder(plan, state, checkpoint, out / MODEL_FOLDER)
     if plan.track:
         accelerator.end_training()
     return out / MODEL_FOLDER
@@ -98,24 +104,35 @@ def _steps(rows: Sequence[Row], plan: TuningPlan, accelerator: Accelerator) -> I
 
 
 def _backward(
-    accelerator: Accelerator, model: nn.Module, reader: SampleReader, rows: Sequence[Row], plan: TuningPlan
+    accelerator: Accelerator,
+    model: nn.Module,
+    reader: SampleReader,
+    rows: Sequence[Row],
+    plan: TuningPlan,
+    spare: Sample,
 ) -> Tensor:
-    samples = [sample for row in rows if len((sample := reader.read(row)).tokens.ids) <= plan.max_tokens]
-    loss = _loss(model, samples, reader.pad_id, accelerator.device)
+    samples = [sample for row in rows if _fits(sample := reader.read(row), plan)]
+    # With nothing short enough to learn from, a process still takes part in both passes: where the weights are
+    # sharded, the others wait for its share of every layer.
+    batch = collate(samples or [spare], reader.pad_id)
+    loss: Tensor = model(
+        **{key: value.to(accelerator.device) for key, value in batch.items()}, use_cache=False
+    ).loss
+    if not samples:
+        loss = loss * 0.0
     accelerator.backward(loss)  # divides by the passes of a step
     return loss.detach()
 
 
-def _loss(model: nn.Module, samples: Sequence[Sample], pad_id: int, device: torch.device) -> Tensor:
-    if not samples:
-        # Every process has to take part in the backward pass, also with nothing short enough to learn from.
-        weights: list[Tensor] = [
-            parameter.sum() * 0.0 for parameter in model.parameters() if parameter.requires_grad
-        ]
-        return torch.stack(weights).sum()
-    batch = {key: value.to(device) for key, value in collate(samples, pad_id).items()}
-    loss: Tensor = model(**batch, use_cache=False).loss
-    return loss
+def _fits(sample: Sample, plan: TuningPlan) -> bool:
+    return len(sample.tokens.ids) <= plan.max_tokens
+
+
+def _first_that_fits(rows: Sequence[Row], reader: SampleReader, plan: TuningPlan) -> Sample:
+    for row in rows:
+        if _fits(sample := reader.read(row), plan):
+            return sample
+    raise ValueError(f"none of {len(rows)} rows has at most {plan.max_tokens} tokens: raise max_tokens")
 
 
 def _log(accelerator: Accelerator, out: Path, step: int, losses: Sequence[Tensor], rate: float) -> None:

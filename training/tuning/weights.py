@@ -70,10 +70,11 @@ def rate_factor(step: int, steps: int, warmup_ratio: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def save_folder(model: nn.Module, state: dict[str, Any], checkpoint: Path, out: Path) -> None:
-    """Write the model beside the source's tokenizer, processor and template files; whole or not at all.
+def save_folder(plan: TuningPlan, state: dict[str, Any], checkpoint: Path, out: Path) -> None:
+    """Write trained weights beside the source's tokenizer, processor and template files; whole or not at all.
 
-    Adapters are merged into the weights, so the folder loads and exports like any other.
+    Adapters are merged into the weights, so the folder loads and exports like any other. `state` is the whole
+    model's, gathered: the model that was trained may hold only a shard of it.
     """
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -81,9 +82,9 @@ def save_folder(model: nn.Module, state: dict[str, Any], checkpoint: Path, out: 
     for file in checkpoint.iterdir():
         if file.is_file() and not file.name.endswith(_WEIGHT_FILES):
             shutil.copyfile(file, part / file.name)
-    if isinstance(model, PeftModel):
-        model.merge_and_unload().save_pretrained(part)
-    else:
-        model.save_pretrained(part, state_dict=state)  # type: ignore[operator]
+    model = load_trainable(checkpoint, plan)
+    model.load_state_dict(state)
+    whole = model.merge_and_unload() if isinstance(model, PeftModel) else model
+    whole.save_pretrained(part)  # type: ignore[operator]
     shutil.rmtree(out, ignore_errors=True)
     part.rename(out)
