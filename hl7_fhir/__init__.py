@@ -15,11 +15,14 @@ from hl7_fhir.profile import FhirProfile, PatientUnmatched
 from hl7_fhir.retraction import retraction_of
 from hl7_fhir.scopes import WANTED as WANTED_SCOPES
 from hl7_fhir.scopes import WANTED_TO_AUDIT as AUDIT_SCOPES
+from hl7_fhir.scopes import WANTED_TO_FOLLOW as FOLLOWING_SCOPES
 from hl7_fhir.scopes import WANTED_TO_MATCH as MATCHING_SCOPES
+from hl7_fhir.signed_reports import SignedReport
 from hl7_fhir.smart import SmartBackend, SmartClient
 
 __all__ = [
     "AUDIT_SCOPES",
+    "FOLLOWING_SCOPES",
     "HELD_CODES",
     "MATCHING_SCOPES",
     "NO_WAY_TO_WRITE",
@@ -37,6 +40,7 @@ __all__ = [
     "OpenAccess",
     "PatientUnmatched",
     "PostResult",
+    "SignedReport",
     "SmartBackend",
     "SmartClient",
     "StudyHeader",

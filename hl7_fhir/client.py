@@ -5,8 +5,9 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from hl7_fhir.exchange import Exchange, body_of
 from hl7_fhir.gate import check_bundle, check_resource
 from hl7_fhir.matching import Wanted, is_taken_back, matched, matched_if_possible
 from hl7_fhir.profile import R4, R5
+from hl7_fhir.signed_reports import SignedReport, signed_reports
 from hl7_fhir.single_writes import create, write_singly
 from hl7_fhir.transaction import write_transaction
 
@@ -134,6 +136,17 @@ class FhirClient:
         with httpx.Client(timeout=self._timeout_s, verify=self._tls or True) as http:
             exchange = Exchange(http, self._base_url, self._access)
             create(exchange, content, query)
+
+    def signed_reports(self, since_utc: datetime) -> Iterator[SignedReport]:
+        """Radiology reports signed, or changed after it, since a moment of the server's clock (`signed_reports`).
+
+        Raises
+        ------
+        Transient, Permanent
+            By the status of the answers.
+        """
+        with httpx.Client(timeout=self._timeout_s, verify=self._tls or True) as http:
+            yield from signed_reports(Exchange(http, self._base_url, self._access), since_utc)
 
     def _refuse_other_version(self, capabilities: Capabilities) -> None:
         theirs = capabilities.fhir_version

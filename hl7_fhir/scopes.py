@@ -19,6 +19,13 @@ WANTED_TO_MATCH = ("system/Patient.rs", "system/ServiceRequest.rs")
 WANTED_FOR_DOCUMENTS = ("system/DocumentReference.cus", "system/Binary.c")
 # What telling audit events needs.
 WANTED_TO_AUDIT = ("system/AuditEvent.cs",)
+# What following signed reports needs.
+WANTED_TO_FOLLOW = (
+    "system/DiagnosticReport.rs",
+    "system/Patient.rs",
+    "system/ServiceRequest.rs",
+    "system/ImagingStudy.rs",
+)
 _SCOPE = re.compile(r"system/(\*|[A-Za-z]+)\.(\*|read|write|[cruds]+)(?:\?.*)?")
 _VERSION_1 = {"*": "cruds", "read": "rs", "write": "cud"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 from sqlalchemy.orm import Session
 
-from clinical import Draft, Permanent, Transient
+from clinical import Permanent, Transient
 from hl7_fhir.v2 import (
     EVENT_UNSUPPORTED,
     EVENTS,
@@ -31,17 +31,15 @@ from hl7_fhir.v2 import (
     patient_merges,
     reported_orders,
 )
-from service.agreement import compare
 from service.book.database import writing
-from service.book.final_reports import close_with_report
 from service.book.hl7_inbox import count_message, count_refused, note_acted_on, was_acted_on
 from service.book.merges import key_of, rekey_study, studies_of_patient
-from service.book.orders import patients_of_study, studies_of_order
-from service.book.patient_numbers import PatientKey, contradict, note_merge, standing
-from service.book.signed_orders import remember_order
+from service.book.orders import patients_of_study
+from service.book.patient_numbers import PatientKey, contradict, note_merge
 from service.clock import now_utc
 from service.house import House
 from service.http.dicomweb.catalogue import Cataloguer
+from service.signing import SignedOrder, close_order
 
 _log = structlog.get_logger(__name__)
 
@@ -184,32 +182,14 @@ class Hl7Desk:
         """Close the studies of one signed order whose patient is the message's; what became of it."""
         if not order.status:
             return ["not-signed"]
-        remember_order(
-            session,
+        signed = SignedOrder(
             order.study_instance_uids,
             order.accession_numbers,
-            self._patients(order),
+            frozenset(self._patients(order)),
             order.status,
-            now=now,
+            order.text,
         )
-        found = studies_of_order(session, order.study_instance_uids, order.accession_numbers)
-        ours = [study_id for study_id in found if self._same_patient(session, study_id, order)]
-
-        def verdicts(draft: Draft) -> Mapping[str, str]:
-            return compare(draft, order.text)
-
-        for study_id in ours:
-            close_with_report(session, study_id, order.status, verdicts, actor=actor, now=now)
-        if ours:
-            return ["closed"]
-        return ["patient-mismatch" if found else "no-such-study"]
-
-    def _same_patient(self, session: Session, study_id: int, order: ReportedOrder) -> bool:
-        """Whether every image of the study is of the message's patient, number and issuer, as they stand now."""
-        named = self._patients(order)
-        named |= {standing(session, one) for one in named}
-        patients = patients_of_study(session, study_id)
-        return bool(patients) and patients <= named
+        return [close_order(session, signed, actor=actor, now=now)]
 
     def _patients(self, order: ReportedOrder) -> set[PatientKey]:
         """Every number and issuer under which images may name the order's patient."""

@@ -62,7 +62,7 @@ def destinations(settings: Settings, patients: ExpectedPatients | None = None) -
 def ehrs(settings: Settings) -> tuple[Ehr, ...]:
     """How patients and reports are named at each destination that takes a report of its own; nothing is opened."""
     return tuple(
-        Ehr(entry.name, _oru_profile(entry) if isinstance(entry, Hl7v2Destination) else _fhir_profile(entry))
+        Ehr(entry.name, _oru_profile(entry) if isinstance(entry, Hl7v2Destination) else fhir_naming(entry))
         for entry in settings.destinations
         if isinstance(entry, FhirDestination | Hl7v2Destination | FolderDestination)
     )
@@ -80,7 +80,7 @@ def _destination(
     if isinstance(entry, StowDestination):
         return _archive(entry, stow_sender(stow_client(entry)))
     if isinstance(entry, FhirDestination):
-        ehr = Ehr(entry.name, _fhir_profile(entry))
+        ehr = Ehr(entry.name, fhir_naming(entry))
         expected = patients.of if patients is not None and entry.matching == "search" else None
         sender = fhir_sender(fhir_client(entry), expected)
         return Destination(entry.name, frozenset({FHIR}), sender, ehr, fallback=entry.fallback or "")
@@ -90,7 +90,7 @@ def _destination(
         sender = hl7v2_sender(client, entry.error_attempts)
         ehr = Ehr(entry.name, _oru_profile(entry))
         return Destination(entry.name, frozenset({ORU}), sender, ehr, only_fallback=entry.only_fallback)
-    ehr = Ehr(entry.name, _fhir_profile(entry))
+    ehr = Ehr(entry.name, fhir_naming(entry))
     return Destination(entry.name, frozenset(), folder_sender(Path(entry.path)), ehr)
 
 
@@ -121,7 +121,8 @@ def _archive(entry: DicomDestination | StowDestination, send: Send) -> Destinati
     return Destination(entry.name, kinds, send, ladder=ladder, confirm=entry.confirm)
 
 
-def _fhir_profile(entry: FhirDestination | FolderDestination) -> FhirProfile:
+def fhir_naming(entry: FhirDestination | FolderDestination) -> FhirProfile:
+    """How patients, orders and drafts are named at a destination."""
     return FhirProfile(
         draft_status=entry.draft_status,
         issuers=dict(entry.issuers),
@@ -140,7 +141,7 @@ def analysis_faces(settings: Settings) -> tuple[FaceTerms, Destination]:
     """
     folders = [entry for entry in settings.destinations if isinstance(entry, FolderDestination)]
     named = (
-        _fhir_profile(folders[0]) if folders else FhirProfile(default_patient_system=UNMAPPED_PATIENT_SYSTEM)
+        fhir_naming(folders[0]) if folders else FhirProfile(default_patient_system=UNMAPPED_PATIENT_SYSTEM)
     )
     nowhere = folder_sender(settings.data_dir)
     return FaceTerms(site_profile(settings)), Destination(

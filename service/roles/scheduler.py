@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from threading import Event, Thread
 
-from hl7_fhir import AUDIT_SCOPES
+from hl7_fhir import AUDIT_SCOPES, FOLLOWING_SCOPES
 from service.archive_counting import ArchiveCounting, counter_of
 from service.audit_feed import AuditFeed, FactFinder, file_sink, server_sink
 from service.book.clock_steps import LongestAhead
@@ -14,8 +14,9 @@ from service.drift_watch import DriftWatch, drift_terms
 from service.fhir_access import fhir_client
 from service.house import House, celery_app, open_house, require_shared_broker
 from service.intake import quiet_rule
-from service.io_worker import ehrs
+from service.io_worker import ehrs, fhir_naming
 from service.queues import Hints
+from service.report_watch import ReportWatch
 from service.retention import RetentionClock, site_retention
 from service.role_process import SignsOfLife, die_with_supervisor, stop_on_signals
 from service.scheduler import Sweeper
@@ -50,7 +51,7 @@ def run_scheduler(settings: Settings) -> None:
 
 
 def started_tellers(house: House, stop: Event) -> list[Thread]:
-    """Threads beside the sweeper, at work until `stop`: the audit log's, the drift's, the archive's counts."""
+    """Threads beside the sweeper, at work until `stop`: audit log, drift, signed reports, the archive's counts."""
     settings = house.settings
     tellers = [
         Thread(target=feed.run, args=(stop,), name="audit-feed", daemon=True) for feed in audit_feeds(house)
@@ -59,6 +60,7 @@ def started_tellers(house: House, stop: Event) -> list[Thread]:
     tellers.append(
         Thread(target=drift.run, args=(stop, settings.drift.look_every_s), name="drift", daemon=True)
     )
+    tellers += report_watches(house, stop)
     for teller in tellers:
         teller.start()
     archive = settings.study.archive
@@ -72,6 +74,20 @@ def started_tellers(house: House, stop: Event) -> list[Thread]:
         )
         tellers.append(counting.start(stop))
     return tellers
+
+
+def report_watches(house: House, stop: Event) -> list[Thread]:
+    """A thread for each EHR that is asked which reports were signed; not started yet."""
+    threads = []
+    for entry in house.settings.destinations:
+        if isinstance(entry, FhirDestination) and entry.signed_reports_every_s is not None:
+            client = fhir_client(entry, FOLLOWING_SCOPES)
+            watch = ReportWatch(house, entry.name, fhir_naming(entry), client.signed_reports)
+            interval_s = entry.signed_reports_every_s
+            threads.append(
+                Thread(target=watch.run, args=(stop, interval_s), name="signed-reports", daemon=True)
+            )
+    return threads
 
 
 def longest_ahead(settings: Settings) -> LongestAhead:

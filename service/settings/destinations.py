@@ -122,6 +122,13 @@ class FhirDestination(_FhirNaming):
         description="destination of type hl7v2 that gets the report where the CapabilityStatement offers no way",
     )
 
+    signed_reports_every_s: float | None = Field(
+        None,
+        ge=5,
+        description="ask it this often which reports were signed: they close drafts as a final ORU does; "
+        "default: never",
+    )
+
     @model_validator(mode="after")
     def _one_kind_of_credentials(self) -> FhirDestination:
         if self.bearer_token is not None and self.smart is not None:

@@ -256,7 +256,7 @@ def test_what_is_not_taken_is_answered_with_its_reason(
 def test_a_message_that_runs_into_a_defect_is_answered_and_what_comes_behind_it_is_acted_on(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service import hl7_desk
+    from service import signing
 
     (waiting,) = drafted(house, received(house, tmp_path), {"a": PENDING})
 
@@ -268,7 +268,7 @@ def test_a_message_that_runs_into_a_defect_is_answered_and_what_comes_behind_it_
         listener.start()
         with Sender(listener.port) as sender:
             with monkeypatch.context() as patched, capture_logs() as logs:
-                patched.setattr(hl7_desk, "compare", defect)
+                patched.setattr(signing, "compare", defect)
                 sender.send(oru())
                 (refused,) = sender.answers(1)
             sender.send(oru())
