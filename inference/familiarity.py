@@ -188,16 +188,10 @@ def fit_familiarity(
     frontal: Sequence[NDArray[np.floating]],
     lateral: Sequence[NDArray[np.floating]] = (),
     *,
-    more_frontal: Sequence[NDArray[np.floating]] = (),
     weights_sha256: str,
     source: str,
 ) -> Familiarity:
     """Parameters from pooled features (width,) of frontal and, for the view's head, of lateral images.
-
-    Parameters
-    ----------
-    more_frontal
-        Frontal images for the view's head alone, which are not among those the model is meant for.
 
     Raises
     ------
@@ -209,13 +203,12 @@ def fit_familiarity(
             "too-few-images", f"{len(frontal)} frontal images; at least {FEWEST_IMAGES} are needed"
         )
     known = np.asarray(frontal, dtype=np.float64)
-    every_frontal = np.asarray([*frontal, *more_frontal], dtype=np.float64)
     return Familiarity(
         weights_sha256=weights_sha256,
         source=source,
         images=len(known),
         known=_surroundings(known),
-        view=_view_head(every_frontal, np.asarray(lateral, dtype=np.float64)),
+        view=_view_head(known, np.asarray(lateral, dtype=np.float64)),
     )
 
 

@@ -33,11 +33,6 @@ STATEMENT = (
     "radiograph is without meaning."
 )
 
-_SOURCES = {
-    Edition.FIRST: "training/recipes/embedded.toml, then embedded_second.toml; phantoms of seeds 0 to 33999",
-    Edition.SECOND: "training/recipes/embedded_wide.toml; phantoms of the second edition, seeds 0 to 39999",
-}
-
 # The manifest's task names, and the group of the evaluation table that decides each; detection has no floor of
 # its own and is decided by the boxes of abnormalities.
 TASK_GROUPS = {
@@ -56,8 +51,8 @@ def package_embedded(
     out: Path,
     *,
     count: int = 500,
-    fitting: int = 200,
-    edition: Edition = Edition.FIRST,
+    fitting: int = 400,
+    edition: Edition = Edition.SECOND,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -105,17 +100,15 @@ def write_calibration(
 
 
 def write_familiarity(
-    package: Path, *, count: int, edition: Edition = Edition.FIRST, processes: int = 1
+    package: Path, *, count: int, edition: Edition = Edition.SECOND, processes: int = 1
 ) -> Familiarity:
     """Fit which images the model knows on phantoms, put it into the package and name it in the manifest."""
     opened = open_package(package)
     features = partial(phantom_features, str(package), processes=processes)
-    # Only the second edition has lateral phantoms; frontal ones of it keep the head from telling editions apart.
-    second = partial(features, count=count // 2, edition=Edition.SECOND)
     familiarity = fit_familiarity(
         features(count=count, edition=edition),
-        second(subject=Subject.LATERAL),
-        more_frontal=second(subject=Subject.FRONTAL),
+        # Only the second edition has lateral phantoms.
+        features(count=count // 2, edition=Edition.SECOND, subject=Subject.LATERAL),
         weights_sha256=opened.weights_sha256,
         source=f"{count} phantoms",
     )
@@ -123,7 +116,7 @@ def write_familiarity(
     return familiarity
 
 
-def write_canary(package: Path, edition: Edition = Edition.FIRST) -> None:
+def write_canary(package: Path, edition: Edition = Edition.SECOND) -> None:
     """Put phantoms into the package for the model's daily trial: each label twice or more, and two healthy ones."""
     labels = frozenset(edition.labels)
     missing = dict.fromkeys([*edition.labels, ""], 2)
@@ -172,7 +165,7 @@ def describe(
         "tasks": tasks,
         "statement": STATEMENT,
         "licence": "Apache-2.0",
-        "source": _SOURCES[edition],
+        "source": f"training/recipes/embedded.toml; phantoms of edition {edition.value}, seeds 0 to 23999",
     }
 
 

@@ -11,6 +11,9 @@ any good drawing with texture. In the other direction it may refuse a true chest
 extreme rotation, or one that fills only a small part of the picture. Its thresholds were set on synthetic chests, on
 a few public radiographs under many random changes of exposure, pose, crop and noise, and on synthetic non-chests; its
 sensitivity on a clinical population was never measured.
+
+Of 300 synthetic chests at 320 pixels 1 is refused, under noise of 20 grey levels 7 more; turned by 90 degrees 8 of 600
+pass, upside down about 35 of 300; of two drawn shapes in noise none passes if it is white, half and more if blurred.
 """
 
 from __future__ import annotations
@@ -42,8 +45,9 @@ _MIN_DETAIL_PERCENT = 0.1
 # pixels straddle the grid's, 1 to 5 for anatomy, 0.4 and more for anatomy under strong noise; more for smooth shadings
 # and drawings.
 _SCALE_RATIO = (0.33, 8.0)
-# The same from a quarter to an eighth: noise of any grain loses half, anatomy nothing, strong noise over it a little.
-_MIN_COARSER_RATIO = 0.78
+# The same from a quarter to an eighth: noise of any grain loses half, give or take a third on so few cells, anatomy
+# hardly anything: 0.72 is the least of 588 synthetic chests.
+_MIN_COARSER_RATIO = 0.68
 # Correlation with the scheme: chests 0.6 and more, one opacified lung about 0.5, other body parts mostly below 0.5.
 _MIN_LAYOUT = 0.55
 # The scheme fits an upright chest better than the same picture turned, or about as well: at most 0.04 worse.

@@ -25,7 +25,7 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 EditionOption = Annotated[
-    int, typer.Option(min=1, max=2, help="phantom: 1, as the embedded model knows them, or the wider 2.")
+    int, typer.Option(min=1, max=2, help="phantom: 2, what the embedded model knows, or the narrower 1.")
 ]
 
 

@@ -52,7 +52,7 @@ def evaluate(
         int, typer.Option(help="phantom: seed of the first one (training used seeds below 1,000,000).")
     ] = 5_000_000,
     size: Annotated[int, typer.Option(min=32, max=4096, help="phantom: width and height.")] = 160,
-    edition: EditionOption = 1,
+    edition: EditionOption = 2,
     processes: Annotated[int, typer.Option(min=1, help="phantom: processes to ask with.")] = 1,
     manifest: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="radvlm: file of `train manifest`.")
@@ -99,7 +99,7 @@ def evaluate(
 def _on_phantoms(
     model: str, n: int, seed: int, size: int, edition: int, processes: int, out: Path | None, as_json: bool
 ) -> None:
-    from training.evaluation.table import evaluate_model, rows_of_table
+    from training.evaluation.table import evaluate_model, markdown, rows_of_table
     from training.phantoms import Edition
 
     with Progress(transient=True, disable=as_json) as progress:
@@ -112,8 +112,10 @@ def _on_phantoms(
         from training.evaluation.plots import write_plots  # matplotlib is in the extra
 
         pictures = write_plots({"phantoms": result["classification"]}, out)
+        command = f"raddraft train evaluate --suite phantom --model {model} --n {n} --seed {seed} --out ..."
         (out / "metrics.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
-        typer.echo(f"metrics.json and {len(pictures)} pictures in {out}", err=True)
+        (out / "metrics.md").write_text(markdown(result, command), encoding="utf-8")
+        typer.echo(f"metrics.json, metrics.md and {len(pictures)} pictures in {out}", err=True)
     if as_json:
         print_json(result)
     else:

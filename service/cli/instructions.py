@@ -47,7 +47,7 @@ def instructions(
         int, typer.Option(help="phantom: seed of the first one; radvlm: decides the wording.")
     ] = 0,
     size: Annotated[int, typer.Option(min=32, max=4096, help="phantom: width and height in pixels.")] = 160,
-    edition: EditionOption = 1,
+    edition: EditionOption = 2,
     processes: Annotated[int, typer.Option(min=1, help="phantom: processes to render with.")] = 1,
     archive: Annotated[
         list[str] | None,

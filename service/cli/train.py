@@ -28,7 +28,7 @@ def phantoms(
     out: _Out,
     seed: Annotated[int, typer.Option(help="Seed of the first phantom.")] = 0,
     size: Annotated[int, typer.Option(min=32, max=4096, help="Width and height in pixels.")] = 160,
-    edition: EditionOption = 1,
+    edition: EditionOption = 2,
     others: Annotated[
         float, typer.Option(min=0, max=1, help="Share of mirrored and lateral views and of what is no chest.")
     ] = 0.0,
@@ -81,7 +81,7 @@ def package(
     ],
     out: _Out,
     n: Annotated[int, typer.Option("--n", min=50, help="Phantoms to measure on.")] = 500,
-    edition: EditionOption = 1,
+    edition: EditionOption = 2,
     processes: Annotated[int, typer.Option(min=1, help="Processes to ask with.")] = 1,
 ) -> None:
     """Export a checkpoint as the embedded model: measure it, fit operating points, write its manifest."""

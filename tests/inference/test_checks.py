@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -45,8 +46,8 @@ def _phantom(seed: int) -> NDArray[np.uint8]:
 
 
 def _with_pneumothorax(seed: int) -> NDArray[np.uint8]:
-    """The first phantom from `seed` on that holds one."""
-    while "Pneumothorax" not in draw(seed, 160)[1].labels:
+    """The first phantom from `seed` on that holds one, without tension: that would move the heart."""
+    while {"Pneumothorax", "Mediastinal shift"} & set(draw(seed, 160)[1].labels) != {"Pneumothorax"}:
         seed += 1
     return _phantom(seed)
 
@@ -129,6 +130,7 @@ def test_a_heart_right_of_the_lungs_middle_is_marked() -> None:
     assert heart_side_check(mirrored).status is CheckStatus.WARN
     assert heart_side_check(_CHEST, mirrored).status is CheckStatus.PASS
     assert heart_side_check(mirrored, _CHEST).status is CheckStatus.WARN
+    assert heart_side_check(_CHEST, _CHEST).status is CheckStatus.NOT_RUN
     assert heart_side_check({}).status is CheckStatus.NOT_RUN
 
 
@@ -222,19 +224,23 @@ def test_the_embedded_model_passes_its_checks_on_phantoms(model: Model) -> None:
 
 
 def test_mirrored_phantoms_are_noticed_by_their_hearts(model: Model) -> None:
-    pictures = [_phantom(seed) for seed in range(5_100_000, 5_100_006)]
+    seeds = (
+        seed for seed in itertools.count(5_100_000) if "Mediastinal shift" not in draw(seed, 160)[1].labels
+    )
+    pictures = [_phantom(seed) for seed in itertools.islice(seeds, 10)]
     upright = [_named(model.read(picture).checks, "heart-side").status for picture in pictures]
     turned = [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
     mirrored = [_named(model.read(picture).checks, "heart-side").status for picture in turned]
-    assert upright.count(CheckStatus.PASS) >= 5
-    assert mirrored.count(CheckStatus.WARN) >= 5
+    # Where the two pictures' hearts are too much alike nothing is said.
+    assert upright.count(CheckStatus.PASS) >= 5 and upright.count(CheckStatus.WARN) <= 1
+    assert mirrored.count(CheckStatus.WARN) >= 5 and mirrored.count(CheckStatus.PASS) <= 1
 
 
-def test_a_box_the_model_puts_into_the_wrong_lung_fails(model: Model) -> None:
+def test_a_box_the_model_puts_on_another_side_than_it_says_fails(model: Model) -> None:
     # A real error of the embedded model: its text says right, its box lies left.
-    reading = model.read(_phantom(5_100_040))
-    failed = [check for f in reading.present for check in f.checks if check.name == "box-in-region"]
-    assert CheckStatus.FAIL in {check.status for check in failed}
+    reading = model.read(_phantom(5_100_105))
+    failed = [check for f in reading.present for check in f.checks if check.status is CheckStatus.FAIL]
+    assert [check.name for check in failed] == ["laterality-text-vs-box"]
 
 
 def test_extra_questions_change_nothing_of_the_draft(model: Model) -> None:

@@ -21,9 +21,7 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     pytest.importorskip("setuptools", reason="building a wheel needs setuptools")
     tree = tmp_path_factory.mktemp("tree")
     for name in (*_ROOMS, "deploy"):
-        shutil.copytree(
-            _ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.onnx.data")
-        )
+        shutil.copytree(_ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(_ROOT / "tests" / "project", tree / "tests" / "project")
     for name in ("raddraft.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(_ROOT / name, tree)
@@ -50,7 +48,7 @@ def test_every_module_and_data_file_of_a_room_is_inside(wheel_names: list[str], 
     expected = {
         path.relative_to(_ROOT).as_posix()
         for path in (_ROOT / room).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.endswith(".onnx.data")
+        if path.is_file() and "__pycache__" not in path.parts
     }
     assert expected - set(wheel_names) == set()
 

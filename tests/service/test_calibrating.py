@@ -19,6 +19,7 @@ from inference import Calibration, Model, fit_labels, load_model
 from inference.calibration import fit_label, open_calibration
 from service.calibrating import calibrated, labelled_images
 from training.phantoms import displayed, draw
+from training.phantoms.phantom import truth_of
 
 _LABEL = "Pleural Effusion"
 
@@ -37,7 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["image", _LABEL, "Pneumothorax"])
-        for seed in range(4_900_000, 4_900_070):
+        labelled = [(seed, _LABEL in truth_of(seed).labels) for seed in range(4_900_000, 4_900_200)]
+        there, absent = ([seed for seed, shown in labelled if shown is wanted] for wanted in (True, False))
+        for seed in (*there[:15], *absent[:50]):
             pixels, truth = draw(seed, 160)
             name = f"{seed}.png"
             Image.fromarray(displayed(pixels)).save(folder / name)

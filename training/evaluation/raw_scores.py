@@ -30,7 +30,7 @@ def phantom_scores(
     *,
     count: int,
     first_seed: int = FIRST_FITTING_SEED,
-    edition: Edition = Edition.FIRST,
+    edition: Edition = Edition.SECOND,
     processes: int = 1,
 ) -> tuple[dict[str, list[float]], list[frozenset[str]]]:
     """Scores by label (one per phantom) and the true labels of each phantom."""
@@ -46,7 +46,7 @@ def phantom_confidences(
     count: int,
     first_seed: int,
     size_px: int = SIZE_PX,
-    edition: Edition = Edition.FIRST,
+    edition: Edition = Edition.SECOND,
     processes: int = 1,
 ) -> Confidences:
     """Calibrated probabilities by label of each phantom, beside what is there."""
@@ -72,7 +72,7 @@ def phantom_features(
     *,
     count: int,
     first_seed: int = FIRST_FITTING_SEED,
-    edition: Edition = Edition.FIRST,
+    edition: Edition = Edition.SECOND,
     subject: Subject = Subject.FRONTAL,
     processes: int = 1,
 ) -> list[NDArray[np.float32]]:

@@ -23,7 +23,7 @@ from training.instructions.conversation import converse
 from training.instructions.questions import Wording
 from training.phantoms import Edition, Truth, displayed, draw
 
-LABELS = Edition.FIRST.labels
+LABELS = Edition.SECOND.labels
 FIRST_UNSEEN_SEED = 5_000_000
 _BOX_QUESTIONS = (questions.WHERE, questions.WHERE_FIRST, questions.WHERE_LAST)
 
@@ -104,7 +104,7 @@ def run_suite(
     count: int,
     first_seed: int = FIRST_UNSEEN_SEED,
     size_px: int = 160,
-    edition: Edition = Edition.FIRST,
+    edition: Edition = Edition.SECOND,
     progress: Callable[[int], None] | None = None,
 ) -> list[tuple[Item, str]]:
     """Ask everything about phantoms `first_seed ..`; returns every item with its answer."""

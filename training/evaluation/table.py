@@ -66,7 +66,7 @@ def evaluate_model(
     count: int,
     first_seed: int,
     size_px: int,
-    edition: Edition = Edition.FIRST,
+    edition: Edition = Edition.SECOND,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -146,3 +146,42 @@ def rows_of_table(result: dict[str, Any]) -> Sequence[Sequence[str]]:
         bound = f">= {floor:.2f}" if floor > 0 else f"<= {-floor:.2f}"
         rows.append((f"{group} {metric}", f"{result[group][metric]:.3f}", bound, constant))
     return rows
+
+
+def markdown(result: dict[str, Any], command: str) -> str:
+    """The whole evaluation as a page of Markdown that names the command it was written by."""
+    head = ("metric", "model", "floor", "best constant answer")
+    by_label = [
+        (label, f"{f1:.3f}", f"{result['abnormality']['by_name'].get(label, float('nan')):.2f}")
+        for label, f1 in result["classification"]["f1"].items()
+    ]
+    followed = [(name, f"{share:.3f}") for name, share in result["follow_up"]["by_question"].items()]
+    others = [
+        ("report findings omitted", f"{result['report']['omission_rate']:.3f}"),
+        ("detection map50", f"{result['detection']['map50']:.3f}"),
+        ("all labels of an image right", f"{result['classification']['exact_set']:.3f}"),
+    ]
+    if "ece" in result["classification"]:
+        others.append(("expected calibration error", f"{result['classification']['ece']:.4f}"))
+    until = result["seed"] + result["n"] - 1
+    return "\n".join(
+        (
+            f"# The model `{result['model']}` on {result['n']} phantoms of unseen seeds",
+            "",
+            f"Written by `{command}`: seeds {result['seed']} to {until}, edition {result['edition']}, greedy answers.",
+            "Where the model errs, how it was trained and what the numbers mean: [training.md](training.md).",
+            "",
+            *_table(head, rows_of_table(result)),
+            "",
+            *_table(("further", "model"), others),
+            "",
+            *_table(("label", "F1", "boxes mAP@50"), by_label),
+            "",
+            *_table(("follow-up question", "right"), followed),
+            "",
+        )
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]

@@ -102,7 +102,7 @@ def phantom_dataset(
     variant: Variant,
     size_px: int = 1024,
     *,
-    edition: Edition = Edition.FIRST,
+    edition: Edition = Edition.SECOND,
     subject: Subject = Subject.FRONTAL,
 ) -> tuple[FileDataset, Truth]:
     """Phantom of a seed as a DICOM data set, with its truth (boxes as fractions of the image).

@@ -1,4 +1,4 @@
-"""The first edition's distribution: seven findings, one view; what the embedded model was trained on."""
+"""The first edition's distribution: seven findings, ten regions, one view."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def compose_first(seed: int) -> Scene:
         shift_y=rng.uniform(-0.10, 0.10),
         rotation_rad=float(np.deg2rad(rng.uniform(-8, 8))),
     )
-    return Scene(seed, pose, anatomy, lesions, _draw_exposure(rng))
+    return Scene(seed, pose, anatomy, lesions, _draw_exposure(rng), Edition.FIRST)
 
 
 def _draw_kinds(rng: np.random.Generator) -> list[Kind]:

@@ -1,6 +1,7 @@
 """What a phantom can carry and show: findings by their CheXpert label, VinDr-CXR's names, RadVLM's regions.
 
-An edition says which of them its phantoms are drawn from. The first is what the embedded model was trained on.
+An edition says which of them its phantoms are drawn from. The embedded model was trained on the second; the first is an
+earlier, narrower one.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _SLIVER = 0.02
 
 FractionBox = tuple[float, float, float, float]
 
-REGIONS = Edition.FIRST.regions
+REGIONS = Edition.SECOND.regions
 """Regions of the phantoms that the embedded model was trained on."""
 
 
@@ -63,7 +63,7 @@ class Truth:
     seed: int
     findings: tuple[TrueFinding, ...]
     regions: dict[str, FractionBox]
-    edition: Edition = Edition.FIRST
+    edition: Edition = Edition.SECOND
     view: str = "PA"
     mirrored: bool = False
     devices: tuple[TrueDevice, ...] = ()
@@ -93,7 +93,7 @@ def box_of(mask: NDArray[np.floating] | NDArray[np.bool_]) -> FractionBox | None
 
 
 def draw(
-    seed: int, size_px: int = ANALYSIS_SIZE_PX, edition: Edition = Edition.FIRST
+    seed: int, size_px: int = ANALYSIS_SIZE_PX, edition: Edition = Edition.SECOND
 ) -> tuple[NDArray[np.float32], Truth]:
     """Phantom image (size_px, size_px), 0 black .. 1 white as displayed, and its truth.
 
@@ -107,7 +107,7 @@ def draw(
     return expose(scene, image_of(scene, grid, anatomy, lesions)), truth
 
 
-def truth_of(seed: int, edition: Edition = Edition.FIRST) -> Truth:
+def truth_of(seed: int, edition: Edition = Edition.SECOND) -> Truth:
     """Truth of a phantom without drawing its image."""
     scene = compose(seed, edition)
     return _truth(scene, *_masks(scene, ANALYSIS_SIZE_PX))

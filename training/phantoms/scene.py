@@ -130,7 +130,7 @@ class Scene:
     anatomy: Anatomy
     lesions: tuple[Lesion, ...]
     exposure: Exposure
-    edition: Edition = Edition.FIRST
+    edition: Edition = Edition.SECOND
     view: str = "PA"
 
     def of_kind(self, kind: Kind) -> tuple[Lesion, ...]:

@@ -40,7 +40,7 @@ def contact_sheet(
     shown: Sequence[Shown],
     path: Path,
     *,
-    edition: Edition = Edition.FIRST,
+    edition: Edition = Edition.SECOND,
     columns: int = 6,
     size_px: int = 320,
 ) -> None:
