@@ -16,6 +16,7 @@ pytest.importorskip("peft")
 pytest.importorskip("accelerate")
 
 from accelerate.state import AcceleratorState  # noqa: E402
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 from transformers import LlavaOnevisionForConditionalGeneration  # noqa: E402
 
 from tests.training.micro import QUESTION, write_micro_checkpoint  # noqa: E402
@@ -70,6 +71,15 @@ def test_tuning_lowers_the_loss_and_writes_a_folder_that_loads(
     source = LlavaOnevisionForConditionalGeneration.from_pretrained(folder / "checkpoint")
     assert model.state_dict().keys() == source.state_dict().keys()
     assert {file.name for file in out.iterdir()} == {file.name for file in (folder / "checkpoint").iterdir()}
+
+
+def test_a_run_is_followed_in_tensorboard(folder: Path, rows: list[Row], tmp_path: Path) -> None:
+    tune(folder / "checkpoint", rows[:8], folder, tmp_path, replace(PLAN, track=("tensorboard",)))
+    (events,) = {
+        file.parent for file in tmp_path.rglob("events.out.tfevents.*") if file.parent.name == "raddraft"
+    }
+    board = EventAccumulator(str(events)).Reload()
+    assert [point.value for point in board.Scalars("loss")] == pytest.approx(losses(tmp_path), rel=1e-6)
 
 
 @pytest.fixture
