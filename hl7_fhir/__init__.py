@@ -2,6 +2,7 @@
 
 from hl7_fhir.access import Access, BearerToken, OpenAccess
 from hl7_fhir.audit_event import AuditFact, Kind, audit_event
+from hl7_fhir.audit_message import audit_message
 from hl7_fhir.bundle import ArtefactReference, build_bundle, report_identifier
 from hl7_fhir.capability import NO_WAY_TO_WRITE, Way
 from hl7_fhir.client import FhirClient, PostResult
@@ -47,6 +48,7 @@ __all__ = [
     "Wanted",
     "Way",
     "audit_event",
+    "audit_message",
     "build_bundle",
     "check_bundle",
     "client_statement",

@@ -1,4 +1,4 @@
-"""The audit log told on as FHIR AuditEvents: to a file, and to a FHIR server where the site names one (ITI-20)."""
+"""The audit log told on: as FHIR AuditEvents to a file and a server, as DICOM audit messages to syslog (ITI-20)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,25 @@ import structlog
 from sqlalchemy import Engine
 
 from clinical import RadDraftError, Transient
-from hl7_fhir import AuditFact, FhirClient, Kind, PatientUnmatched, StudyHeader, audit_event
+from hl7_fhir import (
+    AuditFact,
+    FhirClient,
+    Kind,
+    PatientUnmatched,
+    StudyHeader,
+    audit_event,
+    audit_message,
+)
 from service.book import drafts
 from service.book.audit import Action, AuditEntry, audit_entries
 from service.book.audit_subjects import AuditSubject, note_told, subject_of, told_up_to
 from service.ehr_faces import Ehr
 from service.faces import FHIR, FHIR_RETRACTION, ORU, ORU_RETRACTION
 from service.house import House
-from service.settings import FhirDestination, Settings
+from service.settings import AuditSyslogSection, FhirDestination, Settings
 from service.stored_headers import stored_header
+from service.syslog import send_to_syslog, syslog_message
+from service.tls import client_tls
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +52,7 @@ _KINDS = {
 _REPORTS = frozenset({FHIR, FHIR_RETRACTION})
 _EXPORTS = frozenset({ORU, ORU_RETRACTION})
 
-Sink = Callable[[Sequence[dict[str, object]]], None]
+Sink = Callable[[Sequence[AuditFact]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +172,7 @@ class AuditFeed:
         after = told_up_to(self._engine, self._name)
         entries = audit_entries(self._engine, after=after, limit=_ROWS_AT_ONCE)
         if entries:
-            self._sink([audit_event(fact) for fact in self._finder.facts(entries)])
+            self._sink(self._finder.facts(entries))
             note_told(self._engine, self._name, entries[-1].number)
         return len(entries)
 
@@ -181,7 +191,8 @@ class AuditFeed:
 def file_sink(path: Path) -> Sink:
     """Append each event as one line of JSON (NDJSON), on the disk before it counts as told; readable by us alone."""
 
-    def write(events: Sequence[dict[str, object]]) -> None:
+    def write(facts: Sequence[AuditFact]) -> None:
+        events = [audit_event(fact) for fact in facts]
         lines = "".join(f"{json.dumps(event, ensure_ascii=False, sort_keys=True)}\n" for event in events)
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -202,8 +213,22 @@ def file_sink(path: Path) -> Sink:
 def server_sink(client: FhirClient) -> Sink:
     """Create each event at a FHIR server; one told again is not doubled (If-None-Exist by its tag)."""
 
-    def write(events: Sequence[dict[str, object]]) -> None:
-        for event in events:
-            client.create_tagged(event)
+    def write(facts: Sequence[AuditFact]) -> None:
+        for fact in facts:
+            client.create_tagged(audit_event(fact))
+
+    return write
+
+
+def syslog_sink(section: AuditSyslogSection) -> Sink:
+    """Send each event as a DICOM audit message over syslog and TLS; one told again is the same message once more."""
+    here = socket.gethostname()
+
+    def write(facts: Sequence[AuditFact]) -> None:
+        messages = [
+            syslog_message(audit_message(fact, f"RadDraft@{here}", section.site), fact.at_utc, here)
+            for fact in facts
+        ]
+        send_to_syslog(messages, section.host, section.port, lambda: client_tls(section.tls))
 
     return write

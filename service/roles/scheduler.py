@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 from hl7_fhir import AUDIT_SCOPES, FOLLOWING_SCOPES
 from service.archive_counting import ArchiveCounting, counter_of
-from service.audit_feed import AuditFeed, FactFinder, file_sink, server_sink
+from service.audit_feed import AuditFeed, FactFinder, file_sink, server_sink, syslog_sink
 from service.book.clock_steps import LongestAhead
 from service.delivery_task import LONGEST_RETRY_AFTER_S
 from service.drift_watch import DriftWatch, drift_terms
@@ -114,4 +114,7 @@ def audit_feeds(house: House) -> list[AuditFeed]:
         if isinstance(entry, FhirDestination) and entry.name == settings.audit.destination:
             sink = server_sink(fhir_client(entry, AUDIT_SCOPES))
             feeds.append(AuditFeed(house.book.engine, "server", finder, sink))
+    if settings.audit.syslog is not None:
+        sink = syslog_sink(settings.audit.syslog)
+        feeds.append(AuditFeed(house.book.engine, "syslog", finder, sink))
     return feeds

@@ -2,6 +2,7 @@
 
 from service.settings.sections import (
     ArchiveSection,
+    AuditSyslogSection,
     ClientTlsSection,
     DicomDestination,
     FhirDestination,
@@ -22,6 +23,7 @@ from service.settings.settings import ConfigurationError, Settings, configuratio
 
 __all__ = [
     "ArchiveSection",
+    "AuditSyslogSection",
     "ClientTlsSection",
     "ConfigurationError",
     "DicomDestination",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from service.settings.basics import Section
+from service.settings.basics import ClientTlsSection, Port, Section
 
 
 class DeliverySection(Section):
@@ -26,12 +26,26 @@ class DeliverySection(Section):
     circuit_longest_pause_s: float = Field(300.0, gt=0, description="the pause doubles up to this")
 
 
+class AuditSyslogSection(Section):
+    """An audit record repository (IHE ATNA) that takes DICOM audit messages by syslog over TLS."""
+
+    host: str = Field(min_length=1)
+    port: Port = 6514
+    tls: ClientTlsSection = Field(
+        ClientTlsSection(), description="default: the system's authorities, no certificate of ours"
+    )
+    site: str = Field("", description="AuditEnterpriseSiteID of the messages")
+
+
 class AuditSection(Section):
-    """The audit log as FHIR AuditEvents."""
+    """The audit log as FHIR AuditEvents, and as DICOM audit messages."""
 
     events_file: Path | None = Field(
         None, description="NDJSON file that gets every event; default: audit/audit_events.ndjson in data_dir"
     )
     destination: str | None = Field(
         None, description="name of a destination of type fhir that gets every event too"
+    )
+    syslog: AuditSyslogSection | None = Field(
+        None, description="audit record repository that gets every event by syslog over TLS; default: none"
     )

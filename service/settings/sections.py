@@ -22,6 +22,7 @@ from service.settings.checks import (
 )
 from service.settings.delivery import (
     AuditSection,
+    AuditSyslogSection,
     DeliverySection,
 )
 from service.settings.destinations import (
@@ -70,6 +71,7 @@ __all__ = [
     "AeTitle",
     "ArchiveSection",
     "AuditSection",
+    "AuditSyslogSection",
     "BrokerSection",
     "ChatSection",
     "ChecksSection",
