@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from service.book.database import reading, writing
 from service.book.states import InstanceState
@@ -22,6 +22,8 @@ _HIDDEN = (InstanceState.RECEIVED, InstanceState.DUPLICATE, InstanceState.QUARAN
 _OWN_RESULT = "own-result"
 # What a viewer sees of a Draft: neither the lower rungs of the SR ladder, which say the same, nor rejections.
 _SHOWN_KINDS = ("sr", "pr", "sc", "summary", "narrative", "pdf", "ko")
+# How many objects of a study or series a search expects, at first.
+_OBJECTS_A_GROUP = 4
 # Row ids may be committed out of their order by this much.
 _OVERLAP = 1000
 
@@ -227,17 +229,7 @@ def search(
         key: InstrumentedAttribute[Any] = (
             CatalogueRow.study_id if level is Level.STUDY else CatalogueRow.series_instance_uid
         )
-        wanted = (
-            _shown(
-                key, func.max(CatalogueRow.study_id).label("study"), func.min(CatalogueRow.id).label("first")
-            )
-            .where(*_matching(criteria))
-            .group_by(key)
-            .order_by(func.max(CatalogueRow.study_id).desc(), func.min(CatalogueRow.id))
-            .limit(limit)
-            .offset(offset)
-        )
-        keys = [row[0] for row in session.execute(wanted).all()]
+        keys = _newest_groups(session, key, criteria, offset + limit)[offset:]
         rows = session.execute(
             _shown(key).add_columns(*_FOUND).where(key.in_(keys)).order_by(CatalogueRow.id)
         ).all()
@@ -245,6 +237,24 @@ def search(
         for row in rows:
             groups[row[0]].append(_found(row[1:]))
         return [tuple(groups[group]) for group in keys]
+
+
+def _newest_groups(
+    session: Session, key: InstrumentedAttribute[Any], criteria: Criteria, count: int
+) -> list[Any]:
+    """The first `count` studies or series that match, newest study first.
+
+    Objects are walked in that order, and only as far as it takes: to group them all first would read a whole catalogue
+    for its newest page.
+    """
+    query = _shown(key).where(*_matching(criteria)).order_by(CatalogueRow.study_id.desc(), CatalogueRow.id)
+    objects = _OBJECTS_A_GROUP * max(count, 1)
+    while True:
+        found = session.scalars(query.limit(objects)).all()
+        groups = list(dict.fromkeys(found))
+        if len(groups) >= count or len(found) < objects:
+            return groups[:count]
+        objects *= 8
 
 
 def shown_objects(engine: Engine, criteria: Criteria) -> tuple[Found, ...]:
@@ -338,7 +348,7 @@ def _matching(criteria: Criteria) -> list[ColumnElement[bool]]:
         (CatalogueRow.accession_number, criteria.accession_number),
     ]
     found: list[ColumnElement[bool]] = [column.in_(values) for column, values in listed if values]
-    found += [_like(column, text) for column, text in texts if text]
+    found += [_text_matches(column, text) for column, text in texts if text]
     first, last = criteria.study_dates
     if first:
         found.append(CatalogueRow.study_date >= first)
@@ -349,9 +359,14 @@ def _matching(criteria: Criteria) -> list[ColumnElement[bool]]:
     return found
 
 
-def _like(column: InstrumentedAttribute[str], text: str) -> ColumnElement[bool]:
-    """Wildcard matching (PS3.4 C.2.2.2.4): ``*`` any text, ``?`` any character."""
+def _text_matches(column: InstrumentedAttribute[str], text: str) -> ColumnElement[bool]:
+    """Single value and wildcard matching (PS3.4 C.2.2.2.1 and C.2.2.2.4): ``*`` any text, ``?`` any character."""
     if "*" not in text and "?" not in text:
         return column == text
+    # Looked for by itself: the column's index is read through in a fraction of the time the rows would take.
+    return CatalogueRow.id.in_(select(CatalogueRow.id).where(_like(column, text)))
+
+
+def _like(column: InstrumentedAttribute[str], text: str) -> ColumnElement[bool]:
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return column.like(escaped.replace("*", "%").replace("?", "_"), escape="\\")

@@ -134,6 +134,13 @@ class CatalogueRow(Base):
     """
 
     __tablename__ = "catalogue"
+    __table_args__ = (
+        Index(
+            "ix_catalogue_patient_name",
+            "patient_name",
+            postgresql_ops={"patient_name": "text_pattern_ops"},
+        ),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
     instance_id: Mapped[int | None] = mapped_column(ForeignKey("instances.id"), unique=True)

@@ -12,9 +12,11 @@ from sqlalchemy import select
 
 from dicom_node import PosixSpool
 from service.book import Book, same_uid, study_images
+from service.book.catalogue import Criteria, Level, search
 from service.book.database import writing
 from service.book.states import InstanceState
 from service.book.tables import DraftRow, StudyRow
+from tests.bench.search_bench import fill
 from tests.service.dicomweb.served import Web, encoded
 from tests.service.told_results import artefact_row, draft_row
 from training.phantoms.dicom import VARIANTS, phantom_dataset
@@ -71,6 +73,29 @@ _SEARCHES: tuple[tuple[dict[str, str], list[int]], ...] = (
 def test_studies_are_found_by_what_identifies_them(web: Web, held: list[Any]) -> None:
     for asked, numbers in _SEARCHES:
         assert found(web, **asked) == [str(held[number].StudyInstanceUID) for number in numbers], asked
+
+
+def test_pages_join_without_gap_however_many_objects_the_studies_have(book: Book) -> None:
+    sizes = [1, 40, 3, 90, 1, 7, 25]
+    fill(book.engine, sizes)
+    for level, groups in (
+        (Level.STUDY, len(sizes)),
+        (Level.SERIES, len(sizes)),
+        (Level.INSTANCE, sum(sizes)),
+    ):
+        whole = search(book.engine, level, Criteria(), limit=1000, offset=0)
+        assert len(whole) == groups
+        assert [group[0].study_id for group in whole] == sorted(
+            (group[0].study_id for group in whole), reverse=True
+        )
+        paged = [
+            group
+            for offset in range(0, groups, 2)
+            for group in search(book.engine, level, Criteria(), limit=2, offset=offset)
+        ]
+        assert paged == whole
+    (few,) = search(book.engine, Level.STUDY, Criteria(patient_name="*-1^*"), limit=9, offset=0)
+    assert len(few) == 1
 
 
 def test_what_cannot_be_matched_is_refused_rather_than_ignored(web: Web) -> None:
