@@ -9,7 +9,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo test serve lint conformance rehearsal clean
+.PHONY: demo test serve lint conformance rehearsal fuzz clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,6 +40,11 @@ conformance: $(VENV)/.dev
 # A hospital plays its day around a whole service while things go wrong.
 rehearsal: $(VENV)/.dev
 	@$(BIN)/python -m tests.promises.rehearsal $(ARGS)
+
+# Looks for bytes a parser of the receive path stumbles over, guided by the code they reach; ARGS are libFuzzer's.
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "atheris>=3"
+	@$(BIN)/python -m tests.promises.fuzz.guided build/fuzz -max_total_time=900 $(ARGS)
 
 # The types of training are checked against torch itself, so lint installs the extra `training` as well.
 lint: $(VENV)/.training

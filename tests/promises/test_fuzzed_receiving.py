@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.promises.fuzz import wire
+from tests.promises.fuzz.parsers import PARSERS, parse
 from tests.promises.fuzz.receiver import Receiver, receiver
 from tests.promises.fuzz.write_corpus import CORPUS, DATASETS, UID, explicit, files, fragments, header, pixels
 
@@ -62,6 +63,12 @@ def accounted(far: Receiver, pieces: list[bytes]) -> wire.Heard:
 def test_the_corpus_is_what_its_script_writes() -> None:
     written = {path.name: path.read_bytes() for path in CORPUS.glob("*.bin")}
     assert written == files(), "run: python -m tests.promises.fuzz.write_corpus"
+
+
+def test_what_a_guided_search_found_is_read_or_refused_by_every_parser() -> None:
+    found = [path.read_bytes() for path in sorted((CORPUS.parent / "found").glob("*.bin"))]
+    read = [parse(bytes((number,)) + content[1:]) for content in found for number in range(len(PARSERS))]
+    assert found and any(read) and not all(read)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CORPUS.glob("association-*.bin")))
