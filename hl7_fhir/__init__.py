@@ -12,7 +12,7 @@ from hl7_fhir.header import StudyHeader
 from hl7_fhir.keys import KeyRing, load_key_ring
 from hl7_fhir.matching import HELD_CODES, WAITING_CODES, Wanted
 from hl7_fhir.patients import Demographics
-from hl7_fhir.profile import FhirProfile, PatientUnmatched
+from hl7_fhir.profile import R4, FhirProfile, PatientUnmatched
 from hl7_fhir.retraction import retraction_of
 from hl7_fhir.scopes import WANTED as WANTED_SCOPES
 from hl7_fhir.scopes import WANTED_TO_AUDIT as AUDIT_SCOPES
@@ -27,6 +27,7 @@ __all__ = [
     "HELD_CODES",
     "MATCHING_SCOPES",
     "NO_WAY_TO_WRITE",
+    "R4",
     "WAITING_CODES",
     "WANTED_SCOPES",
     "Access",

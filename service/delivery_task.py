@@ -207,19 +207,19 @@ class DeliveryDesk:
             _log.warning("delivery_fell_back", delivery_row=lease.delivery_id, destination=heir)
             return
         if isinstance(result, Sent):
+            place = self.destinations[lease.destination]
             outbox.end_delivery(
                 self.engine,
                 lease,
-                DeliveryState.DELIVERED,
+                DeliveryState.WOULD_SEND if place.dry_run else DeliveryState.DELIVERED,
                 status=result.status,
                 reason=result.note,
                 now=now,
                 artefact_id=result.artefact_id,
-                confirm=self.destinations[lease.destination].confirm,
+                confirm=place.confirm,
             )
-            _log.info(
-                "delivered", delivery_row=lease.delivery_id, destination=lease.destination, kind=lease.kind
-            )
+            done = "would_send" if place.dry_run else "delivered"
+            _log.info(done, delivery_row=lease.delivery_id, destination=lease.destination, kind=lease.kind)
             return
         if isinstance(result, Quarantine):
             # Something is wrong with whom or what it is about: it is kept, shown, and left to a person.

@@ -86,6 +86,8 @@ class Destination:
         Where a report goes that this server, by its own word, offers no way to write; empty for nowhere.
     only_fallback
         Whether it gets nothing but what falls to it.
+    dry_run
+        Whether it is only tried out: `send` checks, and sends nothing.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Destination:
     confirm: bool = False
     fallback: str = ""
     only_fallback: bool = False
+    dry_run: bool = False
 
     @property
     def takes_rejections(self) -> bool:

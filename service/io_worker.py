@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from dicom_node import Peer
-from hl7_fhir import FhirProfile
+from hl7_fhir import R4, FhirProfile
 from hl7_fhir.v2 import MllpClient, OruProfile
 from imaging import DecodeLimits
 from reporting import SrClass
@@ -24,6 +25,7 @@ from service.destinations import (
     hl7v2_sender,
     stow_sender,
 )
+from service.dry_runs import dry_sender
 from service.ehr_faces import Ehr
 from service.faces import FHIR, ORU
 from service.fhir_access import fhir_client
@@ -40,6 +42,7 @@ from service.settings import (
     Settings,
     StowDestination,
 )
+from service.settings.sections import DestinationSection
 from service.stored_headers import ExpectedPatients
 from service.stow_access import stow_client
 from service.telling_task import TellingDesk
@@ -56,7 +59,7 @@ def destinations(settings: Settings, patients: ExpectedPatients | None = None) -
     patients
         Whom reports must be about; a process that sends nothing needs none.
     """
-    return tuple(_destination(entry, settings, patients) for entry in settings.destinations)
+    return tuple(_tried_or_real(entry, settings, patients) for entry in settings.destinations)
 
 
 def ehrs(settings: Settings) -> tuple[Ehr, ...]:
@@ -68,8 +71,18 @@ def ehrs(settings: Settings) -> tuple[Ehr, ...]:
     )
 
 
+def _tried_or_real(
+    entry: DestinationSection, settings: Settings, patients: ExpectedPatients | None
+) -> Destination:
+    place = _destination(entry, settings, patients)
+    if not entry.dry_run:
+        return place
+    version = entry.fhir_version if isinstance(entry, FhirDestination | FolderDestination) else R4
+    return replace(place, send=dry_sender(version), dry_run=True)
+
+
 def _destination(
-    entry: DicomDestination | StowDestination | FhirDestination | Hl7v2Destination | FolderDestination,
+    entry: DestinationSection,
     settings: Settings,
     patients: ExpectedPatients | None,
 ) -> Destination:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, or_, select
 
 from clinical import Draft, draft_from_json
 from service.book.database import reading
+from service.book.dry_runs import never_left
 from service.book.states import DeliveryState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow
 
@@ -33,7 +34,8 @@ def results_to_reject(
 ) -> list[HeldResults]:
     """What each of `destinations` may hold of each Draft of a study and has not been told to withdraw.
 
-    A delivery without an answer may have arrived all the same, so every one that was tried and not refused counts.
+    A delivery without an answer may have arrived all the same, so every one that was tried and not refused counts;
+    but no dry run.
     What was purged can be told of no more (see `purged_places`).
 
     Parameters
@@ -46,6 +48,7 @@ def results_to_reject(
         .join(ArtefactRow, ArtefactRow.id == DeliveryRow.artefact_id)
         .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
         .where(DeliveryRow.study_id == study_id, DeliveryRow.destination.in_(list(destinations)))
+        .where(or_(DeliveryRow.kind == rejection_kind, ~never_left()))
         .where(DraftRow.purged_at_utc.is_(None))
         .order_by(DraftRow.version, DeliveryRow.destination, ArtefactRow.id)
     )
@@ -78,6 +81,7 @@ def purged_places(
         select(DeliveryRow)
         .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
         .where(DeliveryRow.study_id == study_id, DeliveryRow.destination.in_(list(destinations)))
+        .where(or_(DeliveryRow.kind == rejection_kind, ~never_left()))
         .where(DraftRow.purged_at_utc.is_not(None))
     )
     held: set[tuple[int, str]] = set()

@@ -43,7 +43,7 @@ _CHANGED = "the patient's number has changed"
 _LOOK = "was delivered before the patient's number changed: see that it stands with the right patient there"
 _D = DeliveryState
 _I = InstanceState
-_NOT_SENT = (_D.PENDING, _D.HELD, _D.UNMATCHED, _D.GAVE_UP, _D.REFUSED)
+_NOT_SENT = (_D.PENDING, _D.HELD, _D.UNMATCHED, _D.GAVE_UP, _D.REFUSED, _D.WOULD_SEND)
 # Studies with a Draft that is not told yet, and those whose outbox is written.
 _UNTOLD = (StudyState.DRAFTED, StudyState.TELLING)
 _TOLD = (StudyState.DELIVERING, StudyState.DONE, StudyState.FAILED)

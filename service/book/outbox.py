@@ -319,12 +319,15 @@ def end_delivery(
                 reason=reason[:255],
             )
         )
-        row.state = checked_delivery_change(DeliveryState(row.state), state)
+        # A dry run takes nothing back: what was there before it is there still.
+        kept = row.delivered_at_utc if state is DeliveryState.WOULD_SEND else None
+        ended = DeliveryState.DELIVERED if kept is not None else state
+        row.state = checked_delivery_change(DeliveryState(row.state), ended)
         row.last_status, row.reason_code, row.reason = status, code, reason[:255]
         row.lease_owner, row.lease_until_utc, row.enqueued_at_utc = "", None, None
         row.due_at_utc = due_at_utc
         row.artefact_id = artefact_id or row.artefact_id
-        row.delivered_at_utc = now if state is DeliveryState.DELIVERED else None
+        row.delivered_at_utc = now if state is DeliveryState.DELIVERED else kept
         if confirm and state is DeliveryState.DELIVERED:
             # The question is due, and anew after a second delivery.
             session.merge(CustodyRow(delivery_id=row.id, state=CustodyState.DUE, due_at_utc=now))

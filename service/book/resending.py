@@ -15,7 +15,8 @@ from service.book.states import DeliveryState, StudyState, checked_delivery_chan
 from service.book.study_holds import forget_hold, note_hold
 from service.book.tables import DeliveryRow, DraftRow, StudyRow
 
-_AGAIN = (DeliveryState.DELIVERED, DeliveryState.REFUSED, DeliveryState.GAVE_UP)
+# What can be sent again, and what was only tried out.
+AGAIN = (DeliveryState.DELIVERED, DeliveryState.REFUSED, DeliveryState.GAVE_UP, DeliveryState.WOULD_SEND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +84,17 @@ def _of_newest_drafts(chosen: Select[DeliveryRow]) -> Select[DeliveryRow]:
 def would_resend(engine: Engine, query: DeliveryQuery) -> int:
     """How many deliveries `resend` would send again."""
     with reading(engine) as session:
-        chosen = _of_newest_drafts(_chosen(query, _AGAIN)).where(DeliveryRow.artefact_id.is_not(None))
+        chosen = _of_newest_drafts(_chosen(query, AGAIN)).where(DeliveryRow.artefact_id.is_not(None))
         return session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
 
 
 def resend(engine: Engine, query: DeliveryQuery, *, actor: str, now: datetime) -> int:
-    """Send what was delivered, refused or given up again: the same stored bytes; return how many.
+    """Send what was delivered, refused, given up or tried out: the same stored bytes; return how many.
 
     Results of older versions of a Draft stay as they are.
     """
     with writing(engine) as session:
-        count = put_back(session, _of_newest_drafts(_chosen(query, _AGAIN)), now)
+        count = put_back(session, _of_newest_drafts(_chosen(query, AGAIN)), now)
         _note(session, Action.RESEND, query, actor, count, now)
         return count
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from clinical import Permanent, Transient
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import writing
+from service.book.dry_runs import never_left
 from service.book.outbox import FELL_BACK, RETRACTED
 from service.book.states import REJECTION_KIND, DeliveryState, StudyState, checked_study_change
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
@@ -40,7 +41,7 @@ def stop_and_list(
     """Supersede what has not left yet, and list the newest report each destination was tried with.
 
     A delivery without an answer may have arrived all the same, so every one that was tried counts; but not one that the
-    server offered no way to write, which went another way.
+    server offered no way to write, which went another way, nor one that was only tried out.
 
     Parameters
     ----------
@@ -94,6 +95,7 @@ def _newest(session: Session, study_id: int, retractions: Mapping[str, str]) -> 
         .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
         .where(DeliveryRow.study_id == study_id, DeliveryRow.attempts > 0)
         .where(DeliveryRow.kind.in_(list(retractions)), DeliveryRow.reason_code != FELL_BACK)
+        .where(~never_left())
         .order_by(DraftRow.version)
     ).all()
     taken_back = select(DeliveryRow).where(

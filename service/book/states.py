@@ -42,7 +42,8 @@ class StudyState(StrEnum):
 class DeliveryState(StrEnum):
     """Where one artefact stands on its way to one destination.
 
-    ``held`` waits for the operator who stopped it, ``unmatched`` for somebody who can name the patient.
+    ``held`` waits for the operator who stopped it, ``unmatched`` for somebody who can name the patient. ``would_send``
+    is the end of a dry run.
     """
 
     PENDING = "pending"
@@ -53,6 +54,7 @@ class DeliveryState(StrEnum):
     REFUSED = "refused"
     GAVE_UP = "gave_up"
     SUPERSEDED = "superseded"
+    WOULD_SEND = "would_send"
 
 
 # Kind of the artefact by which an archive withdraws results: on its way it is superseded by nothing.
@@ -106,7 +108,16 @@ _D = DeliveryState
 DELIVERY_CHANGES: dict[DeliveryState, frozenset[DeliveryState]] = {
     _D.PENDING: frozenset({_D.SENDING, _D.HELD, _D.SUPERSEDED}),
     _D.SENDING: frozenset(
-        {_D.SENDING, _D.PENDING, _D.DELIVERED, _D.REFUSED, _D.GAVE_UP, _D.UNMATCHED, _D.SUPERSEDED}
+        {
+            _D.SENDING,
+            _D.PENDING,
+            _D.DELIVERED,
+            _D.REFUSED,
+            _D.GAVE_UP,
+            _D.UNMATCHED,
+            _D.SUPERSEDED,
+            _D.WOULD_SEND,
+        }
     ),
     _D.HELD: frozenset({_D.PENDING, _D.SUPERSEDED}),
     _D.UNMATCHED: frozenset({_D.PENDING, _D.SUPERSEDED, _D.REFUSED}),
@@ -114,6 +125,7 @@ DELIVERY_CHANGES: dict[DeliveryState, frozenset[DeliveryState]] = {
     _D.REFUSED: frozenset({_D.PENDING, _D.SUPERSEDED}),
     _D.GAVE_UP: frozenset({_D.PENDING, _D.SUPERSEDED}),
     _D.SUPERSEDED: frozenset(),
+    _D.WOULD_SEND: frozenset({_D.PENDING, _D.SUPERSEDED}),
 }
 DELIVERY_OPEN = frozenset({_D.PENDING, _D.SENDING, _D.HELD, _D.UNMATCHED})
 

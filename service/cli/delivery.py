@@ -70,23 +70,23 @@ def resend(
     study_uid: StudyArgument = "",
     destination: DestinationOption = "",
     kind: KindOption = "",
-    state: Annotated[str, typer.Option(help="Only what is delivered, refused or gave_up.")] = "",
+    state: Annotated[str, typer.Option(help="Only what is delivered, refused, gave_up or would_send.")] = "",
     since: Annotated[str, typer.Option(help=f"Put into the outbox from here on: {_TIME}.")] = "",
     until: Annotated[str, typer.Option(help=f"Put into the outbox before: {_TIME}.")] = "",
     dry_run: Annotated[bool, typer.Option(help="Only say how many.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Send results again, the stored bytes as they are: what was delivered, refused or given up.
+    """Send results again, the stored bytes as they are: what was delivered, refused, given up or only tried out.
 
     Results of an older version of a study's draft are left alone. Without anything to choose by it is refused.
     """
     from service.book.audit import user_actor
-    from service.book.resending import DeliveryQuery, would_resend
+    from service.book.resending import AGAIN, DeliveryQuery, would_resend
     from service.book.resending import resend as send_again
     from service.book.states import DeliveryState
     from service.clock import now_utc
 
-    choices = [s.value for s in (DeliveryState.DELIVERED, DeliveryState.REFUSED, DeliveryState.GAVE_UP)]
+    choices = [s.value for s in AGAIN]
     if state and state not in choices:
         raise typer.BadParameter(f"no such state: {state}; what can be sent again is {', '.join(choices)}")
     settings = load_settings(config)

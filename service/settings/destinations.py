@@ -12,6 +12,9 @@ from service.settings.basics import AeTitle, ClientTlsSection, Masked, Name, Por
 
 class _Destination(Section):
     name: Name
+    dry_run: bool = Field(
+        False, description="everything is built, checked, kept and logged (`would_send`), and nothing is sent"
+    )
 
 
 class _ArchiveDestination(_Destination):

@@ -128,6 +128,8 @@ class Settings(BaseSettings):
             return self
         if self.audit.destination not in servers:
             raise ValueError("audit.destination names no destination of type fhir")
+        if servers[self.audit.destination].dry_run:
+            raise ValueError("audit.destination: a destination with dry_run is sent nothing; name another")
         if servers[self.audit.destination].fhir_version != "4.0":
             raise ValueError(
                 "audit.destination: AuditEvents are R4; name a destination with fhir_version 4.0"
