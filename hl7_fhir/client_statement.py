@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from hl7_fhir.scopes import WANTED, WANTED_FOR_DOCUMENTS, WANTED_TO_AUDIT, WANTED_TO_MATCH, permissions_of
+from hl7_fhir.scopes import (
+    WANTED,
+    WANTED_FOR_DOCUMENTS,
+    WANTED_TO_AUDIT,
+    WANTED_TO_FOLLOW,
+    WANTED_TO_MATCH,
+    permissions_of,
+)
 
 Json = dict[str, Any]
 
@@ -15,7 +22,9 @@ _INTERACTIONS = {"c": "create", "r": "read", "u": "update", "s": "search-type"}
 # These have no identifier in R4, and are known by a tag of ours.
 _KNOWN_BY_TAG = frozenset({"Provenance", "AuditEvent"})
 # What the scopes allow and is not asked for: scopes are granted by type, and a conditional create needs the search.
-_NOT_ASKED = frozenset({("AuditEvent", "search-type"), ("ServiceRequest", "read")})
+_NOT_ASKED = frozenset({("AuditEvent", "search-type"), ("DiagnosticReport", "read")})
+# How signed reports are followed, beside the search by identifier.
+_FOLLOWED_BY = ({"name": "_lastUpdated", "type": "date"}, {"name": "status", "type": "token"})
 _WITHOUT_CONDITION = frozenset({"Binary"})
 _WORDS = {
     "AuditEvent": "Only where audit.destination names this server.",
@@ -39,7 +48,10 @@ def client_statement(version: str) -> Json:
     version
         Of the software.
     """
-    scopes = (*WANTED, *WANTED_TO_MATCH, *WANTED_FOR_DOCUMENTS, *WANTED_TO_AUDIT)
+    allowed: dict[str, frozenset[str]] = {}
+    for scope in (*WANTED, *WANTED_TO_MATCH, *WANTED_FOR_DOCUMENTS, *WANTED_TO_FOLLOW, *WANTED_TO_AUDIT):
+        kind, permissions = permissions_of(scope)
+        allowed[kind] = allowed.get(kind, frozenset()) | permissions
     return {
         "resourceType": "CapabilityStatement",
         "url": "urn:raddraft:capability-statement:client",
@@ -60,7 +72,7 @@ def client_statement(version: str) -> Json:
                     "written in the first two ways, with ImagingSelection as Observation is."
                 ),
                 "security": _security(),
-                "resource": [_resource(*permissions_of(scope)) for scope in sorted(scopes)],
+                "resource": [_resource(kind, allowed[kind]) for kind in sorted(allowed)],
                 "interaction": [
                     {
                         "code": "transaction",
@@ -99,5 +111,6 @@ def _resource(kind: str, permissions: frozenset[str]) -> Json:
     if kind in _KNOWN_BY_TAG:
         stated["searchParam"] = [{"name": "_tag", "type": "token"}]
     elif "search-type" in codes:
-        stated["searchParam"] = [{"name": "identifier", "type": "token"}]
+        followed = _FOLLOWED_BY if kind == "DiagnosticReport" else ()
+        stated["searchParam"] = [{"name": "identifier", "type": "token"}, *followed]
     return stated

@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 from hl7_fhir import FhirClient, Wanted, Way, audit_event, build_bundle, client_statement
 from raddraft import __version__
 from service.cli.app import build_app
-from tests.hl7_fhir.drafts import HEADER, PROFILE, draft
+from tests.hl7_fhir.drafts import HEADER, NOW, PROFILE, draft
 from tests.hl7_fhir.scripted_server import Answer, Asked, scripted_server
 from tests.hl7_fhir.test_audit_event import FACT
 
 _DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "fhir-client-capability.json"
+# Parameters of a search's result, which a CapabilityStatement does not list (R4 3.1.1.5).
+_OF_THE_RESULT = {"_count", "_sort"}
 _REPEATS = {"GET": "search-type", "POST": "create", "PUT": "update"}
 
 
@@ -46,6 +48,12 @@ def server(held: bool) -> Any:
             found["identifier"] = [{"system": system, "value": value}]
         if kind == "metadata":
             return 200, offered
+        if "_lastUpdated" in asked.path:
+            found |= {"status": "final", "subject": {"reference": "Patient/1"}}
+            found["meta"] = {"versionId": "1", "lastUpdated": NOW.isoformat()}
+            found["basedOn"] = [{"reference": "ServiceRequest/1"}]
+            found["imagingStudy"] = [{"reference": "ImagingStudy/1"}]
+            return 200, {"resourceType": "Bundle", "entry": [{"resource": found}]}
         if asked.method == "GET" and not rest:
             there = held or kind in ("Patient", "ServiceRequest", *stored)
             return 200, {"resourceType": "Bundle", "entry": [{"resource": found}] if there else []}
@@ -94,7 +102,7 @@ def _request(method: str, url: str, none_exist: str, match: str) -> Iterator[tup
         yield kind, "conditionalCreate"
     if match:
         yield kind, "versioned-update"
-    for name in parse_qs(none_exist or query):
+    for name in parse_qs(none_exist or query).keys() - _OF_THE_RESULT:
         yield kind, f"?{name}"
 
 
@@ -121,6 +129,7 @@ def seen() -> set[tuple[str, str]]:
             for way in Way:
                 FhirClient(far.base_url, way=way, matching=True).post(bundle, Wanted())
             FhirClient(far.base_url).create_tagged(audit_event(FACT))
+            assert len(list(FhirClient(far.base_url).signed_reports(NOW))) == 1
             found |= set(asked_for(far.asked))
     return found
 
