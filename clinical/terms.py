@@ -15,6 +15,8 @@ from importlib.resources import files
 SCT_SCHEME = "SCT"
 DCM_SCHEME = "DCM"
 RADLEX_SCHEME = "RADLEX"
+# RSNA and ACR Common Data Elements; designator and UID 1.2.840.10008.2.16.15 by PS3.16 section 8.
+RADELEMENT_SCHEME = "RADELEMENT"
 LOCAL_SCHEME = "99RADDRAFT"
 
 
@@ -87,7 +89,7 @@ class FindingLabel:
     code
         Primary code: SNOMED CT where verified, else DICOM, else the local scheme.
     equivalent_codes
-        Further verified codes (DICOM, RadLex).
+        Further verified codes (DICOM, RadLex, RadElement).
     match
         Whether the primary code is exact or approximate; ``none`` marks a local code.
     """
@@ -124,6 +126,7 @@ def _codes(row: dict[str, str]) -> list[CodedTerm]:
         ("snomed_ct_code", SCT_SCHEME, "snomed_meaning"),
         ("dcm_code", DCM_SCHEME, "dcm_meaning"),
         ("radlex_id", RADLEX_SCHEME, "radlex_meaning"),
+        ("radelement_id", RADELEMENT_SCHEME, "radelement_meaning"),
     )
     return [CodedTerm(row[code], scheme, row[meaning]) for code, scheme, meaning in columns if row.get(code)]
 

@@ -16,6 +16,7 @@ _SYSTEMS = {
     "DCM": "http://dicom.nema.org/resources/ontology/DCM",
     "LN": "http://loinc.org",
     "RADLEX": "http://radlex.org",
+    "RADELEMENT": "https://radelement.org",
     "99RADDRAFT": "urn:raddraft:finding",
 }
 # LOINC names as published; a view LOINC has no single code for falls back to the unspecified one.

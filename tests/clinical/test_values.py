@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
 
 from clinical import (
@@ -171,3 +172,11 @@ def test_present_in_any_reading_is_present_and_disagreement_is_a_warning() -> No
     assert merged["Edema"].checks[0].status == "warn"
     assert merged["Fracture"].presence is Presence.ABSENT
     assert merged["Fracture"].checks[0].status == "pass"
+
+
+def test_radelement_codes_stand_beside_the_others_in_a_scheme_dicom_knows() -> None:
+    codes = [code for label in finding_labels().values() for code in label.equivalent_codes]
+    assert {code.value: code.meaning for code in codes if code.scheme == "RADELEMENT"} == {
+        "RDES254": "Pleural Effusion"
+    }
+    assert UID_dictionary["1.2.840.10008.2.16.15"][4] == "RADELEMENT"

@@ -88,7 +88,8 @@ def test_finding_code_carries_its_equivalents_and_its_side(report: Dataset) -> N
     group = children(report, "Imaging Measurements")[0].ContentSequence[0]
     code = children(group, "Finding")[0].ConceptCodeSequence[0]
     assert [(item.CodeValue, item.CodingSchemeDesignator) for item in code.EquivalentCodeSequence] == [
-        ("RID34539", "RADLEX")
+        ("RID34539", "RADLEX"),
+        ("RDES254", "RADELEMENT"),
     ]
     side = children(children(group, "Finding Site")[0], "Laterality")[0]
     assert side.ConceptCodeSequence[0].CodeMeaning == "Right"
