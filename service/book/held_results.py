@@ -9,7 +9,7 @@ from sqlalchemy import Engine, or_, select
 
 from clinical import Draft, draft_from_json
 from service.book.database import reading
-from service.book.dry_runs import never_left
+from service.book.reached import may_be_there
 from service.book.states import DeliveryState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow
 
@@ -48,7 +48,7 @@ def results_to_reject(
         .join(ArtefactRow, ArtefactRow.id == DeliveryRow.artefact_id)
         .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
         .where(DeliveryRow.study_id == study_id, DeliveryRow.destination.in_(list(destinations)))
-        .where(or_(DeliveryRow.kind == rejection_kind, ~never_left()))
+        .where(or_(DeliveryRow.kind == rejection_kind, may_be_there(DeliveryState.REFUSED)))
         .where(DraftRow.purged_at_utc.is_(None))
         .order_by(DraftRow.version, DeliveryRow.destination, ArtefactRow.id)
     )
@@ -62,7 +62,7 @@ def results_to_reject(
             key = (draft.id, delivery.destination)
             if delivery.kind == rejection_kind:
                 rejected.add(key)
-            elif delivery.attempts > 0 and delivery.state != DeliveryState.REFUSED:
+            else:
                 held.setdefault(key, []).append(artefact)
                 drafts.setdefault(draft.id, draft_from_json(draft.draft_json))
         session.expunge_all()
@@ -81,7 +81,7 @@ def purged_places(
         select(DeliveryRow)
         .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
         .where(DeliveryRow.study_id == study_id, DeliveryRow.destination.in_(list(destinations)))
-        .where(or_(DeliveryRow.kind == rejection_kind, ~never_left()))
+        .where(or_(DeliveryRow.kind == rejection_kind, may_be_there(DeliveryState.REFUSED)))
         .where(DraftRow.purged_at_utc.is_not(None))
     )
     held: set[tuple[int, str]] = set()
@@ -91,6 +91,6 @@ def purged_places(
             key = (delivery.draft_id, delivery.destination)
             if delivery.kind == rejection_kind:
                 rejected.add(key)
-            elif delivery.attempts > 0 and delivery.state != DeliveryState.REFUSED:
+            else:
                 held.add(key)
     return {destination for _, destination in held - rejected}

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from clinical import Permanent, Transient
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import writing
-from service.book.dry_runs import never_left
 from service.book.outbox import FELL_BACK, RETRACTED
+from service.book.reached import may_be_there
 from service.book.states import REJECTION_KIND, DeliveryState, StudyState, checked_study_change
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 
@@ -93,9 +93,8 @@ def _newest(session: Session, study_id: int, retractions: Mapping[str, str]) -> 
         select(DeliveryRow, ArtefactRow)
         .join(ArtefactRow, ArtefactRow.id == DeliveryRow.artefact_id)
         .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
-        .where(DeliveryRow.study_id == study_id, DeliveryRow.attempts > 0)
+        .where(DeliveryRow.study_id == study_id, may_be_there())
         .where(DeliveryRow.kind.in_(list(retractions)), DeliveryRow.reason_code != FELL_BACK)
-        .where(~never_left())
         .order_by(DraftRow.version)
     ).all()
     taken_back = select(DeliveryRow).where(

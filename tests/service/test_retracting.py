@@ -12,7 +12,9 @@ from sqlalchemy import select
 from clinical import Permanent, Transient
 from hl7_fhir import build_bundle, check_bundle
 from service.book.database import reading, writing
+from service.book.outbox import due_deliveries, end_delivery, lease_delivery
 from service.book.purge import RetentionRule, purge_study
+from service.book.resending import DeliveryQuery, resend
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, StudyRow
 from service.clock import now_utc
@@ -40,7 +42,7 @@ def house(tmp_path: Path) -> House:
 def tell(house: House, deliveries: dict[str, DeliveryState], state: StudyState = StudyState.DONE) -> None:
     """A study whose report went, or goes, to destinations."""
     with writing(house.book.engine) as session:
-        study = study_row(session, STUDY, state=state)
+        study = study_row(session, STUDY, state=state, draft_version=1)
         made = draft_row(session, study.id)
         for name, delivery_state in deliveries.items():
             bundle = build_bundle(draft(), HEADER, PROFILE, (), report_text="text")
@@ -84,6 +86,36 @@ def test_what_may_have_arrived_without_an_answer_is_taken_back_too(
 ) -> None:
     tell(house, {"ehr": state})
     assert retract_study(house, STUDY, "wrong patient", actor="user:tester") == ["ehr"]
+
+
+def attempted(house: House, ended: DeliveryState) -> None:
+    """The report's delivery is tried, and ends so."""
+    engine, now = house.book.engine, now_utc()
+    (delivery_id,) = due_deliveries(engine, now, 0)
+    lease = lease_delivery(engine, delivery_id, owner="w", lease_s=60, now=now)
+    assert lease is not None
+    end_delivery(engine, lease, ended, status="", now=now, due_at_utc=now)
+
+
+@pytest.mark.parametrize("ended", [DeliveryState.DELIVERED, DeliveryState.GAVE_UP])
+def test_what_may_have_arrived_is_taken_back_while_it_waits_to_be_sent_again(
+    house: House, ended: DeliveryState
+) -> None:
+    tell(house, {"ehr": DeliveryState.PENDING})
+    with writing(house.book.engine) as session:
+        session.scalars(select(DeliveryRow)).one().due_at_utc = now_utc()
+    attempted(house, ended)
+    assert resend(house.book.engine, DeliveryQuery(), actor="test", now=now_utc()) == 1
+    assert retract_study(house, STUDY, "wrong patient", actor="user:tester") == ["ehr"]
+
+
+def test_what_was_only_tried_out_is_not_taken_back_while_it_waits_to_be_sent(house: House) -> None:
+    tell(house, {"ehr": DeliveryState.PENDING})
+    with writing(house.book.engine) as session:
+        session.scalars(select(DeliveryRow)).one().due_at_utc = now_utc()
+    attempted(house, DeliveryState.WOULD_SEND)
+    assert resend(house.book.engine, DeliveryQuery(), actor="test", now=now_utc()) == 1
+    assert retract_study(house, STUDY, "wrong patient", actor="user:tester") == []
 
 
 def test_nothing_is_said_to_be_taken_back_where_nothing_was_sent(house: House) -> None:
