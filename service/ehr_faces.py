@@ -9,7 +9,7 @@ from pydicom import Dataset
 
 from clinical import Draft, Finding
 from hl7_fhir import FhirProfile, PatientUnmatched, StudyHeader
-from hl7_fhir.v2 import NotEncodable, OruProfile, build_oru, lane_of
+from hl7_fhir.v2 import NotEncodable, OruProfile, ValueTooLong, build_oru, lane_of
 from service.faces import ORU, Face, Unmatched, fhir_face
 
 
@@ -83,6 +83,6 @@ def _oru_face(
             pdf=forms.pdf,
             withdrawn=withdrawn,
         )
-    except (PatientUnmatched, NotEncodable) as error:
+    except (PatientUnmatched, NotEncodable, ValueTooLong) as error:
         return Unmatched(ehr.name, error.code, error.message, ORU)
     return Face(ORU, "oru_r01.hl7", message, destination=ehr.name, lane=lane_of(ehr.name, header))

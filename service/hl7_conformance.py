@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 from hl7_fhir.v2 import VERSIONS
@@ -17,6 +18,8 @@ from hl7_fhir.v2.acknowledgement import (
 )
 from hl7_fhir.v2.answers import ACCEPTED, RETRIED
 from hl7_fhir.v2.charset import CHARSETS
+from hl7_fhir.v2.custom_fields import FREE_FIELDS, LONGEST_VALUE, STUDY_SEGMENT
+from hl7_fhir.v2.draft_values import OF_LABEL, ORIGIN, REPORT_TEXT, RESULT
 from hl7_fhir.v2.fields import EVENTS, READ, SENT, FieldUse
 from service.conformance import table
 from service.settings import Hl7ListenerSection
@@ -59,12 +62,29 @@ def _overview() -> str:
 def _sent() -> str:
     return (
         "## 2 ORU^R01 as it is sent\n\n"
-        "MSH, PID, ORC, OBR, OBX (one or more). Names in code are keys of the destination.\n\n"
+        "MSH, PID, ORC, OBR, OBX (one or more), Z segments as the site's `fields` say. Names in code are keys of the\n"
+        "destination.\n\n"
         + _fields(SENT)
+        + _site_fields()
         + "\n### 2.1 Answers to it\n\n"
         + table(["MSA-1", "then"], [[code, _meaning(code)] for code in sorted({*ACCEPTED, *RETRIED})])
         + "\nMSA-2 must name the message; every other answer, and none, makes the same message leave again.\n"
     )
+
+
+def _site_fields() -> str:
+    names = ", ".join(f"`{name}`" for name in (*REPORT_TEXT, *RESULT, *ORIGIN))
+    of_label = ", ".join(f"`label.<Label>.{name}`" for name in OF_LABEL)
+    words = (
+        f"The site's `fields` hold templates of constant text and of these values: {names}; of a label over the whole "
+        f"study {of_label} (scores in percent). {' and '.join(f'`{name}`' for name in REPORT_TEXT)} begin with the "
+        'draft\'s banner and stand in Z segments alone; OBR-4 takes nothing of the result. An empty value is `""`: '
+        "delete what stood there; so is, but in OBR-4, every one of a report that is taken back. "
+        f"`{STUDY_SEGMENT}-1` is the Study Instance UID or not there. A message with a longer value than these is held:"
+    )
+    longest = [*FREE_FIELDS.items(), ("a field of a Z segment", LONGEST_VALUE)]
+    rows = [[place, str(most)] for place, most in longest]
+    return f"\n{textwrap.fill(words, 118, break_on_hyphens=False)}\n\n{table(['place', 'characters'], rows)}"
 
 
 def _meaning(code: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dicom_node import Peer
 from hl7_fhir import R4, FhirProfile
-from hl7_fhir.v2 import MllpClient, OruProfile
+from hl7_fhir.v2 import MllpClient, OruProfile, custom_fields
 from imaging import DecodeLimits
 from reporting import SrClass
 from service.book.circuits import CircuitRule
@@ -124,6 +124,7 @@ def _oru_profile(entry: Hl7v2Destination) -> OruProfile:
         enhanced=entry.acknowledgement == "enhanced",
         issuers=dict(entry.issuers),
         default_authority=entry.default_authority,
+        fields=custom_fields(entry.fields),
     )
 
 

@@ -13,6 +13,7 @@ from hl7_fhir.v2.acknowledgement import (
 )
 from hl7_fhir.v2.answers import check_answer
 from hl7_fhir.v2.charset import CHARSETS, NotEncodable
+from hl7_fhir.v2.custom_fields import CustomField, ValueTooLong, custom_fields
 from hl7_fhir.v2.fields import EVENTS
 from hl7_fhir.v2.final_report import ReportedOrder, reported_orders
 from hl7_fhir.v2.message import Message, Segment, parse_message, readable
@@ -34,6 +35,7 @@ __all__ = [
     "VERSIONS",
     "VERSION_UNSUPPORTED",
     "Authorities",
+    "CustomField",
     "FrameReader",
     "Message",
     "MllpClient",
@@ -44,10 +46,12 @@ __all__ = [
     "Refused",
     "ReportedOrder",
     "Segment",
+    "ValueTooLong",
     "answer_to_garbage",
     "answers_to",
     "build_oru",
     "check_answer",
+    "custom_fields",
     "framed",
     "lane_of",
     "lane_of_message",

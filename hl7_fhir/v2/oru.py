@@ -12,8 +12,9 @@ from urllib.parse import quote
 from clinical import CodedTerm, Draft, Finding, Presence, Score, derived_uid, is_critical
 from hl7_fhir.codes import loinc_of_views
 from hl7_fhir.conclusion import conclusion_of
-from hl7_fhir.header import LocalCode, StudyHeader
+from hl7_fhir.header import StudyHeader
 from hl7_fhir.v2.charset import encode, escape
+from hl7_fhir.v2.custom_fields import filled_parts, local_fields, z_segments
 from hl7_fhir.v2.message import (
     ENCODING_CHARACTERS,
     FIELD,
@@ -69,6 +70,8 @@ def build_oru(
         If the patient cannot be named by a mapped authority.
     NotEncodable
         If the receiver's character set lacks a character.
+    ValueTooLong
+        If a field of the site's own would be longer than HL7 allows.
     """
     header = header.printable()
     authority = profile.assigning_authority(header)
@@ -78,6 +81,7 @@ def build_oru(
         _pid(header, authority),
         *_order(parts),
         *_observations(parts, report_text, pdf, withdrawn),
+        *z_segments(profile.fields, draft, header),
     )
     return encode(str(Message(segments)), profile.charset, transliterate=profile.transliterate)
 
@@ -193,25 +197,29 @@ def _order(parts: _Parts) -> tuple[Segment, Segment]:
         1: "1",
         2: placer,
         3: filler,
-        4: _procedure(draft, header.procedure_code, header.study_description),
+        4: _procedure(parts),
         7: parts.observed,
         18: components(header.accession_number),
         22: utc_timestamp(draft.completed_at_utc),
         24: "RAD",
         25: status,
+        **local_fields(parts.profile.fields, draft, header),
     }
     return segment("ORC", {1: "RE", 2: placer, 3: filler}), segment("OBR", request)
 
 
-def _procedure(draft: Draft, own: LocalCode | None, description: str) -> str:
-    """OBR-4: the order's own code first, LOINC by view as its alternate."""
+def _procedure(parts: _Parts) -> str:
+    """OBR-4: the order's own code first, LOINC by view as its alternate, or what the site puts there."""
+    draft, own = parts.draft, parts.header.procedure_code
+    site = filled_parts(parts.profile.fields, "OBR", 4, draft, parts.header)
+    alternate = tuple(site.get(part, "") for part in (4, 5, 6)) if site else ()
     images = [r.image for r in draft.readings] + [o.image for o in draft.other_images]
-    code, display = loinc_of_views([image.view_position for image in images], description)
+    code, display = loinc_of_views([image.view_position for image in images], parts.header.study_description)
     if own is None:
-        return components(code, display, "LN")
+        return components(code, display, "LN", *alternate)
     if own.scheme == "LN":
-        return components(own.value, own.meaning, "LN")
-    return components(own.value, own.meaning, own.scheme, code, display, "LN")
+        return components(own.value, own.meaning, "LN", *alternate)
+    return components(own.value, own.meaning, own.scheme, *(alternate or (code, display, "LN")))
 
 
 def _observations(parts: _Parts, report_text: str, pdf: bytes, withdrawn: Sequence[Finding]) -> list[Segment]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hl7_fhir.header import StudyHeader
 from hl7_fhir.profile import named_by
+from hl7_fhir.v2.custom_fields import CustomField
 
 VERSIONS = ("2.3.1", "2.4", "2.5.1")
 
@@ -40,6 +41,8 @@ class OruProfile:
     issuers, default_authority
         IssuerOfPatientID (or its universal ID) to the assigning authority of PID-3.4: a namespace, or
         ``namespace&universal id&type``; and a site's explicit choice for images without an issuer.
+    fields
+        What the site fills by its own templates (`custom_fields.custom_fields`).
     """
 
     version: str = "2.5.1"
@@ -57,6 +60,7 @@ class OruProfile:
     enhanced: bool = False
     issuers: Mapping[str, str] = field(default_factory=dict)
     default_authority: str | None = None
+    fields: tuple[CustomField, ...] = ()
 
     def __post_init__(self) -> None:
         if self.draft_result_status not in ("P", "R"):

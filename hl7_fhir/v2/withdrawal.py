@@ -6,12 +6,15 @@ from datetime import datetime
 
 from hl7_fhir.retraction import RETRACTED_START
 from hl7_fhir.v2.charset import encodable, encode, escape
+from hl7_fhir.v2.custom_fields import taken_back
 from hl7_fhir.v2.message import Message, Segment, parse_message
 from hl7_fhir.v2.oru import WITHDRAWN, short_id, utc_timestamp
 
 
 def withdrawal_of(message: bytes, recorded_at_utc: datetime, reason: str = "") -> bytes:
     """The ORU that takes `message` back: OBX-11 ``W`` (posted as wrong, Table 0085), OBR-25 ``X`` (Table 0123).
+
+    Fields of the site's own (`custom_fields`) say ``""``: the receiver is to delete what they held.
 
     Parameters
     ----------
@@ -36,8 +39,8 @@ def _taken_back(each: Segment, words: str, control_id: str, moment: str) -> Segm
     if each.name == "MSH":
         return each.with_raw({7: moment, 10: control_id})
     if each.name == "OBR":
-        return each.with_raw({22: moment, 25: "X"})
+        return taken_back(each).with_raw({22: moment, 25: "X"})
     if each.name != "OBX":
-        return each
+        return taken_back(each)
     said = {5: escape(f"{RETRACTED_START} {words}")} if each.raw(1) == "1" else {}
     return each.with_raw({11: WITHDRAWN, **said})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 
 from service.settings.basics import AeTitle, ClientTlsSection, Masked, Name, Port, Section
 
@@ -190,6 +190,11 @@ class Hl7v2Destination(_Destination):
     link: str = Field(
         "", description="viewer's address; {study_instance_uid} and {accession_number} are filled in"
     )
+    fields: dict[str, str] = Field(
+        default_factory=dict,
+        description="fields of the site's own: a Z segment's (`ZRD-1`, `ZRD-1.2`), OBR-4.4 to OBR-4.6, OBR-19 to "
+        "OBR-21 -> template, such as `{impression}`",
+    )
     acknowledgement: Literal["original", "enhanced"] = "original"
     answer_timeout_s: float = Field(
         30.0, gt=0, description="longest wait for a connection or an acknowledgement"
@@ -201,6 +206,16 @@ class Hl7v2Destination(_Destination):
     error_attempts: int = Field(
         10, ge=1, description="attempts answered AE or CE after which a person is asked"
     )
+
+    @field_validator("fields")
+    @classmethod
+    def _can_be_filled(cls, templates: dict[str, str]) -> dict[str, str]:
+        # Every command reads settings; the EHR's room is only opened where there is something to look up in it.
+        if templates:
+            from hl7_fhir.v2 import custom_fields
+
+            custom_fields(templates)
+        return templates
 
     @model_validator(mode="after")
     def _link_is_there(self) -> Hl7v2Destination:

@@ -11,7 +11,8 @@ from pydicom import dcmread
 
 from clinical import Permanent, Transient
 from hl7_fhir import WAITING_CODES
-from hl7_fhir.v2 import MllpClient, OruProfile, build_oru, check_answer, parse_message
+from hl7_fhir.v2 import MllpClient, OruProfile, build_oru, check_answer, custom_fields, parse_message
+from hl7_fhir.v2.charset import unescape
 from service.book.reconciling import reconcile_queue
 from service.book.states import DeliveryState
 from service.settings import ClientTlsSection
@@ -27,8 +28,12 @@ from training.phantoms.dicom import ISSUER, VARIANTS, write_phantom
 pytestmark = pytest.mark.interop
 
 
+SITE_FIELDS = {"OBR-20": "{outcome}", "ZRD-1": "{impression}", "ZRD-2.2": "Größe | {model_name}"}
+
+
 def oru(version: str = "2.5.1") -> bytes:
-    profile = OruProfile(version=version, default_authority="HOSP&1.2.3&ISO")
+    fields = custom_fields(SITE_FIELDS)
+    profile = OruProfile(version=version, default_authority="HOSP&1.2.3&ISO", fields=fields)
     return build_oru(draft(), HEADER, profile, receiver="ehr", report_text="Größe | unverändert\nend")
 
 
@@ -43,6 +48,10 @@ def test_the_peer_reads_what_we_wrote(hl7_node: Path, version: str) -> None:
     assert seen["type"] == "ORU" and seen["version"] == version
     assert seen["patient"] == "P1" and seen["orderStatus"] == "P" and seen["accession"] == "A1"
     assert "Größe" in seen["raw"]
+    impression, size = seen["siteFields"]
+    assert impression.startswith("AI DRAFT, UNSIGNED: ")
+    # It leaves escapes to whoever asks it.
+    assert unescape(size) == "Größe | m"
 
 
 @pytest.mark.parametrize(("code", "failure"), [("AE", Transient), ("AR", Permanent)])

@@ -18,9 +18,11 @@ from hl7_fhir.v2 import (
     OruProfile,
     Segment,
     build_oru,
+    custom_fields,
     parse_message,
     withdrawal_of,
 )
+from hl7_fhir.v2.custom_fields import FREE_FIELDS
 from hl7_fhir.v2.fields import READ, SENT
 from service.cli.app import build_app
 from tests.hl7_fhir.drafts import EDEMA, EFFUSION, HEADER, NOW, PNEUMOTHORAX, draft
@@ -52,7 +54,10 @@ def messages() -> Iterator[Message]:
                 **settings, sending_facility="A", receiving_application="B", receiving_facility="C",
                 draft_result_status="R", formatted_text=True, attachment="pdf", enhanced=True,
             ),
-            OruProfile(**settings, attachment="link", link="http://viewer/{study_instance_uid}"),
+            OruProfile(
+                **settings, attachment="link", link="http://viewer/{study_instance_uid}",
+                fields=custom_fields({**dict.fromkeys(FREE_FIELDS, "{model_name}"), "ZRD-2": "{impression}"}),
+            ),
         ]  # fmt: skip
         for made in drafts:
             for profile in profiles:
@@ -89,7 +94,8 @@ def test_the_document_is_what_the_code_says() -> None:
 
 def test_exactly_the_listed_fields_are_filled(segments: list[Segment]) -> None:
     seen = set().union(*map(filled, segments))
-    assert seen == {use.place for use in SENT if use.usage != "X"}
+    # Z segments are as the site's own settings say, and no others are there.
+    assert seen == {use.place for use in SENT if use.usage != "X"} | {"ZRD-2"}
 
 
 def test_a_required_field_is_filled_in_every_segment(segments: list[Segment]) -> None:

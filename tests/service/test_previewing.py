@@ -37,6 +37,9 @@ SITE = LISTENING + (
 LATER = (
     '[[destinations]]\nname = "later"\ntype = "hl7v2"\nhost = "127.0.0.1"\nport = 1\nversion = "2.3.1"\n'
     'issuers = { HOSP = "LATER" }\n'
+    'fields = { "OBR-20" = "draft {draft_version}", "ZRD-1" = "{impression}", "ZRD-2.2" = "a|b" }\n'
+    '[[destinations]]\nname = "narrow"\ntype = "hl7v2"\nhost = "127.0.0.1"\nport = 1\n'
+    'issuers = { HOSP = "LATER" }\nfields = { "OBR-4.4" = "{completed_at}{completed_at}" }\n'
     '[[destinations]]\nname = "unmapped"\ntype = "fhir"\nbase_url = "http://127.0.0.1:1/fhir"\n'
     '[[destinations]]\nname = "archive"\ntype = "dicom"\nae_title = "A"\nhost = "127.0.0.1"\nobjects = ["sr"]\n'
 )
@@ -95,6 +98,10 @@ def test_what_was_not_told_to_a_destination_is_built_as_it_would_be_and_forgotte
     places = destinations(told.house.settings)
     (oru,) = preview(told.house, places, STUDY_UID, "later").items
     assert oru.state == "not-told" and "|2.3.1" in oru.text and "^^^LATER^MR" in oru.text
+    assert "|draft 1|" in oru.text and oru.text.splitlines()[-1].startswith("ZRD|AI DRAFT, UNSIGNED: ")
+    assert oru.text.endswith("|^a\\F\\b<CR>\n")
+    (long,) = preview(told.house, places, STUDY_UID, "narrow").items
+    assert long.state == "not-told" and not long.text and "OBR-4.4" in long.reason
     (held,) = preview(told.house, places, STUDY_UID, "unmapped").items
     assert held.state == "not-told" and not held.text and "not in the destination's issuers" in held.reason
     (report,) = preview(told.house, places, STUDY_UID, "archive").items

@@ -142,6 +142,24 @@ def test_two_destinations_of_one_name_are_refused(config: Path) -> None:
     assert "two destinations are named 'archive'" in refused(config, _FOLDER + _FOLDER)
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ('"OBR-25" = "F"', "'OBR-25' cannot be filled"),
+        ('"PID-3" = "{accession_number}"', "'PID-3' cannot be filled"),
+        ('"ZRD-1" = "{patient_name}"', "ZRD-1: a draft has no {patient_name}"),
+        ('"ZRD-1" = "{impression"', "braces"),
+        ('"ZRD-1" = "a\\rOBX|1"', "one line"),
+    ],
+)
+def test_fields_that_a_site_may_not_fill_are_refused_at_the_start(
+    config: Path, fields: str, said: str
+) -> None:
+    ris = '[[destinations]]\nname = "ris"\ntype = "hl7v2"\nhost = "127.0.0.1"\n'
+    message = refused(config, f"{ris}fields = {{ {fields} }}\n")
+    assert message.startswith("destinations.0.fields: ") and said in message
+
+
 def test_secrets_are_masked_in_what_is_shown(config: Path) -> None:
     config.write_text(
         "[[destinations]]\nname = 'ehr'\ntype = 'fhir'\nbase_url = 'https://me:very-secret@ehr.example/fhir'\n"

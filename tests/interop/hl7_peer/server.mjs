@@ -20,6 +20,7 @@ const inbound = server.createInbound({ port: Number(port), name: 'EHR' }, async 
   console.log(JSON.stringify({
     code, controlId: text('MSH.10'), type: text('MSH.9.1'), version: text('MSH.12'), patient: text('PID.3.1'),
     authority: text('PID.3.4'), name: text('PID.5'), orderStatus: text('OBR.25'), accession: text('OBR.18'),
+    siteFields: message.toString().includes('ZRD|') ? [text('ZRD.1'), text('ZRD.2.2')] : [],
     raw: message.toString(),
   }));
   await response.sendResponse(code);
