@@ -59,6 +59,7 @@ def build_faces(
     sr_classes: frozenset[SrClass] = frozenset({SrClass.COMPREHENSIVE_3D}),
     earlier: Sequence[ResultReference] = (),
     pdf: bytes = b"",
+    indication: str = "",
 ) -> tuple[Artefact, ...]:
     """Every DICOM object of a Draft that is asked for; the same arguments give the same bytes.
 
@@ -76,6 +77,8 @@ def build_faces(
         Results of the version before, which the new documents name as their predecessors.
     pdf
         The PDF where it was made before (`report_pdf`).
+    indication
+        Why the images were ordered, one line in the order's words; narrative report and PDF say it.
 
     Raises
     ------
@@ -97,9 +100,11 @@ def build_faces(
     if "summary" in kinds:
         faces.append(_artefact("summary", build_summary(draft, sources, profile)))
     if "narrative" in kinds:
-        faces.append(_artefact("narrative", build_narrative(draft, sources, profile, earlier)))
+        faces.append(
+            _artefact("narrative", build_narrative(draft, sources, profile, earlier, indication=indication))
+        )
     if "pdf" in kinds:
-        pages = pdf or report_pdf(draft, sources, profile)
+        pages = pdf or report_pdf(draft, sources, profile, indication=indication)
         faces.append(_artefact("pdf", build_encapsulated_pdf(draft, sources, pages, profile)))
     return (*faces, *(artefact for artefact in reports if artefact.kind != "sr"))
 

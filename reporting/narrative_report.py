@@ -30,9 +30,11 @@ from reporting.sr_codes import (
     ILLUSTRATION,
     IMPRESSION,
     IMPRESSIONS_HEADING,
+    INDICATIONS_HEADING,
     INFERRED_FROM,
     PROCEDURE_DESCRIPTION,
     REPORT_TITLE,
+    REQUEST,
     text_item,
 )
 from reporting.sr_document import DocumentKind, sr_document
@@ -43,6 +45,7 @@ from reporting.wording import (
     concerns,
     critical_lines,
     finding_line,
+    indication_lines,
     marked_sentence,
     negative_lines,
     outcome_sentence,
@@ -61,6 +64,8 @@ def build_narrative(
     sources: Mapping[str, SourceImage],
     profile: SiteProfile = DEFAULT_PROFILE,
     earlier: Sequence[ResultReference] = (),
+    *,
+    indication: str = "",
 ) -> Dataset:
     """The draft's sentences as a diagnostic imaging report: UNVERIFIED, PRELIMINARY, "DRAFT" in its first line.
 
@@ -68,6 +73,8 @@ def build_narrative(
     ----------
     sources, earlier
         As for `build_sr`.
+    indication
+        Why the images were ordered, one line in the order's words.
 
     Raises
     ------
@@ -81,16 +88,21 @@ def build_narrative(
         profile.narrative_series_number,
         "DRAFT report",
     )
-    return sr_document(_content(draft, found, profile), what, draft, found, profile, earlier)
+    return sr_document(_content(draft, found, profile, indication), what, draft, found, profile, earlier)
 
 
-def _content(draft: Draft, sources: ReportSources, profile: SiteProfile) -> ContainerContentItem:
+def _content(
+    draft: Draft, sources: ReportSources, profile: SiteProfile, indication: str
+) -> ContainerContentItem:
     """Root in the order of TID 2000: impressions first, so that the first line read says what this is."""
     root = ContainerContentItem(name=REPORT_TITLE, template_id=_TEMPLATE)
     content = ContentSequence()
     content.extend(LanguageOfContentItemAndDescendants(DEFAULT_LANGUAGE))
     content.extend(device_observer(draft, sources.first, profile))
     content.append(_section(IMPRESSIONS_HEADING, _impressions(draft, sources.first, profile)))
+    why = _texts(REQUEST, indication_lines(indication), sources.first)
+    if why:
+        content.append(_section(INDICATIONS_HEADING, why))
     findings = [
         item
         for number, reading in enumerate(draft.readings, start=1)

@@ -31,7 +31,7 @@ from reporting.report_text import provenance_lines, reading_lines
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
 from reporting.source import SourceImage, text_of
 from reporting.sr_sources import report_sources
-from reporting.wording import check_words, concerns, critical_lines, outcome_sentence
+from reporting.wording import check_words, concerns, critical_lines, indication_lines, outcome_sentence
 
 _PICTURE_PX = 1100
 _PICTURE_WIDTH, _PICTURE_HEIGHT = 150 * mm, 165 * mm
@@ -44,11 +44,16 @@ _WATERMARK = Color(0.75, 0.35, 0.0, alpha=0.16)
 
 
 def report_pdf(
-    draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile = DEFAULT_PROFILE
+    draft: Draft,
+    sources: Mapping[str, SourceImage],
+    profile: SiteProfile = DEFAULT_PROFILE,
+    *,
+    indication: str = "",
 ) -> bytes:
     """A4 pages of one Draft; the same arguments give the same bytes.
 
-    Letters the embedded typeface does not have are written as their nearest plain letters.
+    Letters the embedded typeface does not have are written as their nearest plain letters. `indication` is why the
+    images were ordered, in the order's words.
 
     Raises
     ------
@@ -65,6 +70,7 @@ def report_pdf(
         Spacer(1, 3 * mm),
         *(_line(line, _WARNED) for line in critical_lines(draft)),
         _line(outcome_sentence(draft), _STRONG),
+        *(_line(line, _BODY) for line in indication_lines(indication)),
     ]
     for number, reading in enumerate(draft.readings, start=1):
         story += _of_reading(draft, reading, number, sources, profile)

@@ -13,21 +13,23 @@ from reporting.wording import (
     concerns,
     critical_lines,
     finding_line,
+    indication_lines,
     marked_sentence,
     negative_lines,
     outcome_sentence,
 )
 
 
-def report_text(draft: Draft, profile: SiteProfile = DEFAULT_PROFILE) -> str:
+def report_text(draft: Draft, profile: SiteProfile = DEFAULT_PROFILE, *, indication: str = "") -> str:
     """The draft as plain text: title, outcome, sentences, findings, what was not assessed, provenance.
 
     Each sentence ends with what stands behind it: numbers of findings, which are those on the pictures, or scores.
+    `indication` is why the images were ordered, one line in the order's words.
     """
     lines = [profile.draft_title]
     if draft.model.statement:
         lines.append(draft.model.statement)
-    lines += ["", *critical_lines(draft), outcome_sentence(draft)]
+    lines += ["", *critical_lines(draft), outcome_sentence(draft), *indication_lines(indication)]
     for number, reading in enumerate(draft.readings, start=1):
         view = f" ({reading.image.view_position})" if reading.image.view_position else ""
         lines += ["", f"IMAGE {number}{view}", *reading_lines(reading)]

@@ -21,6 +21,8 @@ REPORT_TITLE = CodedConcept("18748-4", "LN", "Diagnostic Imaging Report")
 FINDINGS_HEADING = CodedConcept("121070", "DCM", "Findings")
 IMPRESSIONS_HEADING = CodedConcept("121072", "DCM", "Impressions")
 IMPRESSION = CodedConcept("121073", "DCM", "Impression")
+INDICATIONS_HEADING = CodedConcept("121109", "DCM", "Indications for Procedure")
+REQUEST = CodedConcept("55115-0", "LN", "Request")
 DESCRIPTIONS_HEADING = CodedConcept("121064", "DCM", "Current Procedure Descriptions")
 PROCEDURE_DESCRIPTION = CodedConcept("121065", "DCM", "Procedure Description")
 # CID 7003.

@@ -36,6 +36,11 @@ def outcome_sentence(draft: Draft) -> str:
     return f"{start} {reasons or 'no reason was recorded'}."
 
 
+def indication_lines(indication: str) -> list[str]:
+    """Why the images were ordered, said to be the order's words; none where no order has said it."""
+    return [f"Indication (from the order): {indication}"] if indication else []
+
+
 def side_and_name(finding: Finding) -> str:
     """Label with its site or side: "Lung Opacity, right lower lung zone", "Pleural Effusion, right"."""
     return f"{finding.label.name}, {finding.site.name}" if finding.site is not None else finding.description

@@ -124,20 +124,25 @@ def faces_for(
     terms: FaceTerms,
     withdrawn: Sequence[Finding] = (),
     earlier: Sequence[ResultReference] = (),
+    *,
+    indication: str = "",
 ) -> tuple[list[Face], list[Unmatched]]:
     """Every face of a Draft, the ones made for single destinations included.
 
     `withdrawn` are the findings of the version before; those this one no longer has are taken back in the EHR.
-    `earlier` are its objects; the documents of this one name them as predecessors.
+    `earlier` are its objects; the documents of this one name them as predecessors. `indication` is why the images were
+    ordered, in the order's words.
     """
     kinds = _wanted_kinds(destinations)
-    text = text_faces(draft, terms.profile)
+    text = text_faces(draft, terms.profile, indication)
     (words,) = (face.content.decode("utf-8") for face in text if face.kind == REPORT)
-    pages = [pdf_face(draft, sources, terms.profile)] if kinds & _WITH_PAGES else []
+    pages = [pdf_face(draft, sources, terms.profile, indication)] if kinds & _WITH_PAGES else []
     pdf = pages[0].content if pages else b""
     # Pictures come before objects: they need the most memory to make and are small once made.
     pictures = picture_faces(draft, sources)
-    dicom = dicom_faces(draft, sources, terms.profile, kinds=kinds, earlier=earlier, pdf=pdf)
+    dicom = dicom_faces(
+        draft, sources, terms.profile, kinds=kinds, earlier=earlier, pdf=pdf, indication=indication
+    )
     faces = dicom + pictures + text + pages
     unmatched = []
     header = first_header(draft, sources)

@@ -80,6 +80,7 @@ def dicom_faces(
     kinds: frozenset[str] = frozenset(),
     earlier: Sequence[ResultReference] = (),
     pdf: bytes = b"",
+    indication: str = "",
 ) -> list[Face]:
     """The DICOM objects of a Draft: those always built, and those whose kinds are asked for beside them."""
     classes = {rung for rung in SrClass if rung.kind in kinds | ALWAYS}
@@ -91,6 +92,7 @@ def dicom_faces(
         sr_classes=frozenset(classes),
         earlier=earlier,
         pdf=pdf,
+        indication=indication,
     )
     return [_dicom_face(artefact, number) for number, artefact in enumerate(built, start=1)]
 
@@ -117,17 +119,19 @@ def picture_faces(draft: Draft, sources: Mapping[str, SourceImage]) -> list[Face
     return faces
 
 
-def text_faces(draft: Draft, profile: SiteProfile) -> list[Face]:
+def text_faces(draft: Draft, profile: SiteProfile, indication: str = "") -> list[Face]:
     """The Draft itself and its plain text."""
     return [
         Face(DRAFT, "draft.json", json.dumps(json.loads(draft_to_json(draft)), indent=2).encode()),
-        Face(REPORT, "report.txt", report_text(draft, profile).encode("utf-8")),
+        Face(REPORT, "report.txt", report_text(draft, profile, indication=indication).encode("utf-8")),
     ]
 
 
-def pdf_face(draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile) -> Face:
+def pdf_face(
+    draft: Draft, sources: Mapping[str, SourceImage], profile: SiteProfile, indication: str = ""
+) -> Face:
     """The Draft as pages."""
-    return Face(PDF_PAGES, "report.pdf", report_pdf(draft, sources, profile))
+    return Face(PDF_PAGES, "report.pdf", report_pdf(draft, sources, profile, indication=indication))
 
 
 def fhir_face(

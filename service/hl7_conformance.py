@@ -25,7 +25,11 @@ from service.conformance import table
 from service.settings import Hl7ListenerSection
 from service.settings.sections import Hl7v2Destination
 
-_ROLES = {"ORU": "signed reports close the draft", "ADT": "patients whose numbers became one"}
+_ROLES = {
+    "ORU": "signed reports close the draft",
+    "ADT": "patients whose numbers became one",
+    "ORM": "why images were ordered",
+}
 _REFUSALS = (
     ("AE, CE", FIELD_MISSING),
     ("AE, CE", DATA_TYPE),

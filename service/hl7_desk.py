@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,18 +21,23 @@ from hl7_fhir.v2 import (
     TYPE_UNSUPPORTED,
     VERSION_UNSUPPORTED,
     Authorities,
+    ImagingOrder,
     Message,
+    OrderControl,
+    PatientIdentifier,
     PatientMerge,
     Refused,
     ReportedOrder,
     answer_to_garbage,
     answers_to,
+    imaging_orders,
     parse_message,
     patient_merges,
     reported_orders,
 )
 from service.book.database import writing
 from service.book.hl7_inbox import count_message, count_refused, note_acted_on, was_acted_on
+from service.book.indications import drop_indication, keep_indication
 from service.book.merges import key_of, rekey_study, studies_of_patient
 from service.book.orders import patients_of_study
 from service.book.patient_numbers import PatientKey, contradict, note_merge
@@ -65,10 +70,11 @@ class Hl7Terms:
 
 
 class Hl7Desk:
-    """Takes messages: signed reports close their studies, merged patients re-key theirs.
+    """Takes messages: signed reports close their studies, merged patients re-key theirs, orders say why.
 
     Everything a message does is committed before it is answered; what a message that comes again has done already is
-    not done again. Merges and signed orders are remembered for images that come later (see `service.book.settling`).
+    not done again. Merges, signed orders and indications are remembered for images that come later (see
+    `service.book.settling` and `service.book.indications`).
     """
 
     def __init__(self, house: House, terms: Hl7Terms) -> None:
@@ -125,9 +131,7 @@ class Hl7Desk:
             raise Refused("AE", FIELD_MISSING)
 
     def _act(self, message: Message, data: bytes, actor: str, now: datetime) -> list[str]:
-        acts = (
-            self._close_orders(message) if message.type.startswith("ORU") else self._merge_patients(message)
-        )
+        acts = self._acts_of(message)
         self._cataloguer.catch_up()
         with writing(self._engine) as session:
             outcomes = []
@@ -143,6 +147,13 @@ class Hl7Desk:
             for outcome in outcomes:
                 count_message(session, outcome)
         return outcomes
+
+    def _acts_of(self, message: Message) -> list[_Act]:
+        kind = message.first("MSH").component(9)
+        if kind == "ORM":
+            orders = imaging_orders(message, self._terms.accession_fields)
+            return [partial(self._note_order, order) for order in orders]
+        return self._close_orders(message) if kind == "ORU" else self._merge_patients(message)
 
     def _close_orders(self, message: Message) -> list[_Act]:
         orders = reported_orders(message, self._terms.accession_fields)
@@ -185,17 +196,32 @@ class Hl7Desk:
         signed = SignedOrder(
             order.study_instance_uids,
             order.accession_numbers,
-            frozenset(self._patients(order)),
+            frozenset(self._patients(order.patients)),
             order.status,
             order.text,
         )
         return [close_order(session, signed, actor=actor, now=now)]
 
-    def _patients(self, order: ReportedOrder) -> set[PatientKey]:
-        """Every number and issuer under which images may name the order's patient."""
+    def _note_order(self, order: ImagingOrder, session: Session, actor: str, now: datetime) -> list[str]:
+        """Keep why images were ordered, or forget it; what became of the order."""
+        if not order.ours:
+            return ["other-service"]
+        if order.control is OrderControl.OTHER:
+            return ["order-ignored"]
+        patients = self._patients(order.patients)
+        if order.control is OrderControl.ENDS or order.indication == "":
+            drop_indication(session, order.accession_numbers, patients)
+            return ["indication-removed"]
+        if order.indication is None or not order.accession_numbers or not patients:
+            return ["no-indication"]
+        keep_indication(session, order.accession_numbers, patients, order.indication, now=now)
+        return ["indication-kept"]
+
+    def _patients(self, identifiers: Iterable[PatientIdentifier]) -> set[PatientKey]:
+        """Every number and issuer under which images may name a patient with these identifiers."""
         return {
             PatientKey(identifier.value, issuer)
-            for identifier in order.patients
+            for identifier in identifiers
             for issuer in self._terms.authorities.issuers_of(identifier)
         }
 
@@ -203,7 +229,9 @@ class Hl7Desk:
 # One order or one merge of a message: what became of it.
 _Act = Callable[[Session, str, datetime], list[str]]
 # What is not to happen twice: an old merge that comes again late would undo a newer one.
-_CHANGES = frozenset({"closed", "merged", "no-such-patient", "several-patients"})
+_CHANGES = frozenset(
+    {"closed", "merged", "no-such-patient", "several-patients", "indication-kept", "indication-removed"}
+)
 
 
 def _digest(message: Message, data: bytes, place: int) -> str:

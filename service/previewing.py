@@ -11,7 +11,6 @@ from pydicom.uid import UID
 
 from clinical import Draft, Permanent, Transient
 from hl7_fhir.v2 import readable
-from reporting import report_text
 from service.book import drafts
 from service.book.artefacts import artefacts_of
 from service.book.outbox import deliveries_of
@@ -19,9 +18,8 @@ from service.book.states import StudyState
 from service.book.tables import ArtefactRow, DeliveryRow
 from service.destinations import Destination, wanted_kind
 from service.ehr_faces import ReportForms, ehr_face
-from service.faces import ALWAYS, FHIR, ORU, PDF_PAGES, Face, Unmatched
+from service.faces import ALWAYS, FHIR, ORU, PDF_PAGES, REPORT, Face, Unmatched
 from service.house import House
-from service.profile import site_profile
 from service.stored_headers import stored_header
 
 _TOLD = (StudyState.DELIVERING, StudyState.DONE, StudyState.FAILED)
@@ -121,7 +119,7 @@ def _not_told(
     ]
     if place.ehr is None or any(item.kind in (FHIR, ORU) for item in items):
         return items
-    faces = {row.kind: _content(house, row) for row in artefacts if row.kind == PDF_PAGES}
+    faces = {row.kind: _content(house, row) for row in artefacts if row.kind in (REPORT, PDF_PAGES)}
     results = [
         Face(row.kind, row.file_name, _content(house, row), row.sop_instance_uid)
         for row in artefacts
@@ -132,7 +130,7 @@ def _not_told(
         stored_header(house.book.engine, house.spool, study_id, draft),
         results,
         place.ehr,
-        ReportForms(report_text(draft, site_profile(house.settings)), faces.get(PDF_PAGES, b"")),
+        ReportForms(faces[REPORT].decode("utf-8"), faces.get(PDF_PAGES, b"")),
         drafts.earlier_findings(house.book.engine, study_id, draft.version),
     )
     if isinstance(made, Unmatched):

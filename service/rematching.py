@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reporting import report_text
 from service.book import drafts
 from service.book.artefacts import artefacts_of
 from service.book.matching import HeldDelivery, held_deliveries, release
@@ -10,10 +9,9 @@ from service.book.tables import ArtefactRow
 from service.clock import now_utc
 from service.destinations import Destination
 from service.ehr_faces import ReportForms, ehr_face
-from service.faces import ALWAYS, PDF_PAGES, Face, Unmatched
+from service.faces import ALWAYS, PDF_PAGES, REPORT, Face, Unmatched
 from service.house import House
 from service.new_results import NewResults
-from service.profile import site_profile
 from service.stored_headers import stored_header
 
 
@@ -37,23 +35,23 @@ def _face(house: House, held: HeldDelivery, place: Destination | None) -> Face |
         return None
     stored = _stored(house, held)
     pages = [face.content for face in stored if face.kind == PDF_PAGES]
-    text = report_text(held.draft, site_profile(house.settings))
+    (words,) = (face.content.decode("utf-8") for face in stored if face.kind == REPORT)
     made = ehr_face(
         held.draft,
         stored_header(house.book.engine, house.spool, held.study_id, held.draft),
         [face for face in stored if face.kind in ALWAYS],
         place.ehr,
-        ReportForms(text, pages[0] if pages else b""),
+        ReportForms(words, pages[0] if pages else b""),
         drafts.earlier_findings(house.book.engine, held.study_id, held.draft.version),
     )
     return None if isinstance(made, Unmatched) else made
 
 
 def _stored(house: House, held: HeldDelivery) -> list[Face]:
-    """The stored DICOM results, which the report points at, and the pages it carries."""
+    """The stored DICOM results, which the report points at, and the words and pages it carries."""
     faces = []
     for row in artefacts_of(house.book.engine, held.draft_id):
-        if row.kind in ALWAYS or row.kind == PDF_PAGES:
+        if row.kind in ALWAYS or row.kind in (REPORT, PDF_PAGES):
             with house.results.open(row.spool_key) as file:
                 faces.append(Face(row.kind, row.file_name, file.read(), row.sop_instance_uid))
     return faces

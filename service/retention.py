@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from clinical import RadDraftError
 from dicom_node import Spool
 from service.book.confirmation import KeptBack, ask_about_kept, kept_back
+from service.book.indications import forget_indications
 from service.book.patient_numbers import forget_merges
 from service.book.purge import RetentionRule, look_at, purge_study, purged_among, studies_to_purge
 from service.clock import now_utc
@@ -67,6 +68,7 @@ class Retention:
 
         Archives are asked about results that nobody has asked them about yet, so that a later purge may take them.
         """
+        forget_indications(self.engine, now)
         if self.rule.keeps_everything:
             return PurgeReport()
         if (before := self.rule.results_before(now)) is not None:
@@ -135,9 +137,8 @@ class RetentionClock:
         self._thread = Thread(target=self._run, name="retention", daemon=True)
 
     def start(self) -> None:
-        """Begin, where there is a rule to purge by."""
-        if not self._retention.rule.keeps_everything:
-            self._thread.start()
+        """Begin."""
+        self._thread.start()
 
     def stop(self) -> None:
         """Let the purge under way be the last; a study it has not come to keeps everything."""

@@ -19,6 +19,7 @@ from service.book import drafts, queueing, study_images, walk
 from service.book.artefacts import artefacts_before, save_artefacts
 from service.book.fallbacks import fallen_places
 from service.book.held_results import results_to_reject
+from service.book.indications import indication_of
 from service.book.leases import LeaseKeeper
 from service.book.merges import patient_key, told_to
 from service.book.settling import Named, settle_study
@@ -126,13 +127,17 @@ class TellingDesk:
         draft_id, draft = newest
         withdrawn = drafts.earlier_findings(self.engine, lease.study_id, draft.version)
         images = self._images(lease, draft)
-        settle_study(self.engine, lease, Named.by(header for _, header in images), now=now_utc())
+        named = Named.by(header for _, header in images)
+        settle_study(self.engine, lease, named, now=now_utc())
+        why = indication_of(self.engine, named.accession_numbers, named.patients, now=now_utc())
         sources = self._sources(lease, images)
         places, spare = self._places(lease.study_id, draft_id)
         earlier = stored_references(
             self.results, artefacts_before(self.engine, lease.study_id, draft.version)
         )
-        faces, unmatched = faces_for(draft, sources, (*places, *spare), self.terms, withdrawn, earlier)
+        faces, unmatched = faces_for(
+            draft, sources, (*places, *spare), self.terms, withdrawn, earlier, indication=why
+        )
         with NewResults(self.engine, self.results) as new:
             stored = self._store(draft_id, faces, new)
             outbox = self._outbox(lease.study_id, draft_id, places, faces, stored, unmatched)

@@ -16,6 +16,7 @@ from hl7_fhir.v2.charset import CHARSETS, NotEncodable
 from hl7_fhir.v2.custom_fields import CustomField, ValueTooLong, custom_fields
 from hl7_fhir.v2.fields import EVENTS
 from hl7_fhir.v2.final_report import ReportedOrder, reported_orders
+from hl7_fhir.v2.imaging_order import ImagingOrder, OrderControl, imaging_orders
 from hl7_fhir.v2.message import Message, Segment, parse_message, readable
 from hl7_fhir.v2.mllp import FrameReader, MllpClient, framed
 from hl7_fhir.v2.oru import build_oru, lane_of, lane_of_message
@@ -37,9 +38,11 @@ __all__ = [
     "Authorities",
     "CustomField",
     "FrameReader",
+    "ImagingOrder",
     "Message",
     "MllpClient",
     "NotEncodable",
+    "OrderControl",
     "OruProfile",
     "PatientIdentifier",
     "PatientMerge",
@@ -53,6 +56,7 @@ __all__ = [
     "check_answer",
     "custom_fields",
     "framed",
+    "imaging_orders",
     "lane_of",
     "lane_of_message",
     "parse_message",

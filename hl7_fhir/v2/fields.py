@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 # Message types and events that are taken. A34 is what A40 was before 2.3.1.
-EVENTS: Mapping[str, frozenset[str]] = {"ORU": frozenset({"R01"}), "ADT": frozenset({"A34", "A40"})}
+EVENTS: Mapping[str, frozenset[str]] = {
+    "ORU": frozenset({"R01"}),
+    "ADT": frozenset({"A34", "A40"}),
+    "ORM": frozenset({"O01"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,5 +129,17 @@ READ: Mapping[str, tuple[FieldUse, ...]] = {
         *_HEADER,
         FieldUse("PID", 3, "Patient Identifier List", "R", "the surviving numbers"),
         FieldUse("MRG", 1, "Prior Patient Identifier List", "R"),
+    ),
+    "ORM": (
+        *_HEADER,
+        FieldUse("PID", 3, "Patient Identifier List", "R", "every identifier: number, authority, type"),
+        FieldUse("ORC", 1, "Order Control", "R", "whether the order stands, Table 0119"),
+        FieldUse("ORC", 5, "Order Status", "C", "with ORC-1 SC: CA, DC and RP end it"),
+        FieldUse("OBR", 3, "Filler Order Number", "RE", "accession number, by `hl7_listener.accession_fields`"),
+        FieldUse("OBR", 13, "Relevant Clinical Info.", "C", "indication, where OBR-31 is empty"),
+        FieldUse("OBR", 18, "Placer Field 1", "RE", "accession number, by `hl7_listener.accession_fields`"),
+        FieldUse("OBR", 24, "Diagnostic Serv Sect ID", "RE", "other departments' orders are not kept"),
+        FieldUse("OBR", 31, "Reason for Study", "RE", "indication: the words of a CE, else its code"),
+        FieldUse("IPC", 1, "Accession Identifier", "RE", "accession number, by `hl7_listener.accession_fields`"),
     ),
 }  # fmt: skip

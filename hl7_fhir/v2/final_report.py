@@ -84,19 +84,25 @@ def _known(patient: Segment | None) -> Segment:
 
 
 def _order(patient: Segment, rows: Sequence[Segment], accession_fields: Sequence[str]) -> ReportedOrder:
-    numbers = []
-    for place in accession_fields:
-        name, _, number = place.partition("-")
-        numbers += [row.component(int(number)).strip() for row in rows if row.name == name]
+    numbers = accession_numbers_of(rows, accession_fields)
     uids = tuple(dict.fromkeys(_study_uids(rows)))
     refuse_control_characters(*uids, *numbers)
     return ReportedOrder(
         patients=identifiers_of(patient, 3),
         study_instance_uids=uids,
-        accession_numbers=tuple(dict.fromkeys(filter(None, numbers))),
+        accession_numbers=numbers,
         status=_status(rows),
         text="\n".join(_lines(rows)),
     )
+
+
+def accession_numbers_of(rows: Sequence[Segment], accession_fields: Sequence[str]) -> tuple[str, ...]:
+    """What these segments have in the fields that hold accession numbers, the most trusted first."""
+    numbers = []
+    for place in accession_fields:
+        name, _, number = place.partition("-")
+        numbers += [row.component(int(number)).strip() for row in rows if row.name == name]
+    return tuple(dict.fromkeys(filter(None, numbers)))
 
 
 def _study_uids(rows: Sequence[Segment]) -> Iterator[str]:

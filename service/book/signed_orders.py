@@ -31,7 +31,7 @@ def remember_order(
         Every number and issuer under which images may name the order's patient.
     """
     session.execute(delete(SignedOrderRow).where(SignedOrderRow.received_at_utc < now - REMEMBERED))
-    names = sorted(_digests(study_instance_uids, accession_numbers, patients))
+    names = sorted(order_names(study_instance_uids, accession_numbers, patients))
     order = hashlib.sha256("\n".join((status, *names)).encode("ascii")).hexdigest()
     for name in names:
         session.merge(
@@ -58,7 +58,7 @@ def signed_status(
         ``"F"``, ``"C"``, or empty where no such report has come.
     """
     ways = [
-        _digests([study_instance_uid], accession_numbers, numbers_of_patient(session, patient))
+        order_names([study_instance_uid], accession_numbers, numbers_of_patient(session, patient))
         for patient in patients
     ]
     rows = session.scalars(
@@ -73,7 +73,8 @@ def signed_status(
     return next((status[order] for order, names in named.items() if all(way & names for way in ways)), "")
 
 
-def _digests(uids: Iterable[str], accessions: Iterable[str], patients: Iterable[PatientKey]) -> set[str]:
+def order_names(uids: Iterable[str], accessions: Iterable[str], patients: Iterable[PatientKey]) -> set[str]:
+    """Every way images may name an order of these patients, as a digest each."""
     names = [("study", uid) for uid in uids] + [("accession", number) for number in accessions]
     return {
         hashlib.sha256("\0".join((kind, name, patient.patient_id, patient.issuer)).encode()).hexdigest()

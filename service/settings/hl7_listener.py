@@ -14,7 +14,10 @@ _FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{2}-[1-9]\
 
 
 class Hl7ListenerSection(Section):
-    """The listener for HL7 v2 over MLLP: signed reports (ORU^R01), merged patients (ADT^A40). Off without `port`."""
+    """The listener for HL7 v2 over MLLP: signed reports (ORU^R01), merged patients (ADT^A40), orders (ORM^O01).
+
+    Off without `port`.
+    """
 
     port: Port | None = Field(None, description="where it listens; default: it is off")
     host: str = Field("127.0.0.1", description="address to bind; loopback until a site decides otherwise")

@@ -121,6 +121,30 @@ def test_each_sentence_says_what_stands_behind_it_in_every_face_with_words(
 
 
 @pytest.mark.interop
+def test_the_orders_indication_is_said_to_be_the_orders_and_breaks_out_of_no_face(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    draft, known = _told("findings")
+    words = "Cough <b>& fever</b> | ^ \u03b1"
+    said = f"Indication (from the order): {words}"
+    pages = crafted.written(tmp_path, "report.pdf", report_pdf(draft, known, indication=words))
+    printed = subprocess.run(
+        [program("pdftotext"), "-layout", pages, "-"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert said[:-2] in printed
+    lines = report_text(draft, indication=words).splitlines()
+    assert lines.count(said) == 1 and lines[0] == report_text(draft).splitlines()[0]
+    assert [line for line in lines if line != said] == report_text(draft).splitlines()
+    report = crafted.saved(build_narrative(draft, known, indication=words))
+    (section,) = [
+        item for item in report.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "121109"
+    ]
+    # In the source's character set, as every word of ours.
+    assert [item.TextValue for item in section.ContentSequence] == [f"{said[:-1]}?"]
+    assert not any("Indication" in line for line in _texts(build_narrative(draft, known)))
+
+
+@pytest.mark.interop
 def test_critical_findings_and_scores_of_what_was_called_absent_are_in_every_face_with_words(
     program: Callable[[str], Path], tmp_path: Path
 ) -> None:

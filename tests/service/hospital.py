@@ -192,6 +192,31 @@ def a40(
     return "".join(f"{line}\r" for line in lines).encode()
 
 
+def orm(
+    *,
+    control_id: str = "M1",
+    control: str = "NW",
+    status: str = "",
+    accession: str = ACCESSION,
+    patient: str = f"{PATIENT_ID}^^^HOSP&1.2.3&ISO^MR",
+    reason: str = "^Cough for 3 weeks",
+    information: str = "",
+    service: str = "RAD",
+    header: str = "P|2.5.1",
+    kind: str = "ORM^O01^ORM_O01",
+) -> bytes:
+    """An order as a RIS sends it."""
+    request = {1: "1", 2: "PL1", 3: "FI1", 4: "36643-5^XR Chest 2 Views^LN", 13: information, 18: accession}
+    request |= {24: service, 31: reason}
+    lines = [
+        f"MSH|^~\\&|RIS|HOSP|RADDRAFT|HOSP|20260102030405||{kind}|{control_id}|{header}",
+        f"PID|1||{patient}||Smith^John||19600101|M",
+        f"ORC|{control}|PL1|FI1||{status}",
+        "|".join(["OBR", *(request.get(number, "") for number in range(1, 32))]),
+    ]
+    return "".join(f"{line}\r" for line in lines).encode()
+
+
 @contextmanager
 def hearing(house: House) -> Iterator[tuple[int, list[bytes]]]:
     """The desk behind a listener: its port, and every message as it came."""

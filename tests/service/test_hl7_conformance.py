@@ -26,7 +26,7 @@ from hl7_fhir.v2.custom_fields import FREE_FIELDS
 from hl7_fhir.v2.fields import READ, SENT
 from service.cli.app import build_app
 from tests.hl7_fhir.drafts import EDEMA, EFFUSION, HEADER, NOW, PNEUMOTHORAX, draft
-from tests.service.hospital import LISTENING, a40, answer_code, opened, oru, received
+from tests.service.hospital import LISTENING, a40, answer_code, opened, orm, oru, received
 
 _DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "hl7v2-conformance.md"
 _FULL = replace(
@@ -129,6 +129,7 @@ def test_exactly_the_listed_fields_of_a_message_are_read(
             oru(control_id="M3", header="P|2.5.1|||AL|NE"),
         ],
         "ADT": [a40(), a40(control_id="M2", kind="ADT^A34")],
+        "ORM": [orm(), orm(control_id="M2", reason="", header="P|2.5.1|||AL|NE") + b"IPC|ACC-1\r"],
     }
     with opened(tmp_path, LISTENING) as house:
         received(house, tmp_path)

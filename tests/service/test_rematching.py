@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from service.rematching import rematch
 from service.settings import load_settings
 from tests.hl7_fhir.drafts import draft
 from tests.service.arrivals import arrive
-from tests.service.told_results import draft_row, unbuilt_delivery_row
+from tests.service.told_results import artefact_row, draft_row, unbuilt_delivery_row
 from training.phantoms.dicom import ISSUER, VARIANTS, write_phantom
 
 
@@ -41,6 +42,8 @@ def house(tmp_path: Path) -> House:
         study.state = StudyState.DELIVERING
         session.execute(update(InstanceRow).values(state=InstanceState.ANALYSED))
         row = draft_row(session, study.id, draft_json=draft_to_json(made))
+        words = house.results.put(b"AI DRAFT\nIndication (from the order): Cough\n")
+        artefact_row(session, row.id, "report", words)
         unbuilt_delivery_row(session, row.id, "fhir", "ehr", DeliveryState.UNMATCHED)
     return house
 
@@ -77,13 +80,17 @@ def test_a_mapped_issuer_releases_the_report_once(house: House, tmp_path: Path) 
     with reading(mapped.book.engine) as session:
         artefact = session.get(ArtefactRow, artefact_id)
         assert artefact is not None
-        assert session.scalars(select(ArtefactRow)).one().id == artefact_id
+        built = select(ArtefactRow).where(ArtefactRow.kind != "report")
+        assert session.scalars(built).one().id == artefact_id
         with mapped.results.open(artefact.spool_key) as file:
             bundle = json.loads(file.read())
     (report,) = [
         e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "DiagnosticReport"
     ]
     assert report["subject"]["identifier"]["system"] == "urn:oid:1.2.3"
+    # The words it was told with, whatever an order has said since.
+    words = base64.b64decode(report["presentedForm"][0]["data"]).decode()
+    assert words == "AI DRAFT\nIndication (from the order): Cough\n"
 
 
 def test_a_held_study_s_report_without_a_patient_still_waits_for_its_patient_first(

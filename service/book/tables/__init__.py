@@ -5,7 +5,13 @@ from service.book.tables.callers import CommitmentRow, RefusedCallsRow
 from service.book.tables.conversations import ChatTurnRow, ConversationRow
 from service.book.tables.deliveries import CircuitRow, CustodyRow, DeliveryAttemptRow, DeliveryRow
 from service.book.tables.operations import AuditRow, BookFact, RoleRow, TallyRow
-from service.book.tables.patients import KeptPatientRow, MergedPatientRow, RekeyedRow, SignedOrderRow
+from service.book.tables.patients import (
+    IndicationRow,
+    KeptPatientRow,
+    MergedPatientRow,
+    RekeyedRow,
+    SignedOrderRow,
+)
 from service.book.tables.reports import AgreementRow, FinalReportRow, Hl7CountRow, Hl7MessageRow
 from service.book.tables.results import ArtefactRow, DraftRow, ShadowRow
 from service.book.tables.studies import CatalogueRow, InstanceRow, ReceiptRow, StudyRow
@@ -31,6 +37,7 @@ __all__ = [
     "Hl7CountRow",
     "Hl7MessageRow",
     "ImageSourceRow",
+    "IndicationRow",
     "InstanceRow",
     "KeptPatientRow",
     "MergedPatientRow",

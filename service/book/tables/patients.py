@@ -1,4 +1,4 @@
-"""Tables of patients' numbers and signed orders as the hospital has told them, for images held and images to come."""
+"""Tables of patients' numbers and of orders as the hospital has told them, for images held and images to come."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     String,
+    Text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -61,4 +62,18 @@ class SignedOrderRow(Base):
     order_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     name_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     status: Mapped[str] = mapped_column(String(1))
+    received_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class IndicationRow(Base):
+    """Why an order's images were wanted, in the order's words, under one name of that order (`SignedOrderRow`)."""
+
+    __tablename__ = "indications"
+    __table_args__ = (
+        Index("ix_indications_name_digest", "name_digest"),
+        Index("ix_indications_received_at_utc", "received_at_utc"),
+    )
+    order_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    indication: Mapped[str] = mapped_column(Text)
     received_at_utc: Mapped[datetime] = mapped_column(UtcDateTime)

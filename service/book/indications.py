@@ -1,0 +1,96 @@
+"""Why images were ordered, for studies that are told later: the order's words, its numbers as digests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Delete, Engine, delete, select
+from sqlalchemy.orm import Session
+
+from service.book.database import one_at_a_time, reading, writing
+from service.book.hl7_inbox import REMEMBERED
+from service.book.patient_numbers import PatientKey, numbers_of_patient
+from service.book.signed_orders import order_names
+from service.book.tables import IndicationRow
+
+
+def keep_indication(
+    session: Session,
+    accession_numbers: Collection[str],
+    patients: Collection[PatientKey],
+    indication: str,
+    *,
+    now: datetime,
+) -> None:
+    """Keep an order's indication in place of what was kept of it before, for as long as messages are remembered.
+
+    Parameters
+    ----------
+    patients
+        Every number and issuer under which images may name the order's patient.
+    """
+    one_at_a_time(session, "indications")
+    session.execute(_outlived(now))
+    drop_indication(session, accession_numbers, patients)
+    names = sorted(order_names((), accession_numbers, patients))
+    order = hashlib.sha256("\n".join(names).encode("ascii")).hexdigest()
+    for name in names:
+        session.add(
+            IndicationRow(order_digest=order, name_digest=name, indication=indication, received_at_utc=now)
+        )
+    session.flush()
+
+
+def drop_indication(
+    session: Session, accession_numbers: Collection[str], patients: Collection[PatientKey]
+) -> None:
+    """Forget what is kept of an order, under every name it has."""
+    names = order_names((), accession_numbers, patients)
+    orders = select(IndicationRow.order_digest).where(IndicationRow.name_digest.in_(names))
+    known = session.scalars(orders.distinct()).all()
+    session.execute(delete(IndicationRow).where(IndicationRow.order_digest.in_(known)))
+
+
+def indication_of(
+    engine: Engine, accession_numbers: Collection[str], patients: Collection[PatientKey], *, now: datetime
+) -> str:
+    """Why a study was ordered: the words of the order whose accession number and patient are the study's.
+
+    Parameters
+    ----------
+    accession_numbers, patients
+        What the study's images say of their order and patient; numbers merged since count as one. Images of several
+        orders have no indication: which one's words hold for the study nobody knows.
+
+    Returns
+    -------
+    str
+        Empty where no such order has come within the time that messages are remembered.
+    """
+    if len(accession_numbers) != 1:
+        return ""
+    with reading(engine) as session:
+        ways = [order_names((), accession_numbers, numbers_of_patient(session, one)) for one in patients]
+        rows = session.scalars(
+            select(IndicationRow)
+            .where(IndicationRow.name_digest.in_(set[str]().union(*ways)))
+            .where(IndicationRow.received_at_utc >= now - REMEMBERED)
+            .order_by(IndicationRow.received_at_utc.desc())
+        ).all()
+        named: dict[str, set[str]] = {}
+        for row in rows:
+            named.setdefault(row.order_digest, set()).add(row.name_digest)
+        words = {row.order_digest: row.indication for row in rows}
+    return next((words[order] for order, names in named.items() if all(way & names for way in ways)), "")
+
+
+def forget_indications(engine: Engine, now: datetime) -> None:
+    """Delete what is kept longer than messages are remembered."""
+    with writing(engine) as session:
+        session.execute(_outlived(now))
+
+
+def _outlived(now: datetime) -> Delete:
+    return delete(IndicationRow).where(IndicationRow.received_at_utc < now - REMEMBERED)
