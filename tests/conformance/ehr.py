@@ -264,7 +264,7 @@ def hl7_parser(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
     reader = f"hl7apy {version('hl7apy')}"
     for study in studies:
         for number, message in _messages(study):
-            problem = _strict(_shortened(message))
+            problem = _strict(shortened(message))
             yield Verdict(
                 f"{_ORU} {number}",
                 reader,
@@ -276,8 +276,11 @@ def hl7_parser(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
             )
 
 
-def _shortened(message: bytes) -> bytes:
-    """The message with the beginning of each long OBX-5, cut between words or bytes."""
+def shortened(message: bytes) -> bytes:
+    """The message with the beginning of each long OBX-5, cut between words or bytes.
+
+    hl7apy's strict parser takes every OBX-5 for an ST, which has 199 characters; a TX may have 65,536 (2.5.1, 2.A.81).
+    """
     rows = []
     for row in parse_message(message).segments:
         value = row.raw(5)
