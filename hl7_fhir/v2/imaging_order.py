@@ -21,46 +21,11 @@ _ENDS = frozenset({"CA", "CR", "OC", "DC", "DR", "OD", "RP", "RQ", "RU"})
 # ORC-5, Table 0038: what a change of status (SC) may say.
 _ENDED_STATUSES = frozenset({"CA", "DC", "RP"})
 # OBR-24, Table 0074: departments and modalities that take no radiographs. Their orders are none of ours to keep.
-_OTHER_SERVICES = frozenset(
-    {
-        "AU",
-        "BG",
-        "BLB",
-        "CH",
-        "CP",
-        "CT",
-        "CTH",
-        "CUS",
-        "EC",
-        "EN",
-        "HM",
-        "ICU",
-        "IMM",
-        "LAB",
-        "MB",
-        "MCB",
-        "MYC",
-    }
-    | {
-        "NMR",
-        "NMS",
-        "NRS",
-        "OSL",
-        "OT",
-        "OUS",
-        "PF",
-        "PHR",
-        "PT",
-        "RC",
-        "RT",
-        "RUS",
-        "SP",
-        "SR",
-        "TX",
-        "VR",
-        "VUS",
-    }
-)
+_OTHER_SERVICES = frozenset({
+    "AU", "BG", "BLB", "CH", "CP", "CT", "CTH", "CUS", "EC", "EN", "HM", "ICU",
+    "IMM", "LAB", "MB", "MCB", "MYC", "NMR", "NMS", "NRS", "OSL", "OT", "OUS", "PF",
+    "PHR", "PT", "RC", "RT", "RUS", "SP", "SR", "TX", "VR", "VUS",
+})  # fmt: skip
 # Two quotation marks: "delete what you have" (2.5.3.2).
 _NULL = '""'
 # Longer than any reason that is one; a history pasted into the field is cut.

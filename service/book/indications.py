@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from datetime import datetime
 
@@ -11,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from service.book.database import one_at_a_time, reading, writing
 from service.book.hl7_inbox import REMEMBERED
+from service.book.order_digests import first_meant, order_digest, order_names
 from service.book.patient_numbers import PatientKey, numbers_of_patient
-from service.book.signed_orders import order_names
 from service.book.tables import IndicationRow
 
 
@@ -35,7 +34,7 @@ def keep_indication(
     session.execute(_outlived(now))
     drop_indication(session, accession_numbers, patients)
     names = sorted(order_names((), accession_numbers, patients))
-    order = hashlib.sha256("\n".join(names).encode("ascii")).hexdigest()
+    order = order_digest(*names)
     for name in names:
         session.add(
             IndicationRow(order_digest=order, name_digest=name, indication=indication, received_at_utc=now)
@@ -79,11 +78,8 @@ def indication_of(
             .where(IndicationRow.received_at_utc >= now - REMEMBERED)
             .order_by(IndicationRow.received_at_utc.desc())
         ).all()
-        named: dict[str, set[str]] = {}
-        for row in rows:
-            named.setdefault(row.order_digest, set()).add(row.name_digest)
-        words = {row.order_digest: row.indication for row in rows}
-    return next((words[order] for order, names in named.items() if all(way & names for way in ways)), "")
+        found = first_meant(rows, ways)
+        return found.indication if found is not None else ""
 
 
 def forget_indications(engine: Engine, now: datetime) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from service.book.hl7_inbox import REMEMBERED
+from service.book.order_digests import first_meant, order_digest, order_names
 from service.book.patient_numbers import PatientKey, numbers_of_patient
 from service.book.tables import SignedOrderRow
 
@@ -32,7 +32,7 @@ def remember_order(
     """
     session.execute(delete(SignedOrderRow).where(SignedOrderRow.received_at_utc < now - REMEMBERED))
     names = sorted(order_names(study_instance_uids, accession_numbers, patients))
-    order = hashlib.sha256("\n".join((status, *names)).encode("ascii")).hexdigest()
+    order = order_digest(status, *names)
     for name in names:
         session.merge(
             SignedOrderRow(order_digest=order, name_digest=name, status=status, received_at_utc=now)
@@ -66,19 +66,5 @@ def signed_status(
         .where(SignedOrderRow.name_digest.in_(set[str]().union(*ways)))
         .order_by(SignedOrderRow.received_at_utc.desc())
     ).all()
-    named: dict[str, set[str]] = {}
-    for row in rows:
-        named.setdefault(row.order_digest, set()).add(row.name_digest)
-    status = {row.order_digest: row.status for row in rows}
-    return next((status[order] for order, names in named.items() if all(way & names for way in ways)), "")
-
-
-def order_names(uids: Iterable[str], accessions: Iterable[str], patients: Iterable[PatientKey]) -> set[str]:
-    """Every way images may name an order of these patients, as a digest each."""
-    names = [("study", uid) for uid in uids] + [("accession", number) for number in accessions]
-    return {
-        hashlib.sha256("\0".join((kind, name, patient.patient_id, patient.issuer)).encode()).hexdigest()
-        for kind, name in names
-        for patient in patients
-        if name and patient.patient_id
-    }
+    found = first_meant(rows, ways)
+    return found.status if found is not None else ""
