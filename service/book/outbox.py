@@ -13,6 +13,7 @@ from clinical import Transient
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.circuits import CircuitRule, admit, note_failure, note_success, on_trial, shut
 from service.book.database import reading, writing
+from service.book.hinting import mark_hinted
 from service.book.states import (
     DELIVERY_OPEN,
     KEPT_AFTER_SIGNATURE,
@@ -78,14 +79,7 @@ def due_deliveries(engine: Engine, now: datetime, hint_age_s: float, limit: int 
             for name in names
             for row_id in _oldest_due(session, wanted, name, 1 if name in trial else limit)
         ]
-    if not ids:
-        return []
-    with writing(engine) as session:
-        rows = session.scalars(select(DeliveryRow).where(DeliveryRow.id.in_(ids), wanted)).all()
-        for row in rows:
-            row.enqueued_at_utc = now
-        still = {row.id for row in rows}
-        return [row_id for row_id in ids if row_id in still]
+    return mark_hinted(engine, DeliveryRow, ids, wanted, now)
 
 
 def _oldest_due(session: Session, wanted: ColumnElement[bool], destination: str, limit: int) -> list[int]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, or_, select
 
 from service.book.database import reading, writing
+from service.book.hinting import mark_hinted
 from service.book.states import StudyState, checked_study_change
 from service.book.tables import StudyRow
 from service.book.walk import LEASED_FROM, release
@@ -51,14 +52,7 @@ def forgotten_studies(
     with reading(engine) as session:
         query = select(StudyRow.id).where(wanted).order_by(StudyRow.priority.desc(), StudyRow.id)
         ids = session.scalars(query.limit(limit)).all()
-    if not ids:
-        return []
-    with writing(engine) as session:
-        rows = session.scalars(select(StudyRow).where(StudyRow.id.in_(ids), wanted)).all()
-        for row in rows:
-            row.enqueued_at_utc = now
-        still = {row.id for row in rows}
-    return [study_id for study_id in ids if study_id in still]
+    return mark_hinted(engine, StudyRow, ids, wanted, now)
 
 
 def priority_of(engine: Engine, study_id: int) -> int:
