@@ -49,11 +49,15 @@ def build_rejection(
     words: str,
     at_utc: datetime,
     profile: SiteProfile = DEFAULT_PROFILE,
+    version: int | None = None,
 ) -> Dataset:
-    """The document by which an archive withdraws results of one Draft.
+    """The document by which an archive withdraws results of one version of a study's Draft.
 
     Parameters
     ----------
+    draft
+        The Draft withdrawn, or a newer version of it that speaks for one whose text is gone: the document's device,
+        and what its UID is made of.
     rejected
         What that destination holds of the Draft; all of one study.
     header
@@ -64,6 +68,8 @@ def build_rejection(
         Why, in the words of who took it back.
     at_utc
         When it was taken back; timezone-aware.
+    version
+        Which version is withdrawn; `draft`'s own where it is None.
 
     Raises
     ------
@@ -77,7 +83,8 @@ def build_rejection(
         if one.kind not in _PICTURES:
             del stand.evidence.Rows, stand.evidence.Columns
     evidence = [stand.evidence for stand in stands]
-    parts = (destination, reason.value, at_utc.isoformat())
+    spoken_for = () if version in (None, draft.version) else (f"version {version}",)
+    parts = (destination, reason.value, at_utc.isoformat(), *spoken_for)
     selection = KeyObjectSelection(
         document_title=reason.title_code,
         referenced_objects=evidence,

@@ -51,6 +51,8 @@ class Face:
         Name of the one destination it was made for; empty where it is the same for all.
     lane
         Deliveries of one lane leave one after the other; empty where the order does not matter.
+    series_instance_uid, sop_class_uid
+        Of a DICOM object.
     """
 
     kind: str
@@ -60,6 +62,8 @@ class Face:
     image_sop_instance_uid: str = ""
     destination: str = ""
     lane: str = ""
+    series_instance_uid: str = ""
+    sop_class_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ def _dicom_face(artefact: Artefact, number: int) -> Face:
         content=artefact.content,
         sop_instance_uid=artefact.sop_instance_uid,
         image_sop_instance_uid=artefact.image_sop_instance_uid,
+        series_instance_uid=artefact.series_instance_uid,
+        sop_class_uid=artefact.sop_class_uid,
     )
 
 

@@ -17,12 +17,25 @@ from service.faces import REJECTION
 _FILE_NAME = "rejection.dcm"
 
 
-def stored_references(results: Spool, artefacts: Iterable[ArtefactRow]) -> list[ResultReference]:
-    """The DICOM objects among stored artefacts, as other objects name them; of what is gone, nothing is said."""
+def stored_references(
+    results: Spool, artefacts: Iterable[ArtefactRow], study_instance_uid: str
+) -> list[ResultReference]:
+    """The DICOM objects among one study's artefacts, as other objects name them.
+
+    The book names what it holds and what it held; of what an earlier edition built and lost, nothing is said.
+    """
     found = []
     for artefact in artefacts:
-        if artefact.sop_instance_uid and results.verify(artefact.spool_key, artefact.file_sha256):
-            found.append(_reference(artefact.kind, _header(results, artefact)))
+        if artefact.series_instance_uid:
+            series, sop_class = artefact.series_instance_uid, artefact.sop_class_uid
+        elif artefact.sop_instance_uid and results.verify(artefact.spool_key, artefact.file_sha256):
+            header = _header(results, artefact)
+            series, sop_class = str(header.SeriesInstanceUID), str(header.SOPClassUID)
+        else:
+            continue
+        found.append(
+            ResultReference(artefact.kind, study_instance_uid, series, sop_class, artefact.sop_instance_uid)
+        )
     return found
 
 
@@ -55,20 +68,21 @@ def _rejection(
     words: str,
     at_utc: datetime,
 ) -> ArtefactRow:
-    for artefact in held.artefacts:
+    for artefact in (held.described_by,) if held.purged else held.artefacts:
         if not results.verify(artefact.spool_key, artefact.file_sha256):
             raise Permanent("artefact-damaged", "a result as it was sent is missing or has other bytes")
     document = as_artefact(
         REJECTION,
         build_rejection(
             held.draft,
-            stored_references(results, held.artefacts),
-            _header(results, held.artefacts[0]),
+            stored_references(results, held.artefacts, held.draft.study_instance_uid),
+            _header(results, held.described_by),
             destination=held.destination,
             reason=reason,
             words=words,
             at_utc=at_utc,
             profile=profile,
+            version=held.version,
         ),
     )
     entry = put(document.content)
@@ -79,6 +93,8 @@ def _rejection(
         destination=held.destination,
         file_name=_FILE_NAME,
         sop_instance_uid=document.sop_instance_uid,
+        series_instance_uid=document.series_instance_uid,
+        sop_class_uid=document.sop_class_uid,
         spool_key=entry.key,
         file_sha256=entry.file_sha256,
         size_bytes=entry.size_bytes,
@@ -88,13 +104,3 @@ def _rejection(
 def _header(results: Spool, artefact: ArtefactRow) -> Dataset:
     with results.open(artefact.spool_key) as file:
         return dcmread(file, stop_before_pixels=True)
-
-
-def _reference(kind: str, header: Dataset) -> ResultReference:
-    return ResultReference(
-        kind=kind,
-        study_instance_uid=str(header.StudyInstanceUID),
-        series_instance_uid=str(header.SeriesInstanceUID),
-        sop_class_uid=str(header.SOPClassUID),
-        sop_instance_uid=str(header.SOPInstanceUID),
-    )

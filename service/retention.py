@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Event, Thread
@@ -18,6 +19,7 @@ from service.book.purge import RetentionRule, look_at, purge_study, purged_among
 from service.clock import now_utc
 from service.correspondents import confirming
 from service.house import House
+from service.naming_results import name_results
 
 _log = structlog.get_logger(__name__)
 _STUDIES_AT_ONCE = 500
@@ -73,8 +75,9 @@ class Retention:
             return PurgeReport()
         if (before := self.rule.results_before(now)) is not None:
             forget_merges(self.engine, before)
-        self._finish(self.spool, results=False)
-        self._finish(self.results, results=True)
+        for key in purged_among(self.engine, list(self.spool.keys()), results=False):
+            self.spool.delete(key)
+        self._delete_results(purged_among(self.engine, list(self.results.keys()), results=True))
         report = self._walk(now, dry=False)
         if report.studies:
             _log.info("purged", studies=report.studies, size_bytes=report.size_bytes)
@@ -101,8 +104,7 @@ class Retention:
                     taken = purge_study(self.engine, study_id, self.rule, actor=self.actor, now=now)
                     for key in taken.received_keys:
                         self.spool.delete(key)
-                    for key in taken.result_keys:
-                        self.results.delete(key)
+                    self._delete_results(taken.result_keys)
                 if not taken.is_empty:
                     report = PurgeReport(
                         report.studies + 1,
@@ -114,9 +116,11 @@ class Retention:
             last = ids[-1]
         return report
 
-    def _finish(self, spool: Spool, *, results: bool) -> None:
-        for key in purged_among(self.engine, list(spool.keys()), results=results):
-            spool.delete(key)
+    def _delete_results(self, keys: Sequence[str]) -> None:
+        """Before its file goes, the book names each object: a later version may have to withdraw it."""
+        name_results(self.engine, self.results, keys)
+        for key in keys:
+            self.results.delete(key)
 
 
 def site_retention(house: House, actor: str) -> Retention:

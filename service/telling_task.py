@@ -133,7 +133,9 @@ class TellingDesk:
         sources = self._sources(lease, images)
         places, spare = self._places(lease.study_id, draft_id)
         earlier = stored_references(
-            self.results, artefacts_before(self.engine, lease.study_id, draft.version)
+            self.results,
+            artefacts_before(self.engine, lease.study_id, draft.version),
+            draft.study_instance_uid,
         )
         faces, unmatched = faces_for(
             draft, sources, (*places, *spare), self.terms, withdrawn, earlier, indication=why
@@ -209,6 +211,8 @@ class TellingDesk:
                     destination=face.destination,
                     file_name=face.file_name,
                     sop_instance_uid=face.sop_instance_uid,
+                    series_instance_uid=face.series_instance_uid,
+                    sop_class_uid=face.sop_class_uid,
                     spool_key=entry.key,
                     file_sha256=entry.file_sha256,
                     size_bytes=entry.size_bytes,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Engine, select
 
@@ -80,3 +81,32 @@ def latest_artefact(
         row = session.scalars(query).first()
         session.expunge_all()
         return row
+
+
+@dataclass(frozen=True, slots=True)
+class UnnamedResult:
+    """A DICOM object of which the book knows neither series nor SOP class."""
+
+    artefact_id: int
+    spool_key: str
+
+
+def unnamed_results(engine: Engine, keys: Sequence[str]) -> list[UnnamedResult]:
+    """Those of these spool keys whose objects the book could not name without their files."""
+    found: list[UnnamedResult] = []
+    with reading(engine) as session:
+        for start in range(0, len(keys), 500):
+            query = select(ArtefactRow.id, ArtefactRow.spool_key).where(
+                ArtefactRow.spool_key.in_(keys[start : start + 500]),
+                ArtefactRow.sop_instance_uid != "",
+                ArtefactRow.series_instance_uid == "",
+            )
+            found.extend(UnnamedResult(*row) for row in session.execute(query))
+    return found
+
+
+def name_artefacts(engine: Engine, names: Mapping[int, tuple[str, str]]) -> None:
+    """Write down Series Instance UID and SOP Class UID, by the artefact's row."""
+    with writing(engine) as session:
+        for row in session.scalars(select(ArtefactRow).where(ArtefactRow.id.in_(list(names)))):
+            row.series_instance_uid, row.sop_class_uid = names[row.id]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine, or_, select
+from sqlalchemy.orm import Session
 
 from clinical import Draft, draft_from_json
 from service.book.database import reading
@@ -16,12 +17,37 @@ from service.book.tables import ArtefactRow, DeliveryRow, DraftRow
 
 @dataclass(frozen=True, slots=True)
 class HeldResults:
-    """Objects of one Draft that one destination was tried with, in the order they were made."""
+    """Objects of one version of a Draft that one destination was tried with, in the order they were made.
+
+    Attributes
+    ----------
+    draft
+        The version itself; the newest one where that one's text is purged.
+    described_by
+        A stored object of `draft`: its header names patient and study.
+    """
 
     draft_id: int
+    version: int
     draft: Draft
     destination: str
     artefacts: tuple[ArtefactRow, ...]
+    described_by: ArtefactRow
+
+    @property
+    def purged(self) -> bool:
+        """Whether the bytes of the objects are gone here, so that only the book names them."""
+        return self.version != self.draft.version
+
+
+@dataclass(slots=True)
+class _Held:
+    """One version at one destination, as its deliveries tell."""
+
+    made: DraftRow
+    destination: str
+    artefacts: list[ArtefactRow] = field(default_factory=list)
+    rejected: bool = False
 
 
 def results_to_reject(
@@ -36,61 +62,82 @@ def results_to_reject(
 
     A delivery without an answer may have arrived all the same, so every one that was tried and not refused counts;
     but no dry run.
-    What was purged can be told of no more (see `purged_places`).
+    A purged version can be told of where a newer one stands and the book names its objects; see `purged_places`.
 
     Parameters
     ----------
     before_version
         Only Drafts of earlier versions, where one is named.
     """
-    query = (
-        select(DeliveryRow, ArtefactRow, DraftRow)
-        .join(ArtefactRow, ArtefactRow.id == DeliveryRow.artefact_id)
-        .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
-        .where(DeliveryRow.study_id == study_id, DeliveryRow.destination.in_(list(destinations)))
-        .where(or_(DeliveryRow.kind == rejection_kind, may_be_there(DeliveryState.REFUSED)))
-        .where(DraftRow.purged_at_utc.is_(None))
-        .order_by(DraftRow.version, DeliveryRow.destination, ArtefactRow.id)
-    )
-    if before_version is not None:
-        query = query.where(DraftRow.version < before_version)
-    held: dict[tuple[int, str], list[ArtefactRow]] = {}
-    drafts: dict[int, Draft] = {}
-    rejected: set[tuple[int, str]] = set()
     with reading(engine) as session:
-        for delivery, artefact, draft in session.execute(query):
-            key = (draft.id, delivery.destination)
-            if delivery.kind == rejection_kind:
-                rejected.add(key)
-            else:
-                held.setdefault(key, []).append(artefact)
-                drafts.setdefault(draft.id, draft_from_json(draft.draft_json))
+        held = _held(session, study_id, destinations, rejection_kind)
+        newest = _newest_standing(session, study_id) if any(one.made.purged_at_utc for one in held) else None
+        found = [
+            _told(one, newest)
+            for one in held
+            if not one.rejected and (before_version is None or one.made.version < before_version)
+        ]
         session.expunge_all()
-    return [
-        HeldResults(draft_id, drafts[draft_id], destination, tuple(artefacts))
-        for (draft_id, destination), artefacts in held.items()
-        if (draft_id, destination) not in rejected
-    ]
+    return [one for one in found if one is not None]
 
 
 def purged_places(
     engine: Engine, study_id: int, destinations: Collection[str], rejection_kind: str
 ) -> set[str]:
     """Those of `destinations` that may hold results which were purged here before they were withdrawn there."""
+    with reading(engine) as session:
+        held = _held(session, study_id, destinations, rejection_kind)
+        return {one.destination for one in held if one.made.purged_at_utc is not None and not one.rejected}
+
+
+def _held(session: Session, study_id: int, destinations: Collection[str], rejection_kind: str) -> list[_Held]:
     query = (
-        select(DeliveryRow)
+        select(DeliveryRow, ArtefactRow, DraftRow)
+        .join(ArtefactRow, ArtefactRow.id == DeliveryRow.artefact_id)
         .join(DraftRow, DraftRow.id == DeliveryRow.draft_id)
         .where(DeliveryRow.study_id == study_id, DeliveryRow.destination.in_(list(destinations)))
         .where(or_(DeliveryRow.kind == rejection_kind, may_be_there(DeliveryState.REFUSED)))
-        .where(DraftRow.purged_at_utc.is_not(None))
+        .order_by(DraftRow.version, DeliveryRow.destination, ArtefactRow.id)
     )
-    held: set[tuple[int, str]] = set()
+    held: dict[tuple[int, str], _Held] = {}
     rejected: set[tuple[int, str]] = set()
-    with reading(engine) as session:
-        for delivery in session.scalars(query):
-            key = (delivery.draft_id, delivery.destination)
-            if delivery.kind == rejection_kind:
-                rejected.add(key)
-            else:
-                held.add(key)
-    return {destination for _, destination in held - rejected}
+    for delivery, artefact, made in session.execute(query):
+        key = (made.id, delivery.destination)
+        if delivery.kind == rejection_kind:
+            rejected.add(key)
+        else:
+            held.setdefault(key, _Held(made, delivery.destination)).artefacts.append(artefact)
+    for key, one in held.items():
+        one.rejected = key in rejected
+    return list(held.values())
+
+
+def _newest_standing(session: Session, study_id: int) -> tuple[DraftRow, ArtefactRow] | None:
+    """The newest version, with one of its DICOM objects, unless it is purged too."""
+    query = (
+        select(DraftRow, ArtefactRow)
+        .join(ArtefactRow, ArtefactRow.draft_id == DraftRow.id)
+        .where(DraftRow.study_id == study_id, DraftRow.purged_at_utc.is_(None))
+        .where(ArtefactRow.sop_instance_uid != "", ArtefactRow.purged_at_utc.is_(None))
+        .order_by(DraftRow.version.desc(), ArtefactRow.id)
+        .limit(1)
+    )
+    row = session.execute(query).first()
+    return (row[0], row[1]) if row is not None else None
+
+
+def _told(held: _Held, newest: tuple[DraftRow, ArtefactRow] | None) -> HeldResults | None:
+    """The rejection's subject; None where the version is purged and nobody can speak for it."""
+    speaker, described_by = held.made, held.artefacts[0]
+    if held.made.purged_at_utc is not None:
+        if newest is None or not all(artefact.series_instance_uid for artefact in held.artefacts):
+            return None
+        speaker, described_by = newest
+    return HeldResults(
+        held.made.id,
+        held.made.version,
+        draft_from_json(speaker.draft_json),
+        held.destination,
+        tuple(held.artefacts),
+        described_by,
+    )

@@ -209,8 +209,12 @@ def _chosen(session: Session, study_id: int, rule: RetentionRule, now: datetime)
     drafts = session.scalars(
         select(DraftRow).where(DraftRow.study_id == study_id, DraftRow.purged_at_utc.is_(None))
     ).all()
+    if not drafts:
+        return _Chosen(study_id, instances)
+    # A rejection of a version that was purged before is among them: it belongs to that one, and came later.
+    of_study = select(DraftRow.id).where(DraftRow.study_id == study_id)
     artefacts = session.scalars(
-        select(ArtefactRow).where(ArtefactRow.draft_id.in_([row.id for row in drafts]))
+        select(ArtefactRow).where(ArtefactRow.draft_id.in_(of_study), ArtefactRow.purged_at_utc.is_(None))
     ).all()
     return _Chosen(study_id, instances, artefacts, drafts)
 

@@ -52,7 +52,11 @@ class ShadowRow(Base):
 
 
 class ArtefactRow(Base):
-    """One built face. Its bytes lie in the results spool and are what every attempt sends."""
+    """One built face. Its bytes lie in the results spool and are what every attempt sends.
+
+    `series_instance_uid` and `sop_class_uid` are those of a DICOM object, so that it can be named when its bytes are
+    gone; empty where an earlier edition built it, until retention takes the file.
+    """
 
     __tablename__ = "artefacts"
     __table_args__ = (UniqueConstraint("draft_id", "kind", "image_sop_instance_uid", "destination"),)
@@ -63,6 +67,8 @@ class ArtefactRow(Base):
     destination: Mapped[str] = mapped_column(String(64), default="")
     file_name: Mapped[str] = mapped_column(String(255))
     sop_instance_uid: Mapped[str] = mapped_column(String(128), default="")
+    series_instance_uid: Mapped[str] = mapped_column(String(128), default="")
+    sop_class_uid: Mapped[str] = mapped_column(String(64), default="")
     spool_key: Mapped[str] = mapped_column(String(255), unique=True)
     file_sha256: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int]
