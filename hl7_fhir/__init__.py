@@ -18,8 +18,10 @@ from hl7_fhir.scopes import WANTED as WANTED_SCOPES
 from hl7_fhir.scopes import WANTED_TO_AUDIT as AUDIT_SCOPES
 from hl7_fhir.scopes import WANTED_TO_FOLLOW as FOLLOWING_SCOPES
 from hl7_fhir.scopes import WANTED_TO_MATCH as MATCHING_SCOPES
+from hl7_fhir.scopes import WANTED_TO_SUBSCRIBE as SUBSCRIBING_SCOPES
 from hl7_fhir.signed_reports import SignedReport
 from hl7_fhir.smart import SmartBackend, SmartClient
+from hl7_fhir.subscription import Kept, Subscribed, Webhook
 
 __all__ = [
     "AUDIT_SCOPES",
@@ -28,6 +30,7 @@ __all__ = [
     "MATCHING_SCOPES",
     "NO_WAY_TO_WRITE",
     "R4",
+    "SUBSCRIBING_SCOPES",
     "WAITING_CODES",
     "WANTED_SCOPES",
     "Access",
@@ -37,6 +40,7 @@ __all__ = [
     "Demographics",
     "FhirClient",
     "FhirProfile",
+    "Kept",
     "KeyRing",
     "Kind",
     "OpenAccess",
@@ -46,8 +50,10 @@ __all__ = [
     "SmartBackend",
     "SmartClient",
     "StudyHeader",
+    "Subscribed",
     "Wanted",
     "Way",
+    "Webhook",
     "audit_event",
     "audit_message",
     "build_bundle",

@@ -10,6 +10,7 @@ from hl7_fhir.scopes import (
     WANTED_TO_AUDIT,
     WANTED_TO_FOLLOW,
     WANTED_TO_MATCH,
+    WANTED_TO_SUBSCRIBE,
     permissions_of,
 )
 
@@ -17,15 +18,25 @@ Json = dict[str, Any]
 
 # R4 5.1.1: of a piece of software, whatever its installation; an instance would have an address.
 _KIND = "capability"
-_CHANGED_ON = "2026-11-27"
-_INTERACTIONS = {"c": "create", "r": "read", "u": "update", "s": "search-type"}
+_CHANGED_ON = "2026-11-28"
+_INTERACTIONS = {"c": "create", "r": "read", "u": "update", "d": "delete", "s": "search-type"}
 # These have no identifier in R4, and are known by a tag of ours.
-_KNOWN_BY_TAG = frozenset({"Provenance", "AuditEvent"})
+_KNOWN_BY_TAG = frozenset({"Provenance", "AuditEvent", "Subscription"})
 # What the scopes allow and is not asked for: scopes are granted by type, and a conditional create needs the search.
 _NOT_ASKED = frozenset({("AuditEvent", "search-type"), ("DiagnosticReport", "read")})
 # How signed reports are followed, beside the search by identifier.
 _FOLLOWED_BY = ({"name": "_lastUpdated", "type": "date"}, {"name": "status", "type": "token"})
 _WITHOUT_CONDITION = frozenset({"Binary"})
+# Updated by their id, after a search; others by PUT with their identifier, as an entry of a transaction.
+_UPDATED_BY_ID = frozenset({"DocumentReference", "Subscription"})
+_ALL_WANTED = (
+    *WANTED,
+    *WANTED_TO_MATCH,
+    *WANTED_FOR_DOCUMENTS,
+    *WANTED_TO_FOLLOW,
+    *WANTED_TO_SUBSCRIBE,
+    *WANTED_TO_AUDIT,
+)
 _WORDS = {
     "AuditEvent": "Only where audit.destination names this server.",
     "Binary": "Only where the server takes neither transactions nor DiagnosticReport.",
@@ -37,6 +48,7 @@ _WORDS = {
     "Patient": "Found and read, never created or changed.",
     "Provenance": "One for each version of the draft.",
     "ServiceRequest": "Found by its accession number, never created or changed.",
+    "Subscription": "Only where destinations name a subscription: one, by rest-hook, to signed reports.",
 }
 
 
@@ -49,7 +61,7 @@ def client_statement(version: str) -> Json:
         Of the software.
     """
     allowed: dict[str, frozenset[str]] = {}
-    for scope in (*WANTED, *WANTED_TO_MATCH, *WANTED_FOR_DOCUMENTS, *WANTED_TO_FOLLOW, *WANTED_TO_AUDIT):
+    for scope in _ALL_WANTED:
         kind, permissions = permissions_of(scope)
         allowed[kind] = allowed.get(kind, frozenset()) | permissions
     return {
@@ -105,8 +117,7 @@ def _resource(kind: str, permissions: frozenset[str]) -> Json:
         stated["versioning"] = "versioned-update"
     if "create" in codes and kind not in _WITHOUT_CONDITION:
         stated["conditionalCreate"] = True
-    if "update" in codes and kind != "DocumentReference":
-        # PUT by identifier, as an entry of a transaction.
+    if "update" in codes and kind not in _UPDATED_BY_ID:
         stated["conditionalUpdate"] = True
     if kind in _KNOWN_BY_TAG:
         stated["searchParam"] = [{"name": "_tag", "type": "token"}]

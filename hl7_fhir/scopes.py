@@ -26,6 +26,8 @@ WANTED_TO_FOLLOW = (
     "system/ServiceRequest.rs",
     "system/ImagingStudy.rs",
 )
+# What keeping a Subscription to them needs.
+WANTED_TO_SUBSCRIBE = ("system/Subscription.cuds",)
 _SCOPE = re.compile(r"system/(\*|[A-Za-z]+)\.(\*|read|write|[cruds]+)(?:\?.*)?")
 _VERSION_1 = {"*": "cruds", "read": "rs", "write": "cud"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from service.book.followed import followed_to, note_followed
 from service.book.hl7_inbox import note_acted_on, was_acted_on
 from service.book.patient_numbers import PatientKey
 from service.clock import now_utc
+from service.doorbell import Doorbell
 from service.house import House
 from service.http.dicomweb.catalogue import Cataloguer
 from service.signing import SignedOrder, close_order
@@ -27,6 +29,10 @@ _log = structlog.get_logger(__name__)
 _FIRST_LOOK = timedelta(days=1)
 # A server may commit in another order than its clock says.
 _OVERLAP = timedelta(minutes=2)
+# The bell is looked at so often; an EHR that rings all the time is asked no more often.
+_LISTEN_EVERY_S = 2.0
+# Many servers' searches find only later what they have told of already.
+_FOUND_AFTER_S = 30.0
 
 
 class ReportWatch:
@@ -105,9 +111,18 @@ class ReportWatch:
             if system == self._naming.default_patient_system:
                 yield PatientKey(value, "")
 
-    def run(self, stop: Event, interval_s: float) -> None:
-        """Ask every `interval_s` until `stop`; an EHR that does not answer is asked again."""
-        while not stop.wait(interval_s):
+    def run(self, stop: Event, interval_s: float, bell: Doorbell | None = None) -> None:
+        """Ask every `interval_s` until `stop`; an EHR that does not answer is asked again.
+
+        Parameters
+        ----------
+        bell
+            Has the EHR asked at once when it rings, and once more when a search must find what was just written.
+        """
+        heard = _Heard(bell)
+        pause_s = interval_s
+        while not heard.wait(stop, pause_s):
+            pause_s = min(interval_s, _FOUND_AFTER_S) if heard.rang else interval_s
             try:
                 outcomes = self.look()
             except RadDraftError as error:
@@ -115,3 +130,33 @@ class ReportWatch:
                 continue
             if outcomes:
                 _log.info("signed_reports_read", destination=self._name, outcomes=dict(outcomes))
+
+
+class _Heard:
+    """Waits for the next look: until a bell rings, or a pause is over."""
+
+    def __init__(self, bell: Doorbell | None) -> None:
+        self._bell = bell
+        self._last = _rung_at(bell)
+        self.rang = False
+
+    def wait(self, stop: Event, pause_s: float) -> bool:
+        """Wait; whether `stop` came first. `rang` says whether the bell ended the pause."""
+        self.rang = False
+        until = time.monotonic() + pause_s
+        while (left_s := until - time.monotonic()) > 0:
+            if stop.wait(left_s if self._bell is None else min(left_s, _LISTEN_EVERY_S)):
+                return True
+            rung = _rung_at(self._bell)
+            if rung is not None and rung != self._last:
+                self._last, self.rang = rung, True
+                return False
+        return stop.is_set()
+
+
+def _rung_at(bell: Doorbell | None) -> datetime | None:
+    try:
+        return bell.rung_at() if bell is not None else None
+    except RadDraftError as error:
+        _log.warning("notifications_not_read", code=error.code)
+        return None

@@ -21,3 +21,11 @@ def note_followed(engine: Engine, name: str, moment_utc: datetime) -> None:
     """Remember how far `name` was followed."""
     with writing(engine) as session:
         session.merge(BookFact(name=f"followed/{name}", value=moment_utc.isoformat()))
+
+
+def forget_followed(engine: Engine, name: str) -> None:
+    """Forget that `name` was followed."""
+    with writing(engine) as session:
+        fact = session.get(BookFact, f"followed/{name}")
+        if fact is not None:
+            session.delete(fact)

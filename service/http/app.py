@@ -31,6 +31,7 @@ from service.http.delivery import destinations_router, outbox_router
 from service.http.dicomweb import dicomweb_router
 from service.http.dropping import dropping_router
 from service.http.metrics import metrics_text
+from service.http.notifying import notifying_router
 from service.http.previewing import looking, preview_router
 from service.http.reconciling import reconcile_router
 from service.http.viewing import record_view
@@ -64,6 +65,7 @@ def create_app(
     operator = [Depends(needs(Role.OPERATOR, settings.http))]
     house = House(settings, book, spool, results)
     app.include_router(_health(readiness))
+    app.include_router(notifying_router(settings, book.engine))
     app.include_router(_studies(book, results), prefix="/api/v1", dependencies=viewer)
     app.include_router(
         chat_router(settings, book, open_chat_channel(broker_url(settings))),

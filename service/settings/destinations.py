@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 
-from service.settings.basics import AeTitle, ClientTlsSection, Masked, Name, Port, Section
+from service.settings.basics import AeTitle, ClientTlsSection, Masked, Name, Port, Section, is_loopback
+
+# What a notification that was lost costs at most.
+_ASKED_BESIDES_S = 900.0
 
 
 class _Destination(Section):
@@ -80,6 +84,39 @@ class SmartSection(Section):
     jwks_url: AnyHttpUrl | None = Field(None, description="where the site publishes our public keys")
 
 
+class SubscriptionSection(Section):
+    """A FHIR server that tells us of signed reports (Subscription, rest-hook), so that they are polled seldom."""
+
+    endpoint: Annotated[AnyHttpUrl, Masked] = Field(
+        repr=False,
+        description="our `/fhir/notified/NAME` as the server reaches it, NAME being this destination's; https",
+    )
+    secret: SecretStr = Field(
+        min_length=32, description="by which the server proves itself; it opens nothing else"
+    )
+    payload: Literal["none", "report"] = Field(
+        "none", description="whether notifications hold the report; it is never taken from there"
+    )
+    lasts_days: float = Field(
+        7.0, ge=0.01, le=365, description="until the server forgets it; renewed at half of that"
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _by_tls(cls, endpoint: AnyHttpUrl) -> AnyHttpUrl:
+        if endpoint.scheme != "https" and not is_loopback((endpoint.host or "").strip("[]")):
+            raise ValueError("the secret is sent there: it needs https")
+        return endpoint
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_header(cls, secret: SecretStr) -> SecretStr:
+        # RFC 6750 section 2.1: the characters of a bearer token.
+        if re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", secret.get_secret_value()) is None:
+            raise ValueError("letters, digits and - . _ ~ + / only")
+        return secret
+
+
 class StowDestination(_ArchiveDestination):
     """A PACS that takes results by STOW-RS."""
 
@@ -129,8 +166,24 @@ class FhirDestination(_FhirNaming):
         None,
         ge=5,
         description="ask it this often which reports were signed: they close drafts as a final ORU does; "
-        "default: never",
+        "default: never, 900 with a subscription",
     )
+    subscription: SubscriptionSection | None = Field(
+        None, description="have it tell us of signed reports besides, by a Subscription (R4, rest-hook)"
+    )
+
+    @property
+    def reports_asked_every_s(self) -> float | None:
+        """How often it is asked which reports were signed; None for never."""
+        if self.signed_reports_every_s is None and self.subscription is not None:
+            return _ASKED_BESIDES_S
+        return self.signed_reports_every_s
+
+    @model_validator(mode="after")
+    def _subscribes_in_r4(self) -> FhirDestination:
+        if self.subscription is not None and self.fhir_version != "4.0":
+            raise ValueError("subscription is one of R4; R5 has another: leave it out and poll")
+        return self
 
     @model_validator(mode="after")
     def _one_kind_of_credentials(self) -> FhirDestination:

@@ -52,7 +52,7 @@ def scripted_server(answer: Callable[[Asked], Answer]) -> Iterator[ScriptedServe
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = _serve  # noqa: N815 - the names http.server looks for
+        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the names http.server looks for
 
         def log_message(self, *_: object) -> None:
             pass

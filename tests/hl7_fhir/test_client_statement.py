@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from typer.testing import CliRunner
 
-from hl7_fhir import FhirClient, Wanted, Way, audit_event, build_bundle, client_statement
+from hl7_fhir import FhirClient, Wanted, Way, Webhook, audit_event, build_bundle, client_statement
 from raddraft import __version__
 from service.cli.app import build_app
 from tests.hl7_fhir.drafts import HEADER, NOW, PROFILE, draft
@@ -21,7 +21,8 @@ from tests.hl7_fhir.test_audit_event import FACT
 _DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "fhir-client-capability.json"
 # Parameters of a search's result, which a CapabilityStatement does not list (R4 3.1.1.5).
 _OF_THE_RESULT = {"_count", "_sort"}
-_REPEATS = {"GET": "search-type", "POST": "create", "PUT": "update"}
+_REPEATS = {"GET": "search-type", "POST": "create", "PUT": "update", "DELETE": "delete"}
+_HOOK = Webhook("k" * 32, "https://raddraft.example/fhir/notified/ehr", "s" * 32)
 
 
 def test_the_document_is_what_the_code_says() -> None:
@@ -130,6 +131,8 @@ def seen() -> set[tuple[str, str]]:
                 FhirClient(far.base_url, way=way, matching=True).post(bundle, Wanted())
             FhirClient(far.base_url).create_tagged(audit_event(FACT))
             assert len(list(FhirClient(far.base_url).signed_reports(NOW))) == 1
+            FhirClient(far.base_url).keep_subscription(_HOOK, NOW)
+            assert FhirClient(far.base_url).remove_subscription(_HOOK.key)
             found |= set(asked_for(far.asked))
     return found
 

