@@ -90,6 +90,7 @@ def site_model(settings: Settings) -> Model:
         device_options=DeviceOptions(
             allow_cpu_fallback=model.allow_cpu_fallback,
             memory_limit_bytes=model.device_memory_bytes,
+            spin=model.spin,
             cuda_graphs=model.cuda_graphs,
             engine_cache=settings.data_dir / "tensorrt" if "tensorrt" in model.providers else None,
         ),

@@ -78,6 +78,10 @@ class ModelSection(Section):
     threads: int | None = Field(
         None, ge=1, le=256, description="threads of one engine step; default: physical cores"
     )
+    spin: bool = Field(
+        False,
+        description="threads of a step spin while they wait: faster where the worker has its cores for itself",
+    )
     studies_in_flight: int = Field(2, ge=1, le=64, description="studies a worker reads at once")
     read_timeout_s: float = Field(300.0, gt=0, description="longest time for one image")
     engine_stall_s: float = Field(

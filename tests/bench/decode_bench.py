@@ -1,20 +1,17 @@
 """Decode speed beside transformers, onnxruntime-genai and the memory's, whole readings, batching, the wait of a STAT.
 
-``python -m tests.bench.decode_bench [--shape half-billion] [--threads 2] [--rounds 5]``. A program, not a test: engines
-take turns within one run and medians are printed; the numbers are this machine's, and mean something only where nothing
-else runs. Weights are random; the shape is Qwen2-0.5B's decoder with 32,768 words. Needs the extra `training`.
+``python -m tests.bench.decode_bench [--shape half-billion] [--threads 2] [--rounds 5] [--spin]``. A program, no test:
+engines take turns within one run and medians are printed; the numbers are this machine's, and mean something only where
+nothing else runs. Weights are random; the shape is Qwen2-0.5B's decoder with 32,768 words. Needs the extra `training`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,146 +20,20 @@ from numpy.typing import NDArray
 
 from inference import prompts
 from inference.engine import Engine
-from inference.manifest import open_package
 from inference.requests import Decode, Priority, Run, Steps, Together
 from inference.sessions import open_sessions
-from inference.vlm import CacheSize, Vlm
-from tests.bench.inference_bench import TimedSession
 from tests.bench.random_model import SHAPES, RandomModel
+from tests.bench.served_package import Served
+from tests.bench.step_bench import steps_in_turn
 from training.architecture import tile_features
 from training.export.parity import Reference
 
-_READ_BYTES = 1 << 30
-_PROMPT = 800
-_STEPS = 6
 _READING = [
     (prompts.REPORT, 80),
     (prompts.CLASSIFICATION, 24),
     *((prompts.grounding(name), 24) for name in ("edema", "consolidation", "pleural effusion", "fracture")),
     *((prompts.phrase_grounding(f"There is {name}."), 24) for name in ("edema", "a fracture")),
 ]
-
-
-@dataclass(frozen=True)
-class Served:
-    """A package under an engine, with sessions that are timed."""
-
-    vlm: Vlm
-    vision: TimedSession
-    decoder: TimedSession
-
-    @classmethod
-    def open(cls, package: Path, threads: int, rows: int) -> Served:
-        """Load it."""
-        opened = open_package(package)
-        sessions = open_sessions(opened.folder, providers=("cpu",), threads=threads)
-        vision, decoder = TimedSession(sessions.vision), TimedSession(sessions.decoder)
-        vlm = Vlm(opened, replace(sessions, vision=vision, decoder=decoder), size=CacheSize(rows, 1))
-        # Random models end where they like; lengths are the benchmark's to decide.
-        vlm._ends = frozenset()
-        return cls(vlm, vision, decoder)
-
-
-Stepper = Callable[[], None]
-
-
-def _ours(served: Served, batch: int) -> Stepper:
-    decoder = served.vlm._decoder
-    rows = [decoder.pool.take() for _ in range(batch)]
-    chosen = [row for row in rows if row is not None]
-    embeds = decoder.embed(np.random.default_rng(0).integers(0, 1000, _PROMPT).tolist())
-    decoder.prefill(chosen[0], embeds)
-    for row in chosen[1:]:
-        decoder._memory.copy(chosen[0].place, row.place, _PROMPT)
-
-    def steps() -> None:
-        for row in chosen:
-            row.length = _PROMPT
-        for _ in range(_STEPS):
-            decoder.step([Decode(row, 17) for row in chosen])
-
-    return steps
-
-
-def _transformers(model: Any, batch: int) -> Stepper:
-    ids = torch.from_numpy(np.random.default_rng(0).integers(0, 1000, (1, _PROMPT))).expand(batch, -1)
-    token = torch.full((batch, 1), 17)
-    with torch.no_grad():
-        past = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
-
-    @torch.no_grad()
-    def steps() -> None:
-        for _ in range(_STEPS):
-            model(input_ids=token, past_key_values=past, use_cache=True).logits[:, -1].argmax(-1)
-        past.crop(-_STEPS)
-
-    return steps
-
-
-def _genai(folder: Path, threads: int) -> Stepper:
-    import onnxruntime_genai as genai  # type: ignore[import-untyped]
-
-    path = folder / "genai_config.json"
-    config = json.loads(path.read_text())
-    options = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
-    config["model"]["decoder"]["session_options"].update(options)
-    path.write_text(json.dumps(config))
-    model = genai.Model(str(folder))
-    parameters = genai.GeneratorParams(model)
-    parameters.set_search_options(max_length=_PROMPT + 200, min_length=_PROMPT + 200)
-    generator = genai.Generator(model, parameters)
-    generator.append_tokens(np.random.default_rng(0).integers(0, 1000, _PROMPT).tolist())
-
-    def steps() -> None:
-        generator.rewind_to(_PROMPT)
-        # Appending runs the model; the first call after it only takes the token, each further one runs the model.
-        generator.append_tokens([17])
-        for _ in range(_STEPS):
-            generator.generate_next_token()
-
-    return steps
-
-
-def _decode(model: RandomModel, threads: int, rounds: int) -> None:
-    from transformers import AutoModelForCausalLM
-
-    causal = AutoModelForCausalLM.from_pretrained(model.language, dtype=torch.float32).eval()
-    packages = {
-        precision: Served.open(model.package(precision), threads, 8) for precision in ("fp32", "int8", "int4")
-    }
-    steppers: dict[str, Stepper] = {}
-    for batch in (1, 4):
-        steppers[f"transformers fp32, batch {batch}"] = _transformers(causal, batch)
-        for precision, served in packages.items():
-            steppers[f"this engine {precision}, batch {batch}"] = _ours(served, batch)
-    for precision in ("fp32", "int4"):
-        steppers[f"onnxruntime-genai {precision}, batch 1"] = _genai(model.generator(precision), threads)
-    taken: dict[str, list[float]] = {name: [] for name in steppers}
-    read: list[float] = []
-    weights = torch.ones(_READ_BYTES // 4)
-    for index in range(rounds + 1):
-        start = time.perf_counter()
-        weights.sum()
-        read.append(_READ_BYTES / (time.perf_counter() - start))
-        for name, steps in steppers.items():
-            start = time.perf_counter()
-            steps()
-            if index:  # the first round warms up
-                taken[name].append(1000 * (time.perf_counter() - start) / _STEPS)
-    print(
-        f"decode, {_PROMPT} tokens before: ms a step, median (range) of {rounds} rounds; times transformers"
-    )
-    for name, values in taken.items():
-        basis = taken[f"transformers fp32, batch {name[-1]}"]
-        ratio = statistics.median(there / here for there, here in zip(basis, values, strict=True))
-        low, high = min(values), max(values)
-        print(f"  {name:<36} {statistics.median(values):7.1f} ({low:.1f}-{high:.1f})   {ratio:.2f}x")
-    # No step is shorter than reading the weights once, whoever takes it.
-    fastest = statistics.median(read[1:])
-    print(f"reading 1 GiB with {threads} threads: {fastest / 1e9:.1f} GB/s; at that, the weights alone take")
-    for precision in packages:
-        size = sum(path.stat().st_size for path in model.package(precision).glob("decoder.onnx*"))
-        print(f"  {precision:<36} {1000 * size / fastest:7.1f} ms a step, {size / 1e9:.2f} GB")
 
 
 def _vision(model: RandomModel, threads: int, rounds: int) -> None:
@@ -301,12 +172,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--reading-rounds", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument(
+        "--spin", action="store_true", help="decode: as model.spin, for onnxruntime-genai too"
+    )
     parser.add_argument("--only", choices=("decode", "vision", "reading", "batching", "stat"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model = RandomModel(arguments.shape)
     parts: dict[str, Callable[[], None]] = {
-        "decode": lambda: _decode(model, arguments.threads, arguments.rounds),
+        "decode": lambda: steps_in_turn(model, arguments.threads, arguments.rounds, spin=arguments.spin),
         "vision": lambda: _vision(model, arguments.threads, arguments.rounds),
         "stat": lambda: _stat(model, arguments.threads),
         "batching": lambda: _batching(model, arguments.threads, arguments.tokens, 8),
