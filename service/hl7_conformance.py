@@ -66,8 +66,8 @@ def _overview() -> str:
 def _sent() -> str:
     return (
         "## 2 ORU^R01 as it is sent\n\n"
-        "MSH, PID, ORC, OBR, OBX (one or more), Z segments as the site's `fields` say. Names in code are keys of the\n"
-        "destination.\n\n"
+        "MSH, PID, ORC, OBR, TQ1 (2.5.1, of a priority), OBX (one or more), Z segments as the site's `fields` say. Names\n"
+        "in code are keys of the destination.\n\n"
         + _fields(SENT)
         + _site_fields()
         + "\n### 2.1 Answers to it\n\n"

@@ -125,6 +125,7 @@ def _oru_profile(entry: Hl7v2Destination) -> OruProfile:
         issuers=dict(entry.issuers),
         default_authority=entry.default_authority,
         fields=custom_fields(entry.fields),
+        raises_priority=entry.priority == "critical",
     )
 
 

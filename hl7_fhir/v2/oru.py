@@ -25,6 +25,7 @@ from hl7_fhir.v2.message import (
     segment,
 )
 from hl7_fhir.v2.names import person_name
+from hl7_fhir.v2.priority import request_fields, timing_segments
 from hl7_fhir.v2.profile import OruProfile
 
 REPORT = CodedTerm("18748-4", "LN", "Diagnostic imaging study")
@@ -186,7 +187,7 @@ def _pid(header: StudyHeader, authority: tuple[str, ...]) -> Segment:
     )
 
 
-def _order(parts: _Parts) -> tuple[Segment, Segment]:
+def _order(parts: _Parts) -> tuple[Segment, ...]:
     header, draft = parts.header, parts.draft
     placer = components(header.placer_order_number)
     # Without an order the result has a number of ours, the same for every version.
@@ -203,9 +204,11 @@ def _order(parts: _Parts) -> tuple[Segment, Segment]:
         22: utc_timestamp(draft.completed_at_utc),
         24: "RAD",
         25: status,
+        **request_fields(draft, parts.profile),
         **local_fields(parts.profile.fields, draft, header),
     }
-    return segment("ORC", {1: "RE", 2: placer, 3: filler}), segment("OBR", request)
+    order = (segment("ORC", {1: "RE", 2: placer, 3: filler}), segment("OBR", request))
+    return (*order, *timing_segments(draft, parts.profile))
 
 
 def _procedure(parts: _Parts) -> str:

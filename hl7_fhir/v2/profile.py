@@ -43,6 +43,8 @@ class OruProfile:
         ``namespace&universal id&type``; and a site's explicit choice for images without an issuer.
     fields
         What the site fills by its own templates (`custom_fields.custom_fields`).
+    raises_priority
+        Whether a result with a critical finding has the highest priority.
     """
 
     version: str = "2.5.1"
@@ -61,6 +63,7 @@ class OruProfile:
     issuers: Mapping[str, str] = field(default_factory=dict)
     default_authority: str | None = None
     fields: tuple[CustomField, ...] = ()
+    raises_priority: bool = False
 
     def __post_init__(self) -> None:
         if self.draft_result_status not in ("P", "R"):

@@ -9,12 +9,13 @@ from hl7_fhir.v2.charset import encodable, encode, escape
 from hl7_fhir.v2.custom_fields import taken_back
 from hl7_fhir.v2.message import Message, Segment, parse_message
 from hl7_fhir.v2.oru import WITHDRAWN, short_id, utc_timestamp
+from hl7_fhir.v2.priority import without_priority
 
 
 def withdrawal_of(message: bytes, recorded_at_utc: datetime, reason: str = "") -> bytes:
     """The ORU that takes `message` back: OBX-11 ``W`` (posted as wrong, Table 0085), OBR-25 ``X`` (Table 0123).
 
-    Fields of the site's own (`custom_fields`) say ``""``: the receiver is to delete what they held.
+    It says nothing of the priority. Fields of the site's own (`custom_fields`) say ``""``: the receiver is to delete what they held.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ def withdrawal_of(message: bytes, recorded_at_utc: datetime, reason: str = "") -
         A person's words for those who read the report; may be empty. What the receiver's character set lacks of them
         is written in its nearest letters or, failing that, left out.
     """
-    sent = parse_message(message)
+    sent = without_priority(parse_message(message))
     charset = sent.first("MSH").raw(18)
     words = encodable(" ".join(reason.split()), charset) or "This report was taken back."
     control_id = short_id("withdrawal", sent.control_id, recorded_at_utc.isoformat())

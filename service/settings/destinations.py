@@ -248,6 +248,10 @@ class Hl7v2Destination(_Destination):
         description="fields of the site's own: a Z segment's (`ZRD-1`, `ZRD-1.2`), OBR-4.4 to OBR-4.6, OBR-19 to "
         "OBR-21 -> template, such as `{impression}`",
     )
+    priority: Literal["none", "critical"] = Field(
+        "none",
+        description="critical: a result with a critical finding is STAT (TQ1-9; OBR-5 and OBR-27 before 2.5)",
+    )
     acknowledgement: Literal["original", "enhanced"] = "original"
     answer_timeout_s: float = Field(
         30.0, gt=0, description="longest wait for a connection or an acknowledgement"

@@ -12,11 +12,12 @@ from hl7apy.parser import parse_message as foreign_parse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinical import DraftOutcome, Permanent, Score
+from clinical import CriticalFinding, DraftOutcome, Permanent, Score
 from hl7_fhir import PatientUnmatched
 from hl7_fhir.v2 import CHARSETS, NotEncodable, OruProfile, build_oru, lane_of, parse_message, withdrawal_of
 from hl7_fhir.v2.charset import escape, unescape
 from hl7_fhir.v2.mllp import FrameReader, framed
+from hl7_fhir.v2.priority import without_priority
 from tests.hl7_fhir.drafts import EDEMA, EFFUSION, HEADER, NOW, PNEUMOTHORAX, STATEMENT, draft
 
 NAMED = replace(HEADER, patient_name="Müller^Jörg^^Dr.", birth_date="1970-01-31", sex="M")
@@ -47,6 +48,36 @@ def test_another_makers_checker_finds_the_structure_whole(version: str, outcome:
     if group is not None:
         assert group.oru_r01_patient.pid.pid_3.pid_3_1.value == "P1"
         assert group.oru_r01_order_observation.obr.obr_25.value == "P"
+
+
+def priority_of(message: bytes) -> list[str]:
+    """OBR-5, OBR-27 and the TQ1 segments."""
+    sent = parse_message(message)
+    request = sent.first("OBR")
+    return [request.raw(5), request.raw(27), *map(str, sent.all("TQ1"))]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_critical_result_is_stat_where_the_site_wants_it_and_no_other_says_anything(version: str) -> None:
+    raised = replace(draft(), critical=(CriticalFinding("Pleural Effusion", ("report",), 0.9, "1"),))
+    plain = replace(PROFILE, version=version)
+    wanting = replace(plain, raises_priority=True)
+    sent = oru(wanting, draft=raised)
+    parsed = foreign_parse(sent.decode(), validation_level=VALIDATION_LEVEL.STRICT, find_groups=True)
+    assert parsed.validate()
+    if version == "2.5.1":
+        order = parsed.oru_r01_patient_result.oru_r01_order_observation
+        assert order.oru_r01_timing_qty.tq1.tq1_9.value == "S^Stat^HL70485"
+        assert priority_of(sent) == ["", "", "TQ1|1||||||||S^Stat^HL70485"]
+    else:
+        assert priority_of(sent) == ["S", "^^^^^S"]
+        flat = foreign_parse(sent.decode(), validation_level=VALIDATION_LEVEL.TOLERANT, find_groups=False)
+        assert (flat.obr.obr_5.value, flat.obr.obr_27.tq_6.value) == ("S", "S")
+    untold = [oru(plain, draft=raised), oru(wanting), withdrawal_of(sent, NOW)]
+    assert [priority_of(each) for each in untold] == [["", ""]] * 3
+    # Nothing else in the message differs.
+    assert str(without_priority(parse_message(sent))) == str(parse_message(untold[0]))
+    assert foreign_parse(untold[2].decode(), validation_level=VALIDATION_LEVEL.STRICT).validate()
 
 
 def test_the_checker_does_see_what_is_missing() -> None:

@@ -53,6 +53,7 @@ def messages() -> Iterator[Message]:
             OruProfile(
                 **settings, sending_facility="A", receiving_application="B", receiving_facility="C",
                 draft_result_status="R", formatted_text=True, attachment="pdf", enhanced=True,
+                raises_priority=True,
             ),
             OruProfile(
                 **settings, attachment="link", link="http://viewer/{study_instance_uid}",
