@@ -29,6 +29,7 @@ _ROLES = {
     "ORU": "signed reports close the draft",
     "ADT": "patients whose numbers became one",
     "ORM": "why images were ordered",
+    "OMI": "why images were ordered",
 }
 _REFUSALS = (
     ("AE, CE", FIELD_MISSING),
@@ -66,8 +67,8 @@ def _overview() -> str:
 def _sent() -> str:
     return (
         "## 2 ORU^R01 as it is sent\n\n"
-        "MSH, PID, ORC, OBR, TQ1 (2.5.1, of a priority), OBX (one or more), Z segments as the site's `fields` say. Names\n"
-        "in code are keys of the destination.\n\n"
+        "MSH, PID, ORC, OBR, TQ1 (2.5.1, of a priority), OBX (one or more), Z segments as the site's `fields` say.\n"
+        "Names in code are keys of the destination.\n\n"
         + _fields(SENT)
         + _site_fields()
         + "\n### 2.1 Answers to it\n\n"

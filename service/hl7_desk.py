@@ -150,7 +150,7 @@ class Hl7Desk:
 
     def _acts_of(self, message: Message) -> list[_Act]:
         kind = message.first("MSH").component(9)
-        if kind == "ORM":
+        if kind in ("ORM", "OMI"):
             orders = imaging_orders(message, self._terms.accession_fields)
             return [partial(self._note_order, order) for order in orders]
         return self._close_orders(message) if kind == "ORU" else self._merge_patients(message)
@@ -210,11 +210,12 @@ class Hl7Desk:
             return ["order-ignored"]
         patients = self._patients(order.patients)
         if order.control is OrderControl.ENDS or order.indication == "":
-            drop_indication(session, order.accession_numbers, patients)
+            drop_indication(session, order.accession_numbers, order.study_instance_uids, patients)
             return ["indication-removed"]
-        if order.indication is None or not order.accession_numbers or not patients:
+        numbers, uids = order.accession_numbers, order.study_instance_uids
+        if order.indication is None or not (numbers or uids) or not patients:
             return ["no-indication"]
-        keep_indication(session, order.accession_numbers, patients, order.indication, now=now)
+        keep_indication(session, numbers, uids, patients, order.indication, now=now)
         return ["indication-kept"]
 
     def _patients(self, identifiers: Iterable[PatientIdentifier]) -> set[PatientKey]:

@@ -129,7 +129,8 @@ class TellingDesk:
         images = self._images(lease, draft)
         named = Named.by(header for _, header in images)
         settle_study(self.engine, lease, named, now=now_utc())
-        why = indication_of(self.engine, named.accession_numbers, named.patients, now=now_utc())
+        study_uid, orders = draft.study_instance_uid, named.accession_numbers
+        why = indication_of(self.engine, study_uid, orders, named.patients, now=now_utc())
         sources = self._sources(lease, images)
         places, spare = self._places(lease.study_id, draft_id)
         earlier = stored_references(

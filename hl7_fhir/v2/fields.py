@@ -10,6 +10,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
     "ORU": frozenset({"R01"}),
     "ADT": frozenset({"A34", "A40"}),
     "ORM": frozenset({"O01"}),
+    "OMI": frozenset({"O23"}),
 }
 
 
@@ -113,6 +114,22 @@ _HEADER = (
     FieldUse("MSH", 18, "Character Set", "RE", "empty means ASCII"),
 )
 
+_ORDER = (
+    FieldUse("PID", 3, "Patient Identifier List", "R", "every identifier: number, authority, type"),
+    FieldUse("ORC", 1, "Order Control", "R", "whether the order stands, Table 0119"),
+    FieldUse("ORC", 5, "Order Status", "C", "with ORC-1 SC: CA, DC and RP end it"),
+    FieldUse("OBR", 3, "Filler Order Number", "RE", "accession number, by `hl7_listener.accession_fields`"),
+    FieldUse("OBR", 13, "Relevant Clinical Info.", "C", "indication, where OBR-31 is empty"),
+    FieldUse("OBR", 18, "Placer Field 1", "RE", "accession number, by `hl7_listener.accession_fields`"),
+    FieldUse("OBR", 24, "Diagnostic Serv Sect ID", "RE", "other departments' orders are not kept"),
+    FieldUse("OBR", 31, "Reason for Study", "RE", "indication: the words of a CE, else its code"),
+    FieldUse("OBX", 3, "Observation Identifier", "RE", "110180 or 113014: the Study Instance UID"),
+    FieldUse("OBX", 5, "Observation Value", "C", "the Study Instance UID"),
+    FieldUse("IPC", 1, "Accession Identifier", "RE", "accession number, by `hl7_listener.accession_fields`"),
+    FieldUse("IPC", 3, "Study Instance UID", "RE", "where the images have no accession number"),
+    FieldUse("ZDS", 1, "Study Instance UID", "RE", "as IPC-3"),
+)
+
 # What is read, by message type.
 READ: Mapping[str, tuple[FieldUse, ...]] = {
     "ORU": (
@@ -134,16 +151,6 @@ READ: Mapping[str, tuple[FieldUse, ...]] = {
         FieldUse("PID", 3, "Patient Identifier List", "R", "the surviving numbers"),
         FieldUse("MRG", 1, "Prior Patient Identifier List", "R"),
     ),
-    "ORM": (
-        *_HEADER,
-        FieldUse("PID", 3, "Patient Identifier List", "R", "every identifier: number, authority, type"),
-        FieldUse("ORC", 1, "Order Control", "R", "whether the order stands, Table 0119"),
-        FieldUse("ORC", 5, "Order Status", "C", "with ORC-1 SC: CA, DC and RP end it"),
-        FieldUse("OBR", 3, "Filler Order Number", "RE", "accession number, by `hl7_listener.accession_fields`"),
-        FieldUse("OBR", 13, "Relevant Clinical Info.", "C", "indication, where OBR-31 is empty"),
-        FieldUse("OBR", 18, "Placer Field 1", "RE", "accession number, by `hl7_listener.accession_fields`"),
-        FieldUse("OBR", 24, "Diagnostic Serv Sect ID", "RE", "other departments' orders are not kept"),
-        FieldUse("OBR", 31, "Reason for Study", "RE", "indication: the words of a CE, else its code"),
-        FieldUse("IPC", 1, "Accession Identifier", "RE", "accession number, by `hl7_listener.accession_fields`"),
-    ),
+    "ORM": (*_HEADER, *_ORDER),
+    "OMI": (*_HEADER, *_ORDER),
 }  # fmt: skip

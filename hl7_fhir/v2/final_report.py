@@ -85,7 +85,7 @@ def _known(patient: Segment | None) -> Segment:
 
 def _order(patient: Segment, rows: Sequence[Segment], accession_fields: Sequence[str]) -> ReportedOrder:
     numbers = accession_numbers_of(rows, accession_fields)
-    uids = tuple(dict.fromkeys(_study_uids(rows)))
+    uids = study_uids_of(rows)
     refuse_control_characters(*uids, *numbers)
     return ReportedOrder(
         patients=identifiers_of(patient, 3),
@@ -103,6 +103,11 @@ def accession_numbers_of(rows: Sequence[Segment], accession_fields: Sequence[str
         name, _, number = place.partition("-")
         numbers += [row.component(int(number)).strip() for row in rows if row.name == name]
     return tuple(dict.fromkeys(filter(None, numbers)))
+
+
+def study_uids_of(rows: Sequence[Segment]) -> tuple[str, ...]:
+    """Study Instance UIDs of these segments: of OBX, ZDS-1 and IPC-3."""
+    return tuple(dict.fromkeys(filter(None, _study_uids(rows))))
 
 
 def _study_uids(rows: Sequence[Segment]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Orders, as ORM^O01 brings them: whose they are, under which accession number, and why the images are wanted."""
+"""Orders, as ORM^O01 and OMI^O23 bring them: whose they are, of which study, and why the images are wanted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 from hl7_fhir.v2.acknowledgement import FIELD_MISSING, Refused, refuse_control_characters
 from hl7_fhir.v2.charset import unescape
-from hl7_fhir.v2.final_report import accession_numbers_of
+from hl7_fhir.v2.final_report import accession_numbers_of, study_uids_of
 from hl7_fhir.v2.message import COMPONENT, REPETITION, Message, Segment
 from hl7_fhir.v2.patient_identifier import PatientIdentifier, identifiers_of
 
@@ -51,6 +51,8 @@ class ImagingOrder:
         Every identifier of PID-3.
     accession_numbers
         Values of the fields that hold accession numbers, the most trusted first.
+    study_instance_uids
+        Of IPC-3, or of ZDS-1 as IHE has it for ORM^O01 (RAD-4).
     ours
         Whether OBR-24 leaves it possible that radiographs are ordered.
     indication
@@ -60,13 +62,14 @@ class ImagingOrder:
 
     patients: tuple[PatientIdentifier, ...]
     accession_numbers: tuple[str, ...]
+    study_instance_uids: tuple[str, ...]
     control: OrderControl
     ours: bool
     indication: str | None = field(repr=False)
 
 
 def imaging_orders(message: Message, accession_fields: Sequence[str]) -> tuple[ImagingOrder, ...]:
-    """The orders of an ORM^O01.
+    """The orders of an ORM^O01, or of an OMI^O23 (2.5.1 chapters 4.4.1 and 4.4.14).
 
     Parameters
     ----------
@@ -108,10 +111,12 @@ def _order(
         raise Refused("AE", FIELD_MISSING)
     request = next((row for row in rows if row.name == "OBR"), Segment("OBR", ()))
     numbers = accession_numbers_of(rows, accession_fields)
-    refuse_control_characters(*numbers)
+    uids = study_uids_of(rows)
+    refuse_control_characters(*uids, *numbers)
     return ImagingOrder(
         patients=patients,
         accession_numbers=numbers,
+        study_instance_uids=uids,
         control=_control(control, rows[0].component(5).strip().upper()),
         ours=request.component(24).strip().upper() not in _OTHER_SERVICES,
         indication=_indication(request),

@@ -15,7 +15,8 @@ from hl7_fhir.v2.priority import without_priority
 def withdrawal_of(message: bytes, recorded_at_utc: datetime, reason: str = "") -> bytes:
     """The ORU that takes `message` back: OBX-11 ``W`` (posted as wrong, Table 0085), OBR-25 ``X`` (Table 0123).
 
-    It says nothing of the priority. Fields of the site's own (`custom_fields`) say ``""``: the receiver is to delete what they held.
+    It says nothing of the priority. Fields of the site's own (`custom_fields`) say ``""``: the receiver is to delete
+    what they held.
 
     Parameters
     ----------

@@ -18,6 +18,7 @@ from service.book.tables import IndicationRow
 def keep_indication(
     session: Session,
     accession_numbers: Collection[str],
+    study_instance_uids: Collection[str],
     patients: Collection[PatientKey],
     indication: str,
     *,
@@ -32,8 +33,8 @@ def keep_indication(
     """
     one_at_a_time(session, "indications")
     session.execute(_outlived(now))
-    drop_indication(session, accession_numbers, patients)
-    names = sorted(order_names((), accession_numbers, patients))
+    drop_indication(session, accession_numbers, study_instance_uids, patients)
+    names = sorted(order_names(study_instance_uids, accession_numbers, patients))
     order = order_digest(*names)
     for name in names:
         session.add(
@@ -43,19 +44,32 @@ def keep_indication(
 
 
 def drop_indication(
-    session: Session, accession_numbers: Collection[str], patients: Collection[PatientKey]
+    session: Session,
+    accession_numbers: Collection[str],
+    study_instance_uids: Collection[str],
+    patients: Collection[PatientKey],
 ) -> None:
-    """Forget what is kept of an order, under every name it has."""
-    names = order_names((), accession_numbers, patients)
+    """Forget what is kept of an order, under every name it has.
+
+    An order is known by its accession number, and by a study only where it has none: several orders may share a study.
+    """
+    names = order_names(() if accession_numbers else study_instance_uids, accession_numbers, patients)
     orders = select(IndicationRow.order_digest).where(IndicationRow.name_digest.in_(names))
     known = session.scalars(orders.distinct()).all()
     session.execute(delete(IndicationRow).where(IndicationRow.order_digest.in_(known)))
 
 
 def indication_of(
-    engine: Engine, accession_numbers: Collection[str], patients: Collection[PatientKey], *, now: datetime
+    engine: Engine,
+    study_instance_uid: str,
+    accession_numbers: Collection[str],
+    patients: Collection[PatientKey],
+    *,
+    now: datetime,
 ) -> str:
     """Why a study was ordered: the words of the order whose accession number and patient are the study's.
+
+    Where the images have no accession number, the order's Study Instance UID takes its place.
 
     Parameters
     ----------
@@ -68,10 +82,11 @@ def indication_of(
     str
         Empty where no such order has come within the time that messages are remembered.
     """
-    if len(accession_numbers) != 1:
+    if len(accession_numbers) > 1:
         return ""
+    uids = () if accession_numbers else (study_instance_uid,)
     with reading(engine) as session:
-        ways = [order_names((), accession_numbers, numbers_of_patient(session, one)) for one in patients]
+        ways = [order_names(uids, accession_numbers, numbers_of_patient(session, one)) for one in patients]
         rows = session.scalars(
             select(IndicationRow)
             .where(IndicationRow.name_digest.in_(set[str]().union(*ways)))

@@ -9,10 +9,25 @@ from structlog.testing import capture_logs
 
 from service.book import migrate
 from service.book.hl7_inbox import message_counts
+from service.book.indications import indication_of
+from service.book.patient_numbers import PatientKey
 from service.book.states import DeliveryState
+from service.clock import now_utc
 from tests.interop.hl7_peer.peer import sent_by_client
 from tests.postgres import PostgresServer
-from tests.service.hospital import NEW_ID, Sender, a40, drafted, hearing, opened, oru, received, state_of
+from tests.service.hospital import (
+    NEW_ID,
+    PATIENT_ID,
+    Sender,
+    a40,
+    drafted,
+    hearing,
+    opened,
+    orm,
+    oru,
+    received,
+    state_of,
+)
 
 pytestmark = pytest.mark.interop
 
@@ -43,6 +58,29 @@ def test_another_makers_client_merges_a_patient_and_signs_a_report(
         assert message_counts(house.book.engine) == {"merged": 1, "closed": 1, "AR-200": 1}
         detail = house.book.study("1.2.3.5")
         assert detail is not None and detail.final_report is not None
+
+
+def test_another_makers_client_orders_images_in_both_ways_and_cancels(hl7_node: Path, tmp_path: Path) -> None:
+    imaging = orm(control_id="M2", accession="", filler="FI2", reason="^Fall", kind="OMI^O23^OMI_O23")
+    imaging += b"IPC|ACC-2^RIS|RP1|1.2.3.9|SPS1|CR\r"
+    with opened(tmp_path, SITE) as house:
+
+        def indications() -> list[str]:
+            patient = {PatientKey(PATIENT_ID, "HOSP")}
+            named = (("1.2.3.8", {"ACC-1"}), ("1.2.3.9", {"ACC-2"}), ("1.2.3.9", set[str]()))
+            return [
+                indication_of(house.book.engine, uid, numbers, patient, now=now_utc())
+                for uid, numbers in named
+            ]
+
+        with hearing(house) as (port, _):
+            answers = sent_by_client(hl7_node, port, [orm(), imaging])
+            assert [(each["type"], each["code"]) for each in answers] == [("ACK", "AA")] * 2
+            assert indications() == ["Cough for 3 weeks", "Fall", "Fall"]
+            cancelled = imaging.replace(b"ORC|NW", b"ORC|CA").replace(b"|M2|", b"|M3|")
+            (answer,) = sent_by_client(hl7_node, port, [cancelled])
+            assert (answer["code"], answer["controlId"]) == ("AA", "M3")
+            assert indications() == ["Cough for 3 weeks", "", ""]
 
 
 def test_no_word_of_a_message_is_logged_whatever_becomes_of_it(tmp_path: Path) -> None:

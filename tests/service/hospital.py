@@ -204,14 +204,15 @@ def orm(
     service: str = "RAD",
     header: str = "P|2.5.1",
     kind: str = "ORM^O01^ORM_O01",
+    filler: str = "FI1",
 ) -> bytes:
     """An order as a RIS sends it."""
-    request = {1: "1", 2: "PL1", 3: "FI1", 4: "36643-5^XR Chest 2 Views^LN", 13: information, 18: accession}
+    request = {1: "1", 2: "PL1", 3: filler, 4: "36643-5^XR Chest 2 Views^LN", 13: information, 18: accession}
     request |= {24: service, 31: reason}
     lines = [
         f"MSH|^~\\&|RIS|HOSP|RADDRAFT|HOSP|20260102030405||{kind}|{control_id}|{header}",
         f"PID|1||{patient}||Smith^John||19600101|M",
-        f"ORC|{control}|PL1|FI1||{status}",
+        f"ORC|{control}|PL1|{filler}||{status}",
         "|".join(["OBR", *(request.get(number, "") for number in range(1, 32))]),
     ]
     return "".join(f"{line}\r" for line in lines).encode()

@@ -122,7 +122,9 @@ def test_exactly_the_listed_fields_of_a_message_are_read(
         read.add(f"{self.name}-{number}")
         return plain(self, number)
 
+    imaging, enhanced = "OMI^O23^OMI_O23", "P|2.5.1|||AL|NE"
     extra = b"IPC|ACC-1||1.2.3.4\rZDS|1.2.3.4\r"
+    order = b"OBX|1|ST|110180^Study Instance UID^DCM||1.2.3.4\r" + extra
     whole = {
         "ORU": [
             oru(),
@@ -130,7 +132,8 @@ def test_exactly_the_listed_fields_of_a_message_are_read(
             oru(control_id="M3", header="P|2.5.1|||AL|NE"),
         ],
         "ADT": [a40(), a40(control_id="M2", kind="ADT^A34")],
-        "ORM": [orm(), orm(control_id="M2", reason="", header="P|2.5.1|||AL|NE") + b"IPC|ACC-1\r"],
+        "ORM": [orm(), orm(control_id="M2", reason="", header="P|2.5.1|||AL|NE") + order],
+        "OMI": [orm(kind=imaging), orm(control_id="M2", reason="", kind=imaging, header=enhanced) + order],
     }
     with opened(tmp_path, LISTENING) as house:
         received(house, tmp_path)

@@ -30,6 +30,7 @@ from tests.service.hospital import (
     LISTENING,
     NEW_ID,
     PATIENT_ID,
+    STUDY_UID,
     a40,
     answer_code,
     desk,
@@ -76,6 +77,11 @@ def told(house: House, study: int, version: int = 1, kind: str = "report") -> by
     return stored(house, study, kind)
 
 
+def omi(*more: str, **fields: str) -> bytes:
+    """An imaging order with segments behind it."""
+    return orm(kind="OMI^O23^OMI_O23", **fields) + "".join(f"{line}\r" for line in more).encode()
+
+
 def stored(house: House, study: int, kind: str) -> bytes:
     with reading(house.book.engine) as session:
         query = (
@@ -92,7 +98,7 @@ def stored(house: House, study: int, kind: str) -> bytes:
 
 def indication(house: House, accession: str = ACCESSION, patient: PatientKey | None = None) -> str:
     named = {patient or PatientKey(PATIENT_ID, "HOSP")}
-    return indication_of(house.book.engine, {accession}, named, now=now_utc())
+    return indication_of(house.book.engine, STUDY_UID, {accession}, named, now=now_utc())
 
 
 def test_the_orders_words_stand_in_every_result_with_words_and_are_said_to_be_its_own(
@@ -115,6 +121,38 @@ def test_the_orders_words_stand_in_every_result_with_words_and_are_said_to_be_it
     assert [item.TextValue for item in section.ContentSequence] == [said]
     assert stored(house, study, "report-pdf") in stored(house, study, "pdf")
     assert b"fever" not in stored(house, study, "draft") and b"fever" not in stored(house, study, "sr")
+
+
+def test_an_imaging_order_is_taken_as_an_order_is(house: House, tmp_path: Path) -> None:
+    """OMI^O23 with its accession number in IPC-1 alone."""
+    say(house, omi("IPC|ACC-1^RIS|RP1|1.2.3.9|SPS1|CR", accession=""))
+    assert _SAID in told(house, received(house, tmp_path)).decode()
+    say(house, omi("IPC|ACC-1^RIS|RP1|1.2.3.9|SPS1|CR", control="CA", control_id="M2", accession=""))
+    assert indication(house) == ""
+
+
+@pytest.mark.parametrize("kind", ["OMI", "ORM"])
+def test_images_without_an_accession_number_have_the_words_of_the_order_of_their_study(
+    house: House, tmp_path: Path, kind: str
+) -> None:
+    place = f"IPC|ACC-1||{STUDY_UID}" if kind == "OMI" else f"ZDS|{STUDY_UID}^RIS^Application^DICOM"
+    say(house, omi(place) if kind == "OMI" else orm() + f"{place}\r".encode())
+    for study_uid, accession in (("1.2.3.9", ""), (STUDY_UID, "ACC-9")):
+        patients = {PatientKey(PATIENT_ID, "HOSP")}
+        named = {accession} if accession else set()
+        assert indication_of(house.book.engine, study_uid, named, patients, now=now_utc()) == ""
+    assert _SAID in told(house, received(house, tmp_path, accession="")).decode()
+    another = {PatientKey("P-2", "HOSP")}
+    assert indication_of(house.book.engine, STUDY_UID, (), another, now=now_utc()) == ""
+
+
+def test_two_orders_of_one_study_keep_their_words(house: House) -> None:
+    say(house, omi(f"IPC|ACC-1||{STUDY_UID}"))
+    other = {"accession": "ACC-2", "filler": "FI2"}
+    say(house, omi(f"IPC|ACC-2||{STUDY_UID}", control_id="M2", reason="^Fall", **other))
+    assert (indication(house), indication(house, "ACC-2")) == ("Cough for 3 weeks", "Fall")
+    say(house, omi(f"IPC|ACC-2||{STUDY_UID}", control_id="M3", control="CA", **other))
+    assert (indication(house), indication(house, "ACC-2")) == ("Cough for 3 weeks", "")
 
 
 def test_another_patients_orders_or_departments_words_stand_nowhere(house: House, tmp_path: Path) -> None:
@@ -190,9 +228,9 @@ def test_an_order_under_a_number_that_was_merged_is_the_patients(house: House, t
 def test_images_of_several_orders_have_no_indication(house: House) -> None:
     say(house, orm())
     patient = {PatientKey(PATIENT_ID, "HOSP")}
-    assert indication_of(house.book.engine, {ACCESSION, "ACC-2"}, patient, now=now_utc()) == ""
+    assert indication_of(house.book.engine, STUDY_UID, {ACCESSION, "ACC-2"}, patient, now=now_utc()) == ""
     both = {*patient, PatientKey("P-2", "HOSP")}
-    assert indication_of(house.book.engine, {ACCESSION}, both, now=now_utc()) == ""
+    assert indication_of(house.book.engine, STUDY_UID, {ACCESSION}, both, now=now_utc()) == ""
 
 
 def test_words_are_kept_for_thirty_days_with_digests_and_no_number(each_house: House) -> None:
@@ -205,8 +243,8 @@ def test_words_are_kept_for_thirty_days_with_digests_and_no_number(each_house: H
     assert "Cough" in kept
     assert not any(word in kept for word in (PATIENT_ID, ACCESSION, "HOSP", "Smith"))
     patient = {PatientKey(PATIENT_ID, "HOSP")}
-    assert indication_of(engine, {ACCESSION}, patient, now=now + timedelta(days=29)) != ""
-    assert indication_of(engine, {ACCESSION}, patient, now=now + timedelta(days=31)) == ""
+    assert indication_of(engine, STUDY_UID, {ACCESSION}, patient, now=now + timedelta(days=29)) != ""
+    assert indication_of(engine, STUDY_UID, {ACCESSION}, patient, now=now + timedelta(days=31)) == ""
     forget_indications(engine, now + timedelta(days=29))
     assert indication(house) != ""
     # A site that keeps everything it has received and built keeps no orders.
@@ -222,6 +260,8 @@ def test_an_order_that_cannot_be_taken_is_refused_by_number(house: House) -> Non
         ({"control": ""}, "AE", "101"),
         ({"accession": "ACC\\X01\\1"}, "AE", "102"),
         ({"kind": "ORM^O02"}, "AR", "201"),
+        ({"kind": "OMI^O01^OMI_O23"}, "AR", "201"),
+        ({"kind": "OMI^O23^OMI_O23", "control": ""}, "AE", "101"),
         ({"header": "T|2.5.1"}, "AR", "202"),
         ({"header": "P|3.0"}, "AR", "203"),
     ]
