@@ -9,7 +9,7 @@ from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message as foreign_parse
 from pydicom import dcmread
 
-from clinical import Permanent, Transient
+from clinical import DraftOutcome, Permanent, Transient
 from hl7_fhir import WAITING_CODES
 from hl7_fhir.v2 import MllpClient, OruProfile, build_oru, check_answer, custom_fields, parse_message
 from hl7_fhir.v2.charset import unescape
@@ -20,9 +20,11 @@ from service.tls import client_tls
 from tests.authorities import site_authority
 from tests.conformance.ehr import shortened
 from tests.hl7_fhir.drafts import HEADER, draft
+from tests.interop.fhir_engine.engine import Store
 from tests.interop.hl7_peer.peer import Hl7Peer, hl7_peer, sent_by_client
+from tests.interop.test_fhir_signed_reports import order, patient, report
 from tests.promises.installation import Installation, free_port, installation
-from tests.service.hospital import a40
+from tests.service.hospital import a40, orm
 from tests.service.hospital import oru as oru_of_hospital
 from training.phantoms.dicom import ISSUER, VARIANTS, write_phantom
 
@@ -79,21 +81,67 @@ def test_tls_needs_the_sites_authority_and_our_certificate(hl7_node: Path, tmp_p
                 MllpClient("localhost", peer.port, tls=context, timeout_s=2).exchange(oru())
 
 
+def hospital(listening: int, ris: int) -> str:
+    """Settings of a hospital whose EHR takes no reports, so that they go to the RIS, and whose RIS sends messages."""
+    return f"""
+[delivery]
+first_delay_s = 0.5
+[hl7_listener]
+port = {listening}
+issuers = {{ "{ISSUER}" = "PHANTOM&1.2.3&ISO" }}
+[[destinations]]
+name = "ris"
+type = "hl7v2"
+host = "127.0.0.1"
+port = {ris}
+issuers = {{ "{ISSUER}" = "PHANTOM&1.2.3&ISO" }}
+only_fallback = true
+fields = {{ "ZRD-1" = "{{impression}}", "ZRD-2.2" = "{{outcome}}" }}
+"""
+
+
+def reading_ehr(base_url: str, http_port: int) -> str:
+    """An EHR that takes no reports, and tells of those that are signed there."""
+    return f"""
+[[destinations]]
+name = "ehr"
+type = "fhir"
+base_url = "{base_url}"
+fallback = "ris"
+issuers = {{ "{ISSUER}" = "urn:oid:1.2.3" }}
+accession_system = "urn:oid:1.2.4"
+signed_reports_every_s = 3600
+[destinations.subscription]
+endpoint = "http://127.0.0.1:{http_port}/fhir/notified/ehr"
+secret = "0123456789abcdef0123456789abcdef"
+"""
+
+
+def order_of(image: Path) -> bytes:
+    """The order of an image, before its modality has taken it."""
+    header = dcmread(image, stop_before_pixels=True)
+    patient = f"{header.PatientID}^^^PHANTOM&1.2.3&ISO^MR"
+    return orm(control_id="M0", patient=patient, accession=str(header.AccessionNumber))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_whole_service_talks_to_another_makers_server_and_hears_another_makers_client(
-    hl7_node: Path, tmp_path: Path
+    hl7_node: Path, far_store: Store, tmp_path: Path
 ) -> None:
+    # Reports are read and written there by people; nothing is that a draft could be written as.
+    far_store.limit(
+        transaction=False, types=["DiagnosticReport", "Patient", "ServiceRequest", "Subscription"]
+    )
     with hl7_peer(hl7_node, "AE,AA") as peer:
         port = free_port()
-        destination = (
-            f'[[destinations]]\nname = "ris"\ntype = "hl7v2"\nhost = "127.0.0.1"\nport = {peer.port}\n'
-            f'issuers = {{ "{ISSUER}" = "PHANTOM&1.2.3&ISO" }}\n[delivery]\nfirst_delay_s = 0.5\n'
-            f'[hl7_listener]\nport = {port}\nissuers = {{ "{ISSUER}" = "PHANTOM&1.2.3&ISO" }}\n'
-        )
-        with installation(destination) as site:
+        with installation(hospital(port, peer.port)) as site:
+            with site.config.open("a", encoding="utf-8") as config:
+                config.write(reading_ehr(far_store.base_url, site.http_port))
             site.start()
             write_phantom(tmp_path / "phantom.dcm", 9_300_000, VARIANTS[0], size_px=512)
+            (taken,) = sent_by_client(hl7_node, port, [order_of(tmp_path / "phantom.dcm")])
+            assert taken["code"] == "AA"
             assert [result.outcome for result in site.send([tmp_path / "phantom.dcm"])] == ["stored"]
             site.wait_until(lambda: site.all_done(1), 240, "the study to be done")
             first, second = peer.wait_for(2)
@@ -105,12 +153,18 @@ def test_a_whole_service_talks_to_another_makers_server_and_hears_another_makers
             assert detail is not None
             (sent,) = [d for d in detail.deliveries if d.destination == "ris"]
             assert (sent.kind, sent.state, sent.attempts) == ("oru", DeliveryState.DELIVERED, 2)
+            (fell,) = [d for d in detail.deliveries if d.destination == "ehr"]
+            assert (fell.state, fell.reason_code) == (DeliveryState.SUPERSEDED, "fell-back")
+            impression, outcome = second["siteFields"]
+            assert impression.startswith("AI DRAFT, UNSIGNED: ") and outcome in {*DraftOutcome}
+            assert "Indication (from the order): Cough for 3 weeks" in second["raw"]
             said = second["raw"].replace("\n", "\r").encode()
             parsed = foreign_parse(
                 shortened(said).decode(), validation_level=VALIDATION_LEVEL.STRICT, find_groups=True
             )
             assert parsed.validate()
             _hears_the_hospital(site, port, hl7_node, peer, tmp_path)
+            _is_told_of_a_signature(site, far_store, tmp_path / "late.dcm")
 
 
 def _hears_the_hospital(site: Installation, port: int, node: Path, peer: Hl7Peer, folder: Path) -> None:
@@ -152,3 +206,21 @@ def _hears_the_hospital(site: Installation, port: int, node: Path, peer: Hl7Peer
     log = (site.folder / "service.log").read_text(errors="replace")
     assert "hl7_message_taken" in log
     assert not [word for word in (number, "SURVIVOR-1", "SIGNED-1", "pleural", "Smith") if word in log]
+
+
+def _is_told_of_a_signature(site: Installation, ehr: Store, image: Path) -> None:
+    """A report is signed at the EHR, under the number that stands; it tells of it, and the study is closed."""
+    subject = patient(ehr, "SURVIVOR-1")
+    report(ehr, subject, basedOn=[order(ehr, subject, "LATE-1")])
+    study_uid = str(dcmread(image, stop_before_pixels=True).StudyInstanceUID)
+
+    def is_closed() -> bool:
+        with site.book() as book:
+            detail = book.study(study_uid)
+        return detail is not None and detail.final_report is not None
+
+    site.wait_until(is_closed, 60, "the EHR's word that the report is signed")
+    (subscription,) = ehr.search("Subscription")
+    assert subscription["status"] == "active"
+    # Nothing of a draft was written there.
+    assert all(each["status"] == "final" for each in ehr.search("DiagnosticReport"))
