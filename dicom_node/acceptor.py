@@ -71,6 +71,8 @@ class Terms:
 
 # Decides on a request: None to accept it, or result, source and reason of the rejection (PS3.8 Table 9-21).
 Screen = Callable[[AssociationRequest], tuple[int, int, int] | None]
+# SOP classes by which the caller of a request may tell of a study's images.
+NoticesOf = Callable[[AssociationRequest], frozenset[str]]
 # Called with each response to a request of ours: the operation it answers and its status.
 Responded = Callable[[Command, Caller], None]
 
@@ -96,6 +98,7 @@ class Acceptor:
         screen: Screen,
         operations: Operations,
         responded: Responded,
+        notices_of: NoticesOf = lambda request: frozenset(),
     ) -> None:
         self._stream = stream
         self._address = address
@@ -103,6 +106,7 @@ class Acceptor:
         self._screen = screen
         self._operations = operations
         self._responded = responded
+        self._notices_of = notices_of
         self._contexts: Mapping[int, AcceptedContext] = {}
         self._caller = Caller("", address, "")
         self._peer_pdu_bytes_max = 0
@@ -170,7 +174,9 @@ class Acceptor:
             time.sleep(_REJECTED_AFTER_S)
             self._stream.send(rejection_pdu(*rejection))
             return False
-        answer, self._contexts = request.accepted(pdu_bytes_max=self._terms.pdu_bytes_max)
+        answer, self._contexts = request.accepted(
+            pdu_bytes_max=self._terms.pdu_bytes_max, notices=self._notices_of(request)
+        )
         self._peer_pdu_bytes_max = request.pdu_bytes_max
         self._caller = Caller(request.calling_ae_title, self._address, request.called_ae_title)
         self._stream.send(answer)

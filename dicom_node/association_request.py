@@ -73,24 +73,34 @@ class AssociationRequest:
             # The library's decoder meets what strangers send: it raises whatever its code runs into.
             raise MalformedMessage("the association request cannot be decoded") from error
 
-        self._answers: dict[int, tuple[bytes, Mapping[int, AcceptedContext]]] = {}
+        self._answers: dict[tuple[int, frozenset[str]], tuple[bytes, Mapping[int, AcceptedContext]]] = {}
 
-    def accepted(self, *, pdu_bytes_max: int) -> tuple[bytes, Mapping[int, AcceptedContext]]:
+    def accepted(
+        self, *, pdu_bytes_max: int, notices: frozenset[str] = frozenset()
+    ) -> tuple[bytes, Mapping[int, AcceptedContext]]:
         """The encoded A-ASSOCIATE-AC, and the contexts it accepts by their IDs.
+
+        Parameters
+        ----------
+        notices
+            SOP classes by which this caller may tell of a study's images.
 
         Raises
         ------
         MalformedMessage
             If what is asked for makes no sense.
         """
-        if pdu_bytes_max not in self._answers:
-            self._answers[pdu_bytes_max] = self._answer(pdu_bytes_max)
-        return self._answers[pdu_bytes_max]
+        key = pdu_bytes_max, notices
+        if key not in self._answers:
+            self._answers[key] = self._answer(*key)
+        return self._answers[key]
 
-    def _answer(self, pdu_bytes_max: int) -> tuple[bytes, Mapping[int, AcceptedContext]]:
+    def _answer(
+        self, pdu_bytes_max: int, notices: frozenset[str]
+    ) -> tuple[bytes, Mapping[int, AcceptedContext]]:
         try:
             results, roles = negotiate_as_acceptor(
-                self._contexts, supported_contexts(self._contexts), self._asked_roles()
+                self._contexts, supported_contexts(self._contexts, notices), self._asked_roles()
             )
             answer = A_ASSOCIATE()
             answer.application_context_name = _APPLICATION_CONTEXT_NAME

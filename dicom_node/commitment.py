@@ -87,6 +87,24 @@ def encoded_dataset(dataset: Dataset, transfer_syntax_uid: str) -> bytes:
     return buffer.getvalue()
 
 
+def decoded_dataset(content: bytes, transfer_syntax_uid: str) -> Dataset:
+    """A data set as it came, every value of it decoded.
+
+    Raises
+    ------
+    Permanent
+        ``commitment-malformed``.
+    """
+    syntax = UID(transfer_syntax_uid)
+    try:
+        dataset = decode(BytesIO(content), syntax.is_implicit_VR, syntax.is_little_endian)
+        for _ in dataset.iterall():
+            pass  # the library decodes on access: here, where what it raises is caught
+        return dataset
+    except Exception as error:
+        raise _malformed() from error
+
+
 def decoded_request(content: bytes, transfer_syntax_uid: str) -> CommitmentRequest:
     """A request from its data set.
 
@@ -95,7 +113,7 @@ def decoded_request(content: bytes, transfer_syntax_uid: str) -> CommitmentReque
     Permanent
         ``commitment-malformed``.
     """
-    dataset = _decoded(content, transfer_syntax_uid)
+    dataset = decoded_dataset(content, transfer_syntax_uid)
     return CommitmentRequest(_transaction(dataset), _references(dataset.get("ReferencedSOPSequence") or ()))
 
 
@@ -107,7 +125,7 @@ def decoded_report(content: bytes, transfer_syntax_uid: str) -> CommitmentReport
     Permanent
         ``commitment-malformed``.
     """
-    dataset = _decoded(content, transfer_syntax_uid)
+    dataset = decoded_dataset(content, transfer_syntax_uid)
     failed: Sequence[Dataset] = dataset.get("FailedSOPSequence") or ()
     try:
         reasons = [int(item.get("FailureReason") or 0) for item in failed]
@@ -127,17 +145,6 @@ def _item(reference: Reference, reason: int | None = None) -> Dataset:
     if reason is not None:
         item.FailureReason = reason
     return item
-
-
-def _decoded(content: bytes, transfer_syntax_uid: str) -> Dataset:
-    syntax = UID(transfer_syntax_uid)
-    try:
-        dataset = decode(BytesIO(content), syntax.is_implicit_VR, syntax.is_little_endian)
-        for _ in dataset.iterall():
-            pass  # the library decodes on access: here, where what it raises is caught
-        return dataset
-    except Exception as error:
-        raise _malformed() from error
 
 
 def _transaction(dataset: Dataset) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from clinical import Permanent, RadDraftError
+from clinical import Permanent
+from dicom_node.collected import Collected
 from dicom_node.commitment import (
     PUSH_MODEL_CLASS_UID,
     PUSH_MODEL_INSTANCE_UID,
@@ -18,15 +18,12 @@ from dicom_node.commitment import (
     encoded_dataset,
     report_dataset,
 )
-from dicom_node.messages import CommandField, Field, encoded_command, response_to
-from dicom_node.operations import Answered, Bounds, Message, Operation, OperationEndless, Operations, Request
+from dicom_node.messages import CommandField, Field, encoded_command
+from dicom_node.operations import Answered, Bounds, Message, Operation, Operations, Request
 from dicom_node.reception import Caller
-
-_log = logging.getLogger(__name__)
 
 _SUCCESS = 0x0000
 # PS3.7 Annex C.
-_PROCESSING_FAILURE = 0x0110
 _NO_SUCH_OBJECT_INSTANCE = 0x0112
 _NO_SUCH_EVENT_TYPE = 0x0113
 _INVALID_ARGUMENT_VALUE = 0x0115
@@ -74,7 +71,7 @@ def _action(request: Request, desk: CommitmentDesk) -> Operation:
         report = desk.asked(decoded_request(content, syntax), request.caller)
         return () if report is None else (_report_message(report, syntax),)
 
-    return _Collected(request, act)
+    return _collected(request, act)
 
 
 def _event(request: Request, desk: CommitmentDesk) -> Operation:
@@ -89,7 +86,7 @@ def _event(request: Request, desk: CommitmentDesk) -> Operation:
         desk.answered(decoded_report(content, syntax), request.caller)
         return ()
 
-    return _Collected(request, act)
+    return _collected(request, act)
 
 
 def _report_message(report: CommitmentReport, transfer_syntax_uid: str) -> Message:
@@ -115,39 +112,12 @@ def _wrong(request: Request, sop_class: Field, instance: Field) -> int:
     return _SUCCESS
 
 
-class _Collected:
-    """A request whose small data set is collected, and then acted on."""
-
-    def __init__(self, request: Request, act: Callable[[bytes], Sequence[Message]]) -> None:
-        self._request = request
-        self._act = act
-        self._content = bytearray()
-
-    def write(self, piece: memoryview) -> None:
-        """Take the next bytes."""
-        self._content += piece
-        if len(self._content) > _BOUNDS.bytes_max:
-            raise OperationEndless
-
-    def finish(self) -> Sequence[Message]:
-        """Act, and answer."""
-        command = self._request.command
-        status = _SUCCESS
-        more: Sequence[Message] = ()
-        try:
-            more = self._act(bytes(self._content))
-        except RadDraftError as error:
-            _log.warning("commitment message of %r: %s", self._request.caller.ae_title, error.code)
-            status = _INVALID_ARGUMENT_VALUE if isinstance(error, Permanent) else _RESOURCE_LIMITATION
-        except Exception as error:
-            _log.error("commitment message: unexpected %s", type(error).__name__)
-            status = _PROCESSING_FAILURE
-        told = {
-            field: command.number(field)
-            for field in (Field.ACTION_TYPE_ID, Field.EVENT_TYPE_ID)
-            if field in command.elements
-        }
-        return (Message(response_to(command, status, more=told)), *more)
-
-    def abandon(self) -> None:
-        """Nothing was begun."""
+def _collected(request: Request, act: Callable[[bytes], Sequence[Message]]) -> Operation:
+    return Collected(
+        request,
+        act,
+        bytes_max=_BOUNDS.bytes_max,
+        status_of=lambda error: (
+            _INVALID_ARGUMENT_VALUE if isinstance(error, Permanent) else _RESOURCE_LIMITATION
+        ),
+    )

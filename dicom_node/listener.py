@@ -23,9 +23,10 @@ from dicom_node.admission import REJECTIONS, Admission, Refusal, RefusedCall
 from dicom_node.association_request import AssociationRequest
 from dicom_node.commitment_operations import CommitmentDesk, commitment_operations
 from dicom_node.library_words import silence_libraries
+from dicom_node.notice_operations import NoticeDesk, notice_operations
 from dicom_node.operations import Operations, storage_operations
 from dicom_node.pdu_stream import PduStream
-from dicom_node.peers import AllowedPeer
+from dicom_node.peers import AllowedPeer, matching
 from dicom_node.received import Ledger
 from dicom_node.reception import Reception
 from dicom_node.shared_limits import Hold, SharedLimits
@@ -114,6 +115,8 @@ class Listener:
         Called with each call that was refused.
     commitment
         Who answers storage commitment; None to refuse it.
+    notices
+        Who keeps what peers tell of a study's images; None to hear nothing of it.
 
     Raises
     ------
@@ -130,6 +133,7 @@ class Listener:
         listening_socket: socket.socket | None = None,
         refused: Callable[[RefusedCall], None] = lambda call: None,
         commitment: CommitmentDesk | None = None,
+        notices: NoticeDesk | None = None,
     ) -> None:
         self._settings = settings
         self._socket = listening_socket
@@ -144,7 +148,9 @@ class Listener:
         self._operations: Operations = {
             **storage_operations(reception, object_seconds_max=settings.object_timeout_s),
             **(commitment_operations(commitment) if commitment is not None else {}),
+            **(notice_operations(notices) if notices is not None else {}),
         }
+        self._hears_notices = notices is not None
         self._limits = SharedLimits(
             settings.limits_file,
             associations_max=settings.maximum_associations,
@@ -279,6 +285,7 @@ class Listener:
             lambda request: self._screened(request, address, holds),
             self._operations,
             lambda command, caller: None,
+            lambda request: self._notices_of(request, address),
         )
         with self._lock:
             self._open.add(acceptor)
@@ -290,6 +297,13 @@ class Listener:
             # The association is over: its place is free while the connection is being closed.
             self._admission.leave(holds)
             acceptor.close()
+
+    def _notices_of(self, request: AssociationRequest, address: str) -> frozenset[str]:
+        if not self._hears_notices:
+            return frozenset()
+        peers = self._settings.peers
+        peer = matching(peers, request.calling_ae_title, address)
+        return peers[peer].notices if peer is not None else frozenset()
 
     def _screened(
         self, request: AssociationRequest, address: str, holds: list[Hold]

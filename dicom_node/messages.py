@@ -34,6 +34,7 @@ class Field(IntEnum):
     DATA_SET_TYPE = 0x0800
     STATUS = 0x0900
     ERROR_COMMENT = 0x0902
+    ERROR_ID = 0x0903
     AFFECTED_SOP_INSTANCE_UID = 0x1000
     REQUESTED_SOP_INSTANCE_UID = 0x1001
     EVENT_TYPE_ID = 0x1002
@@ -47,7 +48,9 @@ class CommandField(IntEnum):
     C_ECHO_RQ = 0x0030
     C_CANCEL_RQ = 0x0FFF
     N_EVENT_REPORT_RQ = 0x0100
+    N_SET_RQ = 0x0120
     N_ACTION_RQ = 0x0130
+    N_CREATE_RQ = 0x0140
 
 
 _UID_FIELDS = frozenset(

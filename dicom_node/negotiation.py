@@ -45,15 +45,23 @@ def is_patient_object(sop_class_uid: str) -> bool:
     return uid_to_service_class(sop_class_uid) is not NonPatientObjectStorageServiceClass
 
 
-def supported_contexts(requested: Iterable[PresentationContext]) -> list[PresentationContext]:
+def supported_contexts(
+    requested: Iterable[PresentationContext], notices: Iterable[str] = ()
+) -> list[PresentationContext]:
     """The contexts to support for an association in which these were requested.
 
     Verification and storage commitment in the uncompressed syntaxes, and each requested storage class in each
     requested transfer syntax.
     Where one context offers several, the caller's first one is taken, but one that loses information only after those
     that do not, and one that nobody knows last.
+
+    Parameters
+    ----------
+    notices
+        SOP classes by which this caller may tell of a study's images.
     """
-    verification = build_context(Verification, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+    uncompressed: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+    verification = build_context(Verification, uncompressed)
     syntaxes: dict[str, dict[str, None]] = {}
     for context in requested:
         if context.abstract_syntax is not None and is_storage_class(context.abstract_syntax):
@@ -61,9 +69,10 @@ def supported_contexts(requested: Iterable[PresentationContext]) -> list[Present
             offered.update(dict.fromkeys(context.transfer_syntax))
     storage = [build_context(uid, sorted(offered, key=_reluctance)) for uid, offered in syntaxes.items()]
     # Those who ask us to commit are SCUs; archives that answer us call as SCPs (PS3.4 J.3.3, role selection).
-    commitment = build_context(StorageCommitmentPushModel, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+    commitment = build_context(StorageCommitmentPushModel, uncompressed)
     commitment.scu_role = commitment.scp_role = True
-    return [verification, commitment, *storage]
+    told = [build_context(uid, uncompressed) for uid in sorted(notices)]
+    return [verification, commitment, *told, *storage]
 
 
 def _reluctance(transfer_syntax_uid: str) -> int:

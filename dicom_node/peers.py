@@ -19,11 +19,14 @@ class AllowedPeer:
         An address, a network (CIDR) or a host name.
     limits
         How much of the listener it may ask for.
+    notices
+        SOP classes by which it may tell of a study's images; none unless the site says so.
     """
 
     ae_title: str
     host: str
     limits: PeerLimits = field(default_factory=PeerLimits)
+    notices: frozenset[str] = frozenset()
 
     def matches(self, ae_title: str, address: str) -> bool:
         """Whether a caller with this AE title and IP address is this peer."""

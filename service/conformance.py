@@ -24,9 +24,25 @@ from dicom_node.admission import REJECTIONS
 from dicom_node.file_format import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.listener import ListenerSettings
 from dicom_node.negotiation import is_storage_class
+from dicom_node.notice_operations import (
+    DUPLICATE_SOP_INSTANCE,
+    INVALID_SOP_INSTANCE,
+    NO_MORE_UPDATES,
+    NO_SUCH_SOP_CLASS,
+    NO_SUCH_SOP_INSTANCE,
+    PROCESSING_FAILURE,
+    RESOURCE_LIMITATION,
+)
+from dicom_node.notices import (
+    AVAILABILITY_CLASS_UID,
+    INVALID_ATTRIBUTE_VALUE,
+    MISSING_ATTRIBUTE,
+    STEP_CLASS_UID,
+)
 from dicom_node.operations import DATASET_DOES_NOT_MATCH, SUCCESS
 from service.settings.sections import NodeSection
 
+NOTICES = (STEP_CLASS_UID, AVAILABILITY_CLASS_UID)
 UNCOMPRESSED = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 
 
@@ -60,6 +76,8 @@ def _overview() -> str:
         ["Verification", "yes", "yes"],
         ["Storage of every public and private storage class", "results only", "yes"],
         ["Storage Commitment Push Model", "yes", "yes"],
+        ["Modality Performed Procedure Step", "no", "from peers a site names"],
+        ["Instance Availability Notification", "no", "from peers a site names"],
         ["Study Root Query/Retrieve Information Model - FIND", "yes", "no"],
         ["Study Root Query/Retrieve Information Model - GET", "where a site asks for earlier studies", "no"],
         ["Study Root Query/Retrieve Information Model - MOVE", "where a site asks for earlier studies", "no"],
@@ -96,6 +114,10 @@ def _acceptor() -> str:
             ", ".join(map(_name, UNCOMPRESSED)),
             "SCP; SCU by role selection",
         ],
+        *(
+            [_named(uid), ", ".join(map(_name, UNCOMPRESSED)), "SCP (`node.peers.notices`)"]
+            for uid in NOTICES
+        ),
         ["every storage class below", "every transfer syntax below", "SCP"],
     ]
     return (
@@ -118,7 +140,13 @@ def _acceptor() -> str:
         "where the caller has a\n"
         "`port` in `node.peers` (we propose the SCP role), else on its own. Committed objects are "
         "held until the retention\n"
-        "the site has set; reasons of failure are 0112 (no such object) and 0119 (another SOP class).\n"
+        "the site has set; reasons of failure are 0112 (no such object) and 0119 (another SOP class).\n\n"
+        "Performed procedure steps (N-CREATE, N-SET) and notices of availability (N-CREATE) are "
+        "taken from peers that the site\n"
+        "names for it in `node.peers.notices`, and are on record before they are answered. Of them "
+        "are kept: UIDs of studies and\n"
+        "images, the step's status, the caller. They say only when a study is read, see "
+        "[operations.md](operations.md#when-a-study-is-complete).\n"
     )
 
 
@@ -170,11 +198,28 @@ def _statuses() -> str:
             "refused: larger than `node.maximum_object_bytes`",
         ],
     ]
+    notices = [
+        [f"{SUCCESS:04X}", "on record"],
+        [f"{INVALID_ATTRIBUTE_VALUE:04X}", "a status or UID that is none, or a step that begins ended"],
+        [f"{PROCESSING_FAILURE:04X}", "the data set cannot be decoded"],
+        [
+            f"{PROCESSING_FAILURE:04X}, Error ID {NO_MORE_UPDATES:04X}",
+            "N-SET: the step had been completed or discontinued",
+        ],
+        [f"{DUPLICATE_SOP_INSTANCE:04X}", "N-CREATE: this UID is on record"],
+        [f"{NO_SUCH_SOP_INSTANCE:04X}", "N-SET: no step of this UID has begun"],
+        [f"{INVALID_SOP_INSTANCE:04X}", "N-CREATE: the SOP Instance UID is none"],
+        [f"{NO_SUCH_SOP_CLASS:04X}", "another SOP class than the presentation context's"],
+        [f"{MISSING_ATTRIBUTE:04X}", "status, study or referenced object is missing"],
+        [f"{RESOURCE_LIMITATION:04X}", "the account book does not answer: send again later"],
+    ]
     rejections = [[refusal.value, *map(str, codes)] for refusal, codes in REJECTIONS.items()]
     return (
         "### 2.4 Statuses of C-STORE\n\n"
         + table(["status", "meaning"], rows)
-        + "\n### 2.5 Rejections of associations (PS3.8 Table 9-21)\n\n"
+        + "\n### 2.5 Statuses of performed steps and availability\n\n"
+        + table(["status", "meaning"], notices)
+        + "\n### 2.6 Rejections of associations (PS3.8 Table 9-21)\n\n"
         + table(["because of", "result", "source", "reason"], rejections)
     )
 

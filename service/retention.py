@@ -14,6 +14,7 @@ from clinical import RadDraftError
 from dicom_node import Spool
 from service.book.confirmation import KeptBack, ask_about_kept, kept_back
 from service.book.indications import forget_indications
+from service.book.notices import forget_notices
 from service.book.patient_numbers import forget_merges
 from service.book.purge import RetentionRule, look_at, purge_study, purged_among, studies_to_purge
 from service.clock import now_utc
@@ -71,6 +72,7 @@ class Retention:
         Archives are asked about results that nobody has asked them about yet, so that a later purge may take them.
         """
         forget_indications(self.engine, now)
+        forget_notices(self.engine, now)
         if self.rule.keeps_everything:
             return PurgeReport()
         if (before := self.rule.results_before(now)) is not None:

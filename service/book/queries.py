@@ -99,13 +99,20 @@ class DeliverySummary:
 
 @dataclass(frozen=True, slots=True)
 class StudyDetail:
-    """Everything the book knows of one study."""
+    """Everything the book knows of one study.
+
+    Attributes
+    ----------
+    completed_by
+        What ends, or ended, its wait for more images (`states.CompletedBy`); empty where nothing was waited for.
+    """
 
     summary: StudySummary
     instances: tuple[InstanceSummary, ...]
     deliveries: tuple[DeliverySummary, ...]
     draft: Draft | None
     final_report: FinalReport | None = None
+    completed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +237,7 @@ def study_detail(engine: Engine, study_instance_uid: str) -> StudyDetail | None:
             tuple(_deliveries(session, row.id)),
             draft_from_json(draft.draft_json) if draft and draft.purged_at_utc is None else None,
             final_report_of(session, row.id),
+            row.completed_by,
         )
 
 

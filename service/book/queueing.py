@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, or_, select
+from sqlalchemy import Engine, exists, or_, select
 
 from service.book.database import reading, writing
 from service.book.hinting import mark_hinted
-from service.book.states import StudyState, checked_study_change
-from service.book.tables import StudyRow
+from service.book.states import CompletedBy, StudyState, checked_study_change
+from service.book.tables import NoticeRow, StudyRow
 from service.book.walk import LEASED_FROM, release
 
 
 def close_quiet_studies(engine: Engine, now: datetime) -> list[int]:
-    """Queue every study whose quiet period or cap is over; return the row ids."""
+    """Queue every study whose quiet period or cap is over; return the row ids.
+
+    One of which notices tell waits until they were asked about its last image: see `completeness.weigh_notices`.
+    """
+    noticed = exists().where(NoticeRow.study_instance_uid == StudyRow.study_instance_uid)
+    weighed = or_(
+        StudyRow.completed_by == CompletedBy.EARLY, StudyRow.arrivals_weighed == StudyRow.arrivals, ~noticed
+    )
     with writing(engine) as session:
         due = session.scalars(
             select(StudyRow)
-            .where(StudyRow.state == StudyState.RECEIVING, StudyRow.due_at_utc <= now)
+            .where(StudyRow.state == StudyState.RECEIVING, StudyRow.due_at_utc <= now, weighed)
             # A study that is being written to is not quiet: the next sweep looks again.
             .with_for_update(skip_locked=True)
         ).all()

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from clinical import Transient
 from service.book.audit import Action, AuditEvent, Subject, ae_actor, append
 from service.book.database import one_at_a_time, reading_rows, writing_rows
-from service.book.states import InstanceState, StudyState, checked_study_change
+from service.book.states import CompletedBy, InstanceState, StudyState, checked_study_change
 from service.book.tables import InstanceRow, ReceiptRow, StudyRow
 
 # Where a receipt has the called AE title of an association: by this it is told that the object came over HTTP, from
@@ -67,6 +67,11 @@ class QuietRule:
     def due(self, first: datetime, last: datetime) -> datetime:
         """When a study whose images came between `first` and `last` is due."""
         return min(last + timedelta(seconds=self.quiet_period_s), first + timedelta(seconds=self.max_wait_s))
+
+    def completed_by(self, first: datetime, last: datetime) -> CompletedBy:
+        """Which of the two it is then."""
+        quiet = last + timedelta(seconds=self.quiet_period_s)
+        return CompletedBy.QUIET if quiet <= self.due(first, last) else CompletedBy.CAP
 
 
 # Made once: putting a statement together costs more than SQLite needs to run it. Of the tables, not of the mapped
@@ -318,4 +323,8 @@ def _reopened(study: StudyRow | _Study, rule: QuietRule, *, now: datetime, prior
             "reason_code": "",
             "reason": "",
         }
-    return {**changed, "due_at_utc": rule.due(first, now)}
+    return {
+        **changed,
+        "due_at_utc": rule.due(first, now),
+        "completed_by": rule.completed_by(first, now),
+    }

@@ -39,6 +39,20 @@ class StudyState(StrEnum):
     IGNORED = "ignored"
 
 
+class CompletedBy(StrEnum):
+    """What ends, or ended, a study's wait for more images.
+
+    ``named-images``: every image that notices name is here; ``archive-count``: as many as the archive has;
+    ``early-reading``: nothing was waited for.
+    """
+
+    NAMED = "named-images"
+    COUNT = "archive-count"
+    QUIET = "quiet-period"
+    CAP = "max-wait"
+    EARLY = "early-reading"
+
+
 class DeliveryState(StrEnum):
     """Where one artefact stands on its way to one destination.
 

@@ -10,7 +10,13 @@ from datetime import datetime
 from sqlalchemy import Engine, select
 
 from service.book.database import reading, writing
-from service.book.states import InstanceState, StudyState, checked_instance_change, checked_study_change
+from service.book.states import (
+    CompletedBy,
+    InstanceState,
+    StudyState,
+    checked_instance_change,
+    checked_study_change,
+)
 from service.book.tables import InstanceRow, ReceiptRow, StudyRow
 
 STAT = 1
@@ -69,7 +75,7 @@ def make_due(engine: Engine, study_id: int, *, now: datetime) -> None:
     with writing(engine) as session:
         study = session.get(StudyRow, study_id, with_for_update=True)
         if study is not None and study.state == StudyState.RECEIVING:
-            study.due_at_utc = now
+            study.due_at_utc, study.completed_by = now, CompletedBy.EARLY
 
 
 def waiting_images(engine: Engine, study_id: int) -> tuple[int, tuple[WaitingImage, ...]]:

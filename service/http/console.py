@@ -18,7 +18,8 @@ from reporting.wording import (
     outcome_sentence,
     sentence_line,
 )
-from service.book import Book, InstanceState, InstanceSummary, StudyDetail
+from service.book import Book, InstanceState, InstanceSummary, StudyDetail, StudyState
+from service.book.states import CompletedBy
 from service.book.study_images import DROPPED
 from service.http.access import Role, needs
 from service.http.previewing import Look
@@ -88,6 +89,7 @@ def console_router(book: Book, settings: Settings, look: Look) -> APIRouter:
         chat = settings.chat
         url = f"/api/v1/studies/{detail.summary.study_instance_uid}"
         page = pages.get_template("study.html").render(
+            completion=_completion(detail),
             study=detail,
             draft=detail.draft,
             readings=_readings(detail.draft),
@@ -112,6 +114,22 @@ def console_router(book: Book, settings: Settings, look: Look) -> APIRouter:
         return HTMLResponse(page, headers=_HEADERS)
 
     return router
+
+
+_COMPLETIONS = {
+    CompletedBy.NAMED: "Read when every image was here that modality or archive had named.",
+    CompletedBy.COUNT: "Read when as many objects were here as the archive has.",
+    CompletedBy.QUIET: "Read when no image had come for the quiet period.",
+    CompletedBy.CAP: "Read at the end of the longest wait for more images.",
+    CompletedBy.EARLY: "Read early, without a wait for more images.",
+}
+
+
+def _completion(study: StudyDetail) -> str:
+    """What ended the study's wait for images; empty while it waits."""
+    if study.summary.state == StudyState.RECEIVING or not study.completed_by:
+        return ""
+    return _COMPLETIONS[CompletedBy(study.completed_by)]
 
 
 def _droppable(study: StudyDetail) -> list[InstanceSummary]:

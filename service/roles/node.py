@@ -10,10 +10,12 @@ import structlog
 
 from clinical import RadDraftError
 from dicom_node import AllowedPeer, Listener, ListenerSettings, PeerLimits, TlsFiles
+from dicom_node.notices import AVAILABILITY_CLASS_UID, STEP_CLASS_UID
 from service.commitment import BookDesk, CommitmentClerk
 from service.correspondents import archives, requestor
 from service.house import OWN_MANUFACTURER, House, open_house
 from service.intake import book_ledger, quiet_rule, reception_of
+from service.notices import BookNotices
 from service.orphans import adopt_orphans
 from service.refused_calls import RefusedCalls
 from service.role_process import (
@@ -26,9 +28,12 @@ from service.role_process import (
     stop_on_signals,
 )
 from service.settings import Settings
+from service.settings.node import Notice
 from service.supervisor import RoleCommand, Supervisor, bind_listening_socket, role_command
 
 _log = structlog.get_logger(__name__)
+
+_NOTICE_CLASSES = {Notice.PERFORMED_STEPS: STEP_CLASS_UID, Notice.AVAILABILITY: AVAILABILITY_CLASS_UID}
 
 # A file without a row for so long waits for no commit: the book answers or fails within half a minute.
 LEFT_AFTER_S = 90.0
@@ -90,6 +95,7 @@ def _run_one(settings: Settings, listening: socket.socket | None) -> None:
         listening_socket=listening,
         refused=refused.note,
         commitment=BookDesk(house, lambda ae_title, host: requestor(settings, ae_title, host) is not None),
+        notices=BookNotices(engine),
     )
     listener.start()
     refused.start()
@@ -151,6 +157,7 @@ def _listener_settings(settings: Settings) -> ListenerSettings:
                 peer.ae_title,
                 peer.host,
                 PeerLimits(peer.max_associations, peer.max_calls_per_minute),
+                frozenset(_NOTICE_CLASSES[notice] for notice in peer.notices),
             )
             for peer in node.peers
         ),

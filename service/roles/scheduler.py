@@ -21,7 +21,7 @@ from service.report_subscription import SubscriptionKeeper, may_be_left, subscri
 from service.report_watch import ReportWatch
 from service.retention import RetentionClock, site_retention
 from service.role_process import SignsOfLife, die_with_supervisor, stop_on_signals
-from service.scheduler import Sweeper
+from service.scheduler import NoticeWeighing, Sweeper
 from service.settings import FhirDestination, Settings
 from service.triage import TriageDesk
 
@@ -41,6 +41,7 @@ def run_scheduler(settings: Settings) -> None:
         house.book.engine,
         Hints(celery_app(settings)),
         hint_age_s=settings.lease.hint_age_s,
+        weighing=NoticeWeighing(quiet_rule(settings), settings.study.named_settled_s),
         triage=TriageDesk(house.book.engine, house.spool, settings.rules, settings.study.early_reading),
         longest=longest_ahead(settings),
         keep_conversations=timedelta(days=settings.chat.keep_days),

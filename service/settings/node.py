@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field
 
 from service.settings.basics import AeTitle, Port, Section
+
+
+class Notice(StrEnum):
+    """By what a peer tells which images a study has."""
+
+    PERFORMED_STEPS = "mpps"
+    AVAILABILITY = "ian"
 
 
 class PeerSection(Section):
@@ -20,6 +28,9 @@ class PeerSection(Section):
     )
     port: Port | None = Field(
         None, description="where it listens, for storage commitment results after its association has ended"
+    )
+    notices: tuple[Notice, ...] = Field(
+        (), description="what it may tell of a study's images: mpps (performed steps), ian (availability)"
     )
 
 

@@ -4,6 +4,7 @@ from service.book.tables.base import Base, UtcDateTime
 from service.book.tables.callers import CommitmentRow, RefusedCallsRow
 from service.book.tables.conversations import ChatTurnRow, ConversationRow
 from service.book.tables.deliveries import CircuitRow, CustodyRow, DeliveryAttemptRow, DeliveryRow
+from service.book.tables.notices import NamedImageRow, NoticeRow
 from service.book.tables.operations import AuditRow, BookFact, RoleRow, TallyRow
 from service.book.tables.patients import (
     IndicationRow,
@@ -41,6 +42,8 @@ __all__ = [
     "InstanceRow",
     "KeptPatientRow",
     "MergedPatientRow",
+    "NamedImageRow",
+    "NoticeRow",
     "ObservationRow",
     "ReceiptRow",
     "RefusedCallsRow",

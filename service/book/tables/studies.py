@@ -29,7 +29,8 @@ class StudyRow(Base):
     study of a higher one is read first. `expected_images` is what an archive says the study has. `signed_at_utc` is
     when a signed report of it was first heard of. `held_for` are the destinations an operator holds the study back from
     (see `service.book.study_holds`). `retracted_version` is the newest version of the Draft that was taken back
-    with all before it; 0 where none was.
+    with all before it; 0 where none was. `completed_by` says what ends the wait for more images at `due_at_utc`, or
+    ended it; `arrivals_weighed` how many images had come when notices were last asked about it.
     """
 
     __tablename__ = "studies"
@@ -61,10 +62,12 @@ class StudyRow(Base):
     arrivals: Mapped[int] = mapped_column(default=0)
     arrivals_taken: Mapped[int] = mapped_column(default=0)
     arrivals_looked_at: Mapped[int] = mapped_column(default=0)
+    arrivals_weighed: Mapped[int] = mapped_column(default=0)
     destinations_json: Mapped[str] = mapped_column(Text, default="")
     held_for: Mapped[str] = mapped_column(Text, default="")
     expected_images: Mapped[int | None]
     expected_asked_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    completed_by: Mapped[str] = mapped_column(String(16), default="")
     signed_at_utc: Mapped[datetime | None] = mapped_column(UtcDateTime)
     draft_version: Mapped[int] = mapped_column(default=0)
     retracted_version: Mapped[int] = mapped_column(default=0)
