@@ -46,7 +46,7 @@ fuzz: $(VENV)/.dev
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "atheris>=3"
 	@$(BIN)/python -m tests.promises.fuzz.guided build/fuzz -max_total_time=900 $(ARGS)
 
-# The types of training are checked against torch itself, so lint installs the extra `training` as well.
+# The types of training are checked against torch and TRL themselves, so lint installs its extras as well.
 lint: $(VENV)/.training
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,7 +65,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.cpu: EXTRAS := cpu
 $(VENV)/.dev: EXTRAS := cpu,dev,postgres
-$(VENV)/.training: EXTRAS := cpu,dev,postgres,training
+$(VENV)/.training: EXTRAS := cpu,dev,postgres,training,grpo
 
 $(VENV)/.cpu $(VENV)/.dev $(VENV)/.training: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing raddraft with $(EXTRAS) into $(VENV) (once; one to two minutes)"

@@ -6,12 +6,24 @@ graphics processors, while their device stays the CPU and gloo carries what they
 
 from __future__ import annotations
 
+from typing import Any
+
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 
 from raddraft import main
 
+_begin = PartialState.__init__
+
+
+def _as_accelerators(state: PartialState, *told: Any, **named: Any) -> None:
+    """Trainers let accelerate begin anew, so it is said each time."""
+    _begin(state, *told, **named)
+    if state.distributed_type is DistributedType.MULTI_CPU:
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+
 if __name__ == "__main__":
+    PartialState.__init__ = _as_accelerators
     PartialState(cpu=True)
-    PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
     main()

@@ -13,7 +13,7 @@ import yaml
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
-pytest.importorskip("accelerate")
+pytest.importorskip("trl")
 
 from transformers import LlavaOnevisionForConditionalGeneration  # noqa: E402
 
@@ -40,6 +40,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights, and eight rows."""
     folder = tmp_path_factory.mktemp("many")
     write_micro_checkpoint(folder, ANSWERS)
+    # Every other token ends an answer: processes are done with theirs at different times.
+    generation = folder / "checkpoint/generation_config.json"
+    told = json.loads(generation.read_text()) | {"eos_token_id": list(range(0, 1024, 2))}
+    generation.write_text(json.dumps(told))
     answers = [LONG, *(ANSWERS[number % 2] for number in range(1, 8))]
     rows = [
         Row(str(number), f"{number}.png", Task.REPORT, ((QUESTION, answer),))
@@ -88,13 +92,7 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_by_rewards_into_one_checkpoint(data: Path, tmp_path: Path) -> None:
-    train(data, tmp_path, "grpo")
-    assert weights(tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("plan", ["finetune", "adapters"])
+@pytest.mark.parametrize("plan", ["finetune", "adapters", "grpo"])
 def test_processes_that_hold_shards_learn_what_whole_ones_learn_and_go_on_from_their_saved_shards(
     data: Path, tmp_path: Path, plan: str
 ) -> None:
@@ -107,11 +105,3 @@ def test_processes_that_hold_shards_learn_what_whole_ones_learn_and_go_on_from_t
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
         torch.testing.assert_close(ours[name], tensor, atol=1e-6, rtol=0)
-
-
-def test_learning_by_rewards_does_not_start_on_shards(data: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "raddraft", *command(data, tmp_path, "grpo")[8:]],
-        env=environment(sharded=True), capture_output=True, text=True, check=False, timeout=240,
-    )  # fmt: skip
-    assert done.returncode != 0 and "without FSDP" in done.stderr and "Traceback" not in done.stderr

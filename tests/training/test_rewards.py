@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.tuning.rewards import MISSING_ANSWER, gleu, grounding_reward, report_reward, soft_f1
+from training.instructions import Row, Task
+from training.tuning.rewards import (
+    MISSING_ANSWER,
+    gleu,
+    grounding_reward,
+    report_reward,
+    reward_functions,
+    soft_f1,
+)
 
 A, B = (0.1, 0.1, 0.3, 0.3), (0.6, 0.6, 0.9, 0.9)
 edges = st.tuples(st.floats(0, 0.4), st.floats(0, 0.4), st.floats(0.5, 1), st.floats(0.5, 1))
@@ -44,3 +52,16 @@ def test_soft_f1_is_symmetric_and_bounded(
 ) -> None:
     assert soft_f1(first, second) == pytest.approx(soft_f1(second, first))
     assert -1e-9 <= soft_f1(first, second) <= 1 + 1e-9
+
+
+def test_trainer_is_handed_gleu_for_reports_and_soft_f1_for_boxes() -> None:
+    rows = [
+        Row("0", "0.png", Task.REPORT, (("?", "the lungs are clear"),)),
+        Row("1", "1.png", Task.ANATOMY, (("?", "At [0.1, 0.1, 0.3, 0.3]."),)),
+    ]
+    said = ("lungs clear", "At [0.1, 0.1, 0.3, 0.3].")
+    completions = [[{"role": "assistant", "content": text}] for text in said]
+    reports, boxes = reward_functions(rows)
+    assert (reports.__name__, boxes.__name__) == ("gleu", "soft_f1")
+    asked = {"completions": completions, "row": [0, 1], "prompts": [], "image": []}
+    assert reports(**asked) == [pytest.approx(0.2), None] and boxes(**asked) == [None, pytest.approx(1.0)]

@@ -22,8 +22,9 @@ class GrpoPlan:
     Parameters
     ----------
     tuning
-        Which weights learn and how fast; `batch_images` is the number of answers in one forward pass. The
-        rate is constant, and `loss_mode`, `accumulate`, `epochs` and `warmup_ratio` have no meaning.
+        Which weights learn and how fast; `batch_images` is the number of answers in one forward pass and divides
+        those of an update. The rate is constant, and `loss_mode`, `accumulate`, `epochs` and `warmup_ratio` have no
+        meaning.
     steps
         Rounds of asking and learning; a run goes through the rows again, in another order, where they are too few.
     questions
@@ -56,6 +57,11 @@ class GrpoPlan:
             raise ValueError("rollouts: a group needs two answers or more")
         if self.questions % self.updates:
             raise ValueError(f"updates: {self.questions} questions do not divide into {self.updates}")
+        if (answers := self.questions * self.rollouts // self.updates) % self.tuning.batch_images:
+            raise ValueError(
+                f"tuning.batch_images: an update's {answers} answers do not divide into passes of "
+                f"{self.tuning.batch_images}"
+            )
 
 
 def read_grpo_plan(path: Path) -> GrpoPlan:

@@ -7,7 +7,8 @@ a RadGraph reward made reports collapse in length.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -83,3 +84,25 @@ def reward(row: Row, answer: str) -> float:
     if row.task is Task.REPORT:
         return report_reward(answer, reference)
     return grounding_reward(answer, read_boxes(reference))
+
+
+RewardFunction = Callable[..., list[float | None]]
+"""As TRL calls one: keywords `completions`, one conversation an answer, and the columns of their questions."""
+
+
+def reward_functions(rows: Sequence[Row]) -> list[RewardFunction]:
+    """GLEU and soft F1 by name; each says None of an answer to the other's tasks. The column `row` is an index."""
+
+    def judge(completions: Sequence[Any], row: Sequence[int], *, reports: bool) -> list[float | None]:
+        return [
+            reward(rows[index], said[0]["content"]) if (rows[index].task is Task.REPORT) is reports else None
+            for said, index in zip(completions, row, strict=True)
+        ]
+
+    def gleu(completions: Sequence[Any], row: Sequence[int], **_: Any) -> list[float | None]:
+        return judge(completions, row, reports=True)
+
+    def soft_f1(completions: Sequence[Any], row: Sequence[int], **_: Any) -> list[float | None]:
+        return judge(completions, row, reports=False)
+
+    return [gleu, soft_f1]

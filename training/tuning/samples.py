@@ -38,24 +38,24 @@ class SampleReader:
     def __init__(
         self, checkpoint: Path, config: LlavaOnevisionConfig, image_root: Path, mode: LossMode
     ) -> None:
-        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(checkpoint)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(checkpoint)
         self._processor = Processor.from_package(checkpoint)
         self._image_root, self._mode = image_root, mode
         self._image_id = int(config.image_token_id)
         vision: Any = config.vision_config
         self._side = vision.image_size // vision.patch_size
         self._max_tiles = int(str(config.vision_aspect_ratio).removeprefix("anyres_max_"))
-        self.pad_id = int(self._tokenizer.pad_token_id or 0)
+        self.pad_id = int(self.tokenizer.pad_token_id or 0)
         self.media_ids = (self._image_id, int(config.video_token_id))
-        self.end_id = int(self._tokenizer.convert_tokens_to_ids(END_OF_TURN))
+        self.end_id = int(self.tokenizer.convert_tokens_to_ids(END_OF_TURN))
 
     def read(self, row: Row) -> Sample:
         """Sample of one row; the image is read as RadVLM reads it, grey."""
-        return self._sample(self._grey(row), chat_tokens(row, self._encode, self._mode))
+        return self._sample(self.grey(row.image), chat_tokens(row, self._encode, self._mode))
 
     def ask(self, row: Row) -> Sample:
         """The row's first question alone, in the form the model is asked in; nothing carries loss."""
-        return self.sample(self._grey(row), first_turn(row.turns[0][0]))
+        return self.sample(self.grey(row.image), first_turn(row.turns[0][0]))
 
     def sample(self, grey: NDArray[np.uint8], prompt: str) -> Sample:
         """A prompt with the image's place in it, about an image (rows, columns); nothing carries loss."""
@@ -64,10 +64,11 @@ class SampleReader:
 
     def text(self, ids: Sequence[int]) -> str:
         """Text of an answer's tokens, without special ones."""
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
-    def _grey(self, row: Row) -> NDArray[np.uint8]:
-        with Image.open(self._image_root / row.image) as file:
+    def grey(self, image: str) -> NDArray[np.uint8]:
+        """A row's image (rows, columns), grey."""
+        with Image.open(self._image_root / image) as file:
             return np.asarray(file.convert("L"))
 
     def _sample(self, grey: NDArray[np.uint8], tokens: ChatTokens) -> Sample:
@@ -84,7 +85,7 @@ class SampleReader:
         return len(packed)
 
     def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
 

@@ -28,10 +28,18 @@ def restore(accelerator: Accelerator, out: Path) -> int:
     accelerator.load_state(str(folder))
     step = int(json.loads((folder / _STEP_FILE).read_text(encoding="utf-8"))["step"])
     if accelerator.is_main_process:
-        lines = (out / LOG_FILE).read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        (out / LOG_FILE).write_text("".join(kept), encoding="utf-8")
+        cut_log(out, step)
     return step
+
+
+def cut_log(out: Path, step: int) -> None:
+    """Leave the log's whole lines up to a step; what was written after the state was saved is written again."""
+    if not step or not (out / LOG_FILE).exists():
+        (out / LOG_FILE).unlink(missing_ok=True)
+        return
+    lines = (out / LOG_FILE).read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    (out / LOG_FILE).write_text("".join(kept), encoding="utf-8")
 
 
 def save_state(accelerator: Accelerator, out: Path, step: int) -> None:

@@ -24,12 +24,16 @@ _ADAPTED_WHOLE = ["multi_modal_projector"]
 
 def load_trainable(checkpoint: Path, plan: TuningPlan) -> nn.Module:
     """Model of a checkpoint folder with exactly the plan's weights learning."""
-    model = LlavaOnevisionForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    model = load_whole(checkpoint, plan)
     if plan.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
-    if plan.lora_rank:
-        return get_peft_model(model, _adapters(plan))
+    return get_peft_model(model, config) if (config := adapters(plan)) else model
+
+
+def load_whole(checkpoint: Path, plan: TuningPlan) -> LlavaOnevisionForConditionalGeneration:
+    """Model of a checkpoint folder, still without adapters; what the plan never trains is frozen."""
+    model = LlavaOnevisionForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
     for name, parameter in model.named_parameters():
         unused = _AFTER_FEATURES in name
         if unused or ("vision_tower" in name and plan.vision is not Vision.FULL):
@@ -37,8 +41,10 @@ def load_trainable(checkpoint: Path, plan: TuningPlan) -> nn.Module:
     return model
 
 
-def _adapters(plan: TuningPlan) -> LoraConfig:
-    """Adapters at a scale of two; the vision tower's have a rank of their own."""
+def adapters(plan: TuningPlan) -> LoraConfig | None:
+    """Adapters at a scale of two, None where whole weights learn; the vision tower's have a rank of their own."""
+    if not plan.lora_rank:
+        return None
     vision = plan.vision is Vision.LORA
     return LoraConfig(
         r=plan.lora_rank,
