@@ -3,9 +3,10 @@
 from dicom_node.admission import Refusal, RefusedCall
 from dicom_node.arriving_file import ArrivingFile
 from dicom_node.candidates import classify, ignored_sentence
+from dicom_node.digests import DigestAlgorithm
 from dicom_node.listener import Listener, ListenerSettings
 from dicom_node.peers import AllowedPeer
-from dicom_node.received import Ledger, ReceivedObject
+from dicom_node.received import KnownObject, Ledger, ReceivedObject
 from dicom_node.reception import AnnouncedObject, ArrivingObject, Caller, IncomingObject, Reception
 from dicom_node.sender import Peer, SendResult, SendTimeouts, echo, send_objects
 from dicom_node.shared_limits import PeerLimits
@@ -20,7 +21,9 @@ __all__ = [
     "ArrivingFile",
     "ArrivingObject",
     "Caller",
+    "DigestAlgorithm",
     "IncomingObject",
+    "KnownObject",
     "Ledger",
     "Listener",
     "ListenerSettings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -13,12 +14,10 @@ class ReceivedObject:
 
     Attributes
     ----------
-    dataset_sha256
-        SHA-256 of the data set behind the file meta information that follows from its UIDs and transfer syntax: with
-        the SOP Instance UID it tells a re-send from other bytes.
-    file_sha256, size_bytes, spool_key
-        Of the file in the spool (data set with preamble and file meta information, PS3.10 section 7). The digest is
-        the same as `dataset_sha256`: each byte is hashed once.
+    digest, size_bytes, spool_key
+        Of the file in the spool: the data set behind preamble and file meta information (PS3.10 section 7), which
+        follow from its UIDs and transfer syntax. So with the SOP Instance UID the digest tells a re-send from other
+        bytes; it is the one the ledger knows these bytes by already, where it does.
     ignored_reason
         Why it is not a candidate for reading (see `dicom_node.candidates`); empty for a candidate.
     is_urgent
@@ -34,8 +33,7 @@ class ReceivedObject:
     calling_ae_title: str
     called_ae_title: str
     calling_host: str
-    dataset_sha256: str
-    file_sha256: str
+    digest: str
     size_bytes: int
     spool_key: str
     ignored_reason: str
@@ -43,11 +41,19 @@ class ReceivedObject:
     is_urgent: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class KnownObject:
+    """An object the ledger knows: its digest, and whether its file is held or has been purged."""
+
+    digest: str
+    has_file: bool
+
+
 class Ledger(Protocol):
     """Where receipts are written. Both methods raise `clinical.RadDraftError` on failure."""
 
-    def is_held(self, sop_instance_uid: str, dataset_sha256: str) -> bool:
-        """Whether this very object is held with its file, so that no file need be written."""
+    def known(self, sop_instance_uid: str) -> Sequence[KnownObject]:
+        """Every object with this UID that has a row."""
         ...
 
     def commit(self, received: ReceivedObject) -> str:

@@ -5,7 +5,6 @@ Independent of the protocol the object came by.
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import re
 from dataclasses import dataclass, replace
@@ -13,11 +12,12 @@ from datetime import UTC, datetime
 
 from clinical import Permanent, Quarantine, Transient
 from dicom_node.candidates import ignored_reason
+from dicom_node.digests import DigestAlgorithm, as_known, digest_of
 from dicom_node.file_format import META_BYTES_MAX, encoded_file_meta, read_file_meta
 from dicom_node.header_walk import Encoded
 from dicom_node.identification import Identification, read_identification, valid_uid
 from dicom_node.negotiation import is_patient_object
-from dicom_node.received import Ledger, ReceivedObject
+from dicom_node.received import KnownObject, Ledger, ReceivedObject
 from dicom_node.spool import Spool, SpoolWriter
 from dicom_node.spool_writer import SpoolEntry
 
@@ -148,9 +148,11 @@ class Reception:
         self, announced: AnnouncedObject, caller: Caller, writer: SpoolWriter, meta_bytes: int
     ) -> ReceivedObject:
         """Store and account for what has been written; see `receive`."""
-        header = _checked_identification(announced, writer.content(meta_bytes))
-        digest = writer.digest()
-        if self._ledger.is_held(header.sop_instance_uid, digest):
+        content = writer.content()
+        header = _checked_identification(announced, content[meta_bytes:])
+        known = self._ledger.known(header.sop_instance_uid)
+        digest = as_known(writer.digest(), content, [each.digest for each in known])
+        if KnownObject(digest, has_file=True) in known:
             writer.discard()
             return self._take_again(self._described(announced, header, digest, caller, _NO_FILE))
         entry = writer.complete()
@@ -168,10 +170,11 @@ class Reception:
             meta = read_file_meta(file.read(META_BYTES_MAX))
             # Mapped, not read: a file may be as large as objects are allowed to be.
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        digest = hashlib.sha256(content).hexdigest()
         dataset = content[meta.dataset_starts :]
         header = read_identification(dataset, meta.transfer_syntax_uid)
         announced = AnnouncedObject(header.sop_class_uid, header.sop_instance_uid, meta.transfer_syntax_uid)
+        known = [each.digest for each in self._ledger.known(header.sop_instance_uid)]
+        digest = as_known(digest_of(content, DigestAlgorithm.BLAKE3), content, known)
         entry = SpoolEntry(key, digest, len(content))
         return self._described(
             announced, _checked_identification(announced, dataset), digest, Caller("", "", ""), entry
@@ -196,12 +199,12 @@ class Reception:
 
     def _undo(self, stored: ReceivedObject) -> None:
         try:
-            committed = self._ledger.is_held(stored.sop_instance_uid, stored.dataset_sha256)
+            known = self._ledger.known(stored.sop_instance_uid)
         except Exception:
             # The book went silent in the middle of a commit: the row may be there. A file without a row costs a
             # sweep; a row without its file would acknowledge the sender's next try and lose the object.
             return
-        if not committed:
+        if KnownObject(stored.digest, has_file=True) not in known:
             self._spool.delete(stored.spool_key)
 
     def _require_file(self, key: str) -> None:
@@ -214,7 +217,7 @@ class Reception:
         self,
         announced: AnnouncedObject,
         header: Identification,
-        dataset_sha256: str,
+        digest: str,
         caller: Caller,
         file: SpoolEntry,
     ) -> ReceivedObject:
@@ -228,8 +231,7 @@ class Reception:
             calling_ae_title=caller.ae_title,
             called_ae_title=caller.called_ae_title,
             calling_host=caller.host,
-            dataset_sha256=dataset_sha256,
-            file_sha256=file.file_sha256,
+            digest=digest,
             size_bytes=file.size_bytes,
             spool_key=file.key,
             ignored_reason=self._set_aside_as

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import stat
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from clinical import Permanent
+from dicom_node.digests import DigestAlgorithm, FileHash, algorithm_of
 from dicom_node.spool_writer import (
     TEMPORARY_PREFIX,
     PosixSpoolWriter,
@@ -34,7 +34,7 @@ class SpoolWriter(Protocol):
         ...
 
     def digest(self) -> str:
-        """SHA-256 of the bytes so far, hexadecimal."""
+        """Digest of the bytes so far (see `dicom_node.digests`)."""
         ...
 
     def content(self, start: int = 0) -> memoryview:
@@ -77,7 +77,7 @@ class Spool(Protocol):
         """Whether the file is there, without looking at its bytes."""
         ...
 
-    def verify(self, key: str, file_sha256: str) -> bool:
+    def verify(self, key: str, digest: str) -> bool:
         """Whether the file is there and has these bytes."""
         ...
 
@@ -104,6 +104,8 @@ class PosixSpool:
     ----------
     folder
         Made if it is not there, with mode 0700 like every folder in it; files have mode 0600.
+    algorithm
+        By which the digests of new files are made.
 
     Raises
     ------
@@ -111,8 +113,9 @@ class PosixSpool:
         ``spool-not-usable`` if the folder can be neither made nor used.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, algorithm: DigestAlgorithm = DigestAlgorithm.SHA256) -> None:
         self._folder = folder
+        self._algorithm = algorithm
         try:
             _make_folders(folder)
         except OSError as error:
@@ -129,7 +132,7 @@ class PosixSpool:
             ``spool-full`` or ``spool-failed``.
         """
         name = secrets.token_hex(16)
-        return PosixSpoolWriter(f"{self._folder}/{name[:2]}", name)
+        return PosixSpoolWriter(f"{self._folder}/{name[:2]}", name, self._algorithm)
 
     def free_bytes(self) -> int:
         """Space left for new files on the spool's file system (for an unprivileged user)."""
@@ -187,16 +190,16 @@ class PosixSpool:
         except (FileNotFoundError, Permanent):
             return False
 
-    def verify(self, key: str, file_sha256: str) -> bool:
+    def verify(self, key: str, digest: str) -> bool:
         """Whether the file is there and has these bytes."""
-        digest = hashlib.sha256()
+        found = FileHash(algorithm_of(digest))
         try:
             with self.open(key) as file:
                 while chunk := file.read(_CHUNK_BYTES):
-                    digest.update(chunk)
+                    found.update(chunk)
         except Permanent:
             return False
-        return digest.hexdigest() == file_sha256
+        return found.digest() == digest
 
     def delete(self, key: str) -> None:
         """Remove the file; nothing happens if it is gone already."""

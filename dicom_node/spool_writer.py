@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import mmap
 import os
 from dataclasses import dataclass
 
 from clinical import Transient
+from dicom_node.digests import DigestAlgorithm, FileHash
 
 # Names of files that are not complete begin so.
 TEMPORARY_PREFIX = ".part-"
@@ -19,10 +19,10 @@ _WRITE_BACK_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class SpoolEntry:
-    """One stored file: its key, the SHA-256 of its bytes (hexadecimal) and its size."""
+    """One stored file: its key, the digest of its bytes (see `dicom_node.digests`) and its size."""
 
     key: str
-    file_sha256: str
+    digest: str
     size_bytes: int
 
 
@@ -35,6 +35,8 @@ class PosixSpoolWriter:
         Path of the folder the file will lie in.
     name
         Its name there, without extension; nobody else's.
+    algorithm
+        By which its digest is made.
 
     Raises
     ------
@@ -42,10 +44,10 @@ class PosixSpoolWriter:
         ``spool-full`` or ``spool-failed``.
     """
 
-    def __init__(self, shard: str, name: str) -> None:
+    def __init__(self, shard: str, name: str, algorithm: DigestAlgorithm) -> None:
         self._shard = shard
         self._temporary, self._final = f"{shard}/{TEMPORARY_PREFIX}{name}", f"{shard}/{name}.dcm"
-        self._sha256 = hashlib.sha256()
+        self._hash = FileHash(algorithm)
         self._size_bytes = self._written_back_bytes = 0
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -62,7 +64,7 @@ class PosixSpoolWriter:
             ``spool-full`` or ``spool-failed``; then nothing is left behind.
         """
         view = memoryview(piece)
-        self._sha256.update(view)
+        self._hash.update(view)
         self._size_bytes += view.nbytes
         try:
             while view:
@@ -79,8 +81,8 @@ class PosixSpoolWriter:
         os.posix_fadvise(self._descriptor, done, self._size_bytes - done, os.POSIX_FADV_DONTNEED)
 
     def digest(self) -> str:
-        """SHA-256 of the bytes so far, hexadecimal."""
-        return self._sha256.hexdigest()
+        """Digest of the bytes so far."""
+        return self._hash.digest()
 
     def content(self, start: int = 0) -> memoryview:
         """The bytes so far from `start` on, mapped from the file: the process holds no copy."""

@@ -41,11 +41,11 @@ class DisplayedShelf:
         self._folder = folder
         self._most_bytes = most_bytes
 
-    def put(self, file_sha256: str, displayed: DisplayedImage) -> None:
+    def put(self, digest: str, displayed: DisplayedImage) -> None:
         """Keep an image; one there is no room for is not kept."""
-        if not file_sha256 or displayed.pixels.nbytes > self._most_bytes:
+        if not digest or displayed.pixels.nbytes > self._most_bytes:
             return
-        beside = self._folder / f"{file_sha256}.{os.getpid()}.part"
+        beside = self._folder / f"{digest}.{os.getpid()}.part"
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._make_room(displayed.pixels.nbytes)
@@ -53,17 +53,17 @@ class DisplayedShelf:
                 content = np.ascontiguousarray(displayed.pixels).data
                 file.write(_facts(displayed, content))
                 file.write(content)
-            os.replace(beside, self._path(file_sha256))
+            os.replace(beside, self._path(digest))
         except OSError as error:
             # A full disk costs a second decoding, never a study.
             _log.warning("displayed_not_kept", error_type=type(error).__name__)
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
 
-    def find(self, file_sha256: str) -> DisplayedImage | None:
+    def find(self, digest: str) -> DisplayedImage | None:
         """The image of a file, exactly as it was put; None where it is not there or not whole."""
         try:
-            with self._path(file_sha256).open("rb") as file:
+            with self._path(digest).open("rb") as file:
                 facts = json.loads(file.readline(_MOST_FACTS_BYTES))
                 content = file.read()
             if hashlib.blake2b(content).hexdigest() != facts["blake2b"]:
@@ -76,14 +76,14 @@ class DisplayedShelf:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def drop(self, file_sha256s: Iterable[str]) -> None:
+    def drop(self, digests: Iterable[str]) -> None:
         """Delete images that nobody will ask for any more."""
-        for digest in file_sha256s:
+        for digest in digests:
             with suppress(OSError):
                 self._path(digest).unlink(missing_ok=True)
 
-    def _path(self, file_sha256: str) -> Path:
-        return self._folder / f"{file_sha256}{_SUFFIX}"
+    def _path(self, digest: str) -> Path:
+        return self._folder / f"{digest}{_SUFFIX}"
 
     def _make_room(self, wanted_bytes: int) -> None:
         held = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from celery import Celery
 
 from clinical import Permanent
-from dicom_node.spool import PosixSpool
+from dicom_node import DigestAlgorithm, PosixSpool
 from service.book import Book, migrate, open_book
 from service.broker import embedded_broker_url
 from service.displayed_shelf import DisplayedShelf
@@ -43,7 +43,7 @@ def open_house(settings: Settings) -> House:
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     migrate(database_url(settings))
     book = open_book(database_url(settings))
-    spool = PosixSpool(settings.data_dir / "spool")
+    spool = PosixSpool(settings.data_dir / "spool", DigestAlgorithm.BLAKE3)
     book.claim_spool(spool.identity())
     return House(settings, book, spool, PosixSpool(settings.data_dir / "results"))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from dicom_node import ReceivedObject, Reception
+from dicom_node import KnownObject, ReceivedObject, Reception
 from dicom_node.candidates import ignored_sentence
-from service.book.receipts import Arrival, QuietRule, is_held
+from service.book.receipts import Arrival, QuietRule, known_digests
 from service.group_commit import GroupCommit
 from service.house import OWN_MANUFACTURER, House
 from service.settings import Settings
@@ -27,9 +27,9 @@ class BookLedger:
         self._engine = engine
         self._group = GroupCommit(engine, rule)
 
-    def is_held(self, sop_instance_uid: str, dataset_sha256: str) -> bool:
-        """Whether this very object is held with its file."""
-        return is_held(self._engine, sop_instance_uid, dataset_sha256)
+    def known(self, sop_instance_uid: str) -> list[KnownObject]:
+        """Every object with this UID that has a row."""
+        return [KnownObject(*each) for each in known_digests(self._engine, sop_instance_uid)]
 
     def commit(self, received: ReceivedObject) -> str:
         """Commit receipt and instance row in one transaction; return the spool key the book keeps."""
@@ -76,8 +76,7 @@ def arrival_of(received: ReceivedObject) -> Arrival:
         series_instance_uid=received.series_instance_uid,
         transfer_syntax_uid=received.transfer_syntax_uid,
         modality=received.modality,
-        dataset_sha256=received.dataset_sha256,
-        file_sha256=received.file_sha256,
+        digest=received.digest,
         size_bytes=received.size_bytes,
         spool_key=received.spool_key,
         calling_ae_title=received.calling_ae_title,

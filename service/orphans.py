@@ -92,13 +92,13 @@ def _adopt(
         row = session.execute(
             select(InstanceRow.spool_key, InstanceRow.purged_at_utc).where(
                 InstanceRow.sop_instance_uid == described.sop_instance_uid,
-                InstanceRow.dataset_sha256 == described.dataset_sha256,
+                InstanceRow.digest == described.digest,
             )
         ).first()
     if row is None:
         commit_arrival(engine, replace(arrival_of(described), adopted=True), rule)
         return replace(found, adopted=found.adopted + 1)
-    if row.purged_at_utc is None and not spool.verify(row.spool_key, described.file_sha256):
+    if row.purged_at_utc is None and not spool.verify(row.spool_key, described.digest):
         os.replace(spool.path(key), spool.path(row.spool_key))
         return replace(found, restored=found.restored + 1)
     # The bytes are held, or had their time: a copy is nobody's only one.

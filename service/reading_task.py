@@ -86,7 +86,7 @@ class ReadingDesk:
     def _read_leased(self, lease: walk.Lease) -> None:
         uid, version = walk.study_identity(self.engine, lease.study_id)
         held = study_images.candidates(self.engine, lease.study_id)
-        files = [ImageFile(h.sop_instance_uid, self.spool.path(h.spool_key), h.file_sha256) for h in held]
+        files = [ImageFile(h.sop_instance_uid, self.spool.path(h.spool_key), h.digest) for h in held]
         try:
             with self.seat.using() as seated:
                 result = self._attempt(lease, uid, version, files, seated)
@@ -159,7 +159,7 @@ class ReadingDesk:
     def _shown(self, file: ImageFile, displayed: DisplayedImage) -> None:
         """Keep a decoded image for the building of its faces, which follows soon."""
         if self.shelf is not None:
-            self.shelf.put(file.file_sha256, displayed)
+            self.shelf.put(file.digest, displayed)
 
     def _priority(self, lease: walk.Lease) -> Priority:
         return Priority.STAT if queueing.priority_of(self.engine, lease.study_id) > 0 else Priority.ROUTINE

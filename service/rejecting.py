@@ -96,7 +96,7 @@ def _rejection(
         series_instance_uid=document.series_instance_uid,
         sop_class_uid=document.sop_class_uid,
         spool_key=entry.key,
-        file_sha256=entry.file_sha256,
+        file_sha256=entry.digest,
         size_bytes=entry.size_bytes,
     )
 

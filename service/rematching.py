@@ -66,7 +66,7 @@ def _release(house: House, held: HeldDelivery, face: Face) -> bool:
             destination=face.destination,
             file_name=face.file_name,
             spool_key=entry.key,
-            file_sha256=entry.file_sha256,
+            file_sha256=entry.digest,
             size_bytes=entry.size_bytes,
         )
         return release(house.book.engine, held, artefact, face.lane, now=now_utc())

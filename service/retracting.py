@@ -104,7 +104,7 @@ def _retraction(
         file_name=file_name,
         sop_instance_uid="",
         spool_key=entry.key,
-        file_sha256=entry.file_sha256,
+        file_sha256=entry.digest,
         size_bytes=entry.size_bytes,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -40,11 +41,11 @@ _NOT_OURS = frozenset({"not-a-radiograph", "own-result", "not-chest", "not-human
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """One candidate image and the file that holds it."""
+    """One candidate image, the file that holds it, and the digest it is known by; empty where it has none."""
 
     sop_instance_uid: str
     path: Path
-    file_sha256: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +211,17 @@ def image_ref(file: ImageFile, header: Dataset | None) -> ImageRef:
         modality=_text(header, "Modality"),
         photometric_interpretation=_text(header, "PhotometricInterpretation"),
         view_position=_text(header, "ViewPosition").upper(),
-        file_sha256=file.file_sha256,
+        file_sha256=_sha256_of(file.path),
     )
+
+
+def _sha256_of(path: Path) -> str:
+    """SHA-256 of a file, for the Draft: whoever has the file can compute it. Empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _text(header: Dataset, keyword: str) -> str:

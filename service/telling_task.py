@@ -148,9 +148,7 @@ class TellingDesk:
         for delivery_id in walk.end_telling(self.engine, lease, outbox, now=now_utc()):
             self.deliver(delivery_id)
         if self.shelf is not None:
-            self.shelf.drop(
-                held.file_sha256 for held in study_images.images_of_study(self.engine, lease.study_id)
-            )
+            self.shelf.drop(held.digest for held in study_images.images_of_study(self.engine, lease.study_id))
 
     def _places(
         self, study_id: int, draft_id: int
@@ -185,7 +183,7 @@ class TellingDesk:
         for held, came in images:
             header = with_patient(came, key)
             try:
-                radiograph = self._radiograph(self.spool.path(held.spool_key), held.file_sha256)
+                radiograph = self._radiograph(self.spool.path(held.spool_key), held.digest)
             except Transient:
                 raise
             except RadDraftError:
@@ -193,9 +191,9 @@ class TellingDesk:
             sources[held.sop_instance_uid] = SourceImage(header, radiograph)
         return sources
 
-    def _radiograph(self, path: Path, file_sha256: str) -> Radiograph:
+    def _radiograph(self, path: Path, digest: str) -> Radiograph:
         """The image as the reading worker has decoded it, or decoded here."""
-        kept = self.shelf.find(file_sha256) if self.shelf is not None else None
+        kept = self.shelf.find(digest) if self.shelf is not None else None
         return radiograph_of(kept if kept is not None else load_displayed(path, self.limits))
 
     def _store(
@@ -215,7 +213,7 @@ class TellingDesk:
                     series_instance_uid=face.series_instance_uid,
                     sop_class_uid=face.sop_class_uid,
                     spool_key=entry.key,
-                    file_sha256=entry.file_sha256,
+                    file_sha256=entry.digest,
                     size_bytes=entry.size_bytes,
                 )
             )

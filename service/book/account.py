@@ -31,7 +31,7 @@ class SpoolView(Protocol):
         """Whether the file is there, without looking at its bytes."""
         ...
 
-    def verify(self, key: str, file_sha256: str) -> bool:
+    def verify(self, key: str, digest: str) -> bool:
         """Whether the file is there with these bytes."""
         ...
 
@@ -115,7 +115,7 @@ def take_account(
     spool
         Where received objects lie; without it the files are not looked at.
     deep
-        Also compare every file's SHA-256, and the running counts with the rows.
+        Also compare every file's digest, and the running counts with the rows.
     stuck_before
         What has not moved since then is named; without it only what waits for a person.
     """
@@ -196,9 +196,9 @@ def _file_problems(session: Session, spool: SpoolView, keys: set[str], *, deep: 
     problems = _problem("file-missing", "unpurged instances whose spool file is missing", sorted(missing))
     if deep:
         rows = session.execute(
-            select(InstanceRow.id, InstanceRow.spool_key, InstanceRow.file_sha256).where(unpurged)
+            select(InstanceRow.id, InstanceRow.spool_key, InstanceRow.digest).where(unpurged)
         )
-        changed = (r.id for r in rows if r.id not in missing and not spool.verify(r.spool_key, r.file_sha256))
+        changed = (r.id for r in rows if r.id not in missing and not spool.verify(r.spool_key, r.digest))
         problems += _problem("file-changed", "instances whose spool file has other bytes", changed)
     stray = keys - held
     # A purge commits before it deletes: what it has not come to yet has a row, which says so.

@@ -27,8 +27,8 @@ class Arrival:
 
     Attributes
     ----------
-    dataset_sha256
-        Digest of the data set's bytes as received; with the SOP Instance UID it identifies the object.
+    digest
+        Of the file in the spool (see `dicom_node.digests`); with the SOP Instance UID it identifies the object.
     ignored_code, ignored_reason
         Why it is not ours to read; empty for a candidate.
     priority
@@ -43,8 +43,7 @@ class Arrival:
     series_instance_uid: str
     transfer_syntax_uid: str
     modality: str
-    dataset_sha256: str
-    file_sha256: str
+    digest: str
     size_bytes: int
     spool_key: str
     calling_ae_title: str
@@ -80,16 +79,11 @@ _INSTANCES = InstanceRow.metadata.tables[InstanceRow.__tablename__]
 _STUDIES = StudyRow.metadata.tables[StudyRow.__tablename__]
 _HELD = select(
     _INSTANCES.c.id,
-    _INSTANCES.c.dataset_sha256,
+    _INSTANCES.c.digest,
     _INSTANCES.c.spool_key,
     _INSTANCES.c.state,
     _INSTANCES.c.purged_at_utc,
 ).where(_INSTANCES.c.sop_instance_uid == bindparam("sop_instance_uid"))
-_IS_HELD = select(_INSTANCES.c.id).where(
-    _INSTANCES.c.sop_instance_uid == bindparam("sop_instance_uid"),
-    _INSTANCES.c.dataset_sha256 == bindparam("dataset_sha256"),
-    _INSTANCES.c.purged_at_utc.is_(None),
-)
 _NEW_INSTANCE = insert(_INSTANCES)
 _CHANGED_INSTANCE = update(_INSTANCES).where(_INSTANCES.c.id == bindparam("row_id"))
 _STUDY = (
@@ -108,11 +102,11 @@ _CHANGED_STUDY = update(_STUDIES).where(_STUDIES.c.id == bindparam("row_id"))
 _NEW_RECEIPT = insert(ReceiptRow.metadata.tables[ReceiptRow.__tablename__])
 
 
-def is_held(engine: Engine, sop_instance_uid: str, dataset_sha256: str) -> bool:
-    """Whether the book already holds this very object with its file."""
+def known_digests(engine: Engine, sop_instance_uid: str) -> list[tuple[str, bool]]:
+    """Digest of every object with this UID that has a row, and whether its file is held or has been purged."""
     with reading_rows(engine) as connection:
-        sought = {"sop_instance_uid": sop_instance_uid, "dataset_sha256": dataset_sha256}
-        return connection.execute(_IS_HELD, sought).first() is not None
+        rows = connection.execute(_HELD, {"sop_instance_uid": sop_instance_uid}).all()
+        return [(row.digest, row.purged_at_utc is None) for row in rows]
 
 
 def commit_arrival(engine: Engine, arrival: Arrival, rule: QuietRule) -> str:
@@ -188,7 +182,7 @@ class _Desk:
         """Account for one arrival."""
         sought = {"sop_instance_uid": arrival.sop_instance_uid}
         held = self._connection.execute(_HELD, sought).all()
-        same = next((row for row in held if row.dataset_sha256 == arrival.dataset_sha256), None)
+        same = next((row for row in held if row.digest == arrival.digest), None)
         taken = self._insert(arrival, sent_before=bool(held)) if same is None else self._again(arrival, same)
         self._receipts.append(
             {
@@ -230,7 +224,7 @@ class _Desk:
                 raise Transient("spool-file-missing", "the object was purged just now; send it again")
             # Retention took the file; the sender has just given it back, so its row keeps the new one.
             key = arrival.spool_key
-            changed |= {"spool_key": key, "file_sha256": arrival.file_sha256, "purged_at_utc": None}
+            changed |= {"spool_key": key, "purged_at_utc": None}
         self._connection.execute(_CHANGED_INSTANCE.values(changed), {"row_id": same.id})
         return _Taken(same.id, key, same.state)
 
@@ -286,8 +280,7 @@ def _new_instance(study_id: int, arrival: Arrival, *, sent_before: bool) -> dict
         "series_instance_uid": arrival.series_instance_uid,
         "transfer_syntax_uid": arrival.transfer_syntax_uid,
         "modality": arrival.modality,
-        "dataset_sha256": arrival.dataset_sha256,
-        "file_sha256": arrival.file_sha256,
+        "digest": arrival.digest,
         "size_bytes": arrival.size_bytes,
         "spool_key": arrival.spool_key,
         "receipt_count": 1,

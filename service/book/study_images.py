@@ -26,7 +26,7 @@ class HeldInstance:
     instance_id: int
     sop_instance_uid: str
     spool_key: str
-    file_sha256: str
+    digest: str
     state: InstanceState
 
 
@@ -63,9 +63,7 @@ def _held_in(engine: Engine, study_id: int, states: Sequence[InstanceState]) -> 
             .order_by(InstanceRow.id)
         ).all()
         return tuple(
-            HeldInstance(
-                row.id, row.sop_instance_uid, row.spool_key, row.file_sha256, InstanceState(row.state)
-            )
+            HeldInstance(row.id, row.sop_instance_uid, row.spool_key, row.digest, InstanceState(row.state))
             for row in rows
         )
 

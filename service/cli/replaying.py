@@ -30,7 +30,7 @@ def print_replay(settings: Settings, book: Book, detail: StudyDetail, *, as_json
         raise Permanent("nothing-to-replay", "the study has no result with a reading in it")
     spool = PosixSpool(settings.data_dir / "spool")
     held = study_images.images_of_study(book.engine, detail.summary.study_row_id)
-    files = [ImageFile(h.sop_instance_uid, spool.path(h.spool_key), h.file_sha256) for h in held]
+    files = [ImageFile(h.sop_instance_uid, spool.path(h.spool_key), h.digest) for h in held]
     with Console(stderr=True).status("reading again"):
         seated = seated_model(effective_settings(settings, ordered_model(book.engine)))
         try:

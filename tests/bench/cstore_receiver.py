@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-from dicom_node import Ledger, Listener, ListenerSettings, PosixSpool
+from dicom_node import DigestAlgorithm, Ledger, Listener, ListenerSettings, PosixSpool
 from service.book import migrate, open_engine
 from service.book.receipts import QuietRule
 from service.intake import BookLedger
@@ -40,7 +40,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     listener = Listener(
         ListenerSettings(),
-        PosixSpool(folder / "spool"),
+        PosixSpool(folder / "spool", DigestAlgorithm.BLAKE3),
         ledger_of(kind, folder),
         listening_socket=socket.socket(fileno=descriptor),
     )

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from dicom_node import ReceivedObject
+from dicom_node import KnownObject, ReceivedObject
 
 
 class SqliteLedger:
@@ -18,10 +18,10 @@ class SqliteLedger:
             connection.executescript(
                 """
                 CREATE TABLE IF NOT EXISTS object (
-                    sop_instance_uid TEXT, dataset_sha256 TEXT, spool_key TEXT, file_sha256 TEXT, size_bytes INTEGER,
-                    ignored_reason TEXT, study_instance_uid TEXT, PRIMARY KEY (sop_instance_uid, dataset_sha256));
+                    sop_instance_uid TEXT, digest TEXT, spool_key TEXT, size_bytes INTEGER,
+                    ignored_reason TEXT, study_instance_uid TEXT, PRIMARY KEY (sop_instance_uid, digest));
                 CREATE TABLE IF NOT EXISTS receipt (
-                    sop_instance_uid TEXT, dataset_sha256 TEXT, calling_ae_title TEXT);
+                    sop_instance_uid TEXT, digest TEXT, calling_ae_title TEXT);
                 """
             )
 
@@ -31,35 +31,34 @@ class SqliteLedger:
         connection.execute("PRAGMA synchronous=FULL")
         return connection
 
-    def is_held(self, sop_instance_uid: str, dataset_sha256: str) -> bool:
-        query = "SELECT 1 FROM object WHERE sop_instance_uid = ? AND dataset_sha256 = ?"
+    def known(self, sop_instance_uid: str) -> list[KnownObject]:
+        query = "SELECT digest FROM object WHERE sop_instance_uid = ?"
         with closing(self._open()) as connection:
-            return connection.execute(query, (sop_instance_uid, dataset_sha256)).fetchone() is not None
+            return [KnownObject(digest, True) for (digest,) in connection.execute(query, (sop_instance_uid,))]
 
     def commit(self, received: ReceivedObject) -> str:
-        identity = (received.sop_instance_uid, received.dataset_sha256)
+        identity = (received.sop_instance_uid, received.digest)
         with closing(self._open()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(
-                "INSERT OR IGNORE INTO object VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO object VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     *identity,
                     received.spool_key,
-                    received.file_sha256,
                     received.size_bytes,
                     received.ignored_reason,
                     received.study_instance_uid,
                 ),
             )
             connection.execute("INSERT INTO receipt VALUES (?, ?, ?)", (*identity, received.calling_ae_title))
-            query = "SELECT spool_key FROM object WHERE sop_instance_uid = ? AND dataset_sha256 = ?"
+            query = "SELECT spool_key FROM object WHERE sop_instance_uid = ? AND digest = ?"
             (kept,) = connection.execute(query, identity).fetchone()
             connection.execute("COMMIT")
             return str(kept)
 
     def objects(self) -> list[tuple[str, str, str, str]]:
-        """(SOP Instance UID, spool key, SHA-256 of the file, ignored reason) of every object."""
-        query = "SELECT sop_instance_uid, spool_key, file_sha256, ignored_reason FROM object"
+        """(SOP Instance UID, spool key, digest of the file, ignored reason) of every object."""
+        query = "SELECT sop_instance_uid, spool_key, digest, ignored_reason FROM object"
         with closing(self._open()) as connection:
             return connection.execute(query).fetchall()
 

@@ -20,7 +20,7 @@ from pydicom.uid import (
 from pynetdicom.presentation import AllStoragePresentationContexts
 
 from clinical import Permanent, Quarantine, Transient
-from dicom_node import PosixSpool, ReceivedObject, SpoolWriter, send_objects
+from dicom_node import KnownObject, PosixSpool, ReceivedObject, SpoolWriter, send_objects
 from tests.dicom_node.conftest import Node, StartNode
 from tests.dicom_node.crafted import as_file, crafted_dataset, dataset_part, encoded
 from tests.dicom_node.raw_scu import associated, store_raw
@@ -40,10 +40,10 @@ def send_one(node: Node, content: bytes) -> int | None:
 def test_an_acknowledged_object_is_on_disk_byte_for_byte(node: Node) -> None:
     content = as_file(crafted_dataset())
     assert send_one(node, content) == 0x0000
-    ((uid, key, file_sha256, ignored),) = node.ledger.objects()
+    ((uid, key, digest, ignored),) = node.ledger.objects()
     stored = node.spool.path(key).read_bytes()
     assert dataset_part(stored) == dataset_part(content)
-    assert hashlib.sha256(stored).hexdigest() == file_sha256
+    assert hashlib.sha256(stored).hexdigest() == digest
     assert uid.encode() in stored and ignored == ""
     assert node.ledger.receipts() == 1
 
@@ -108,10 +108,10 @@ class FailingLedger(SqliteLedger):
         self._error = error
         self._call = call
 
-    def is_held(self, sop_instance_uid: str, dataset_sha256: str) -> bool:
-        if self._call == "is_held":
+    def known(self, sop_instance_uid: str) -> list[KnownObject]:
+        if self._call == "known":
             raise self._error
-        return super().is_held(sop_instance_uid, dataset_sha256)
+        return super().known(sop_instance_uid)
 
     def commit(self, received: ReceivedObject) -> str:
         if self._call == "commit":
@@ -119,7 +119,7 @@ class FailingLedger(SqliteLedger):
         return super().commit(received)
 
 
-@pytest.mark.parametrize("call", ["is_held", "commit"])
+@pytest.mark.parametrize("call", ["known", "commit"])
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -151,8 +151,8 @@ def test_a_commit_whose_answer_was_lost_keeps_the_file_for_the_resend(
     node = start_node(ledger=LyingLedger(tmp_path / "ledger.sqlite"))
     content = as_file(crafted_dataset())
     assert send_one(node, content) == 0xA700
-    ((_, key, file_sha256, _),) = node.ledger.objects()
-    assert node.spool.verify(key, file_sha256)
+    ((_, key, digest, _),) = node.ledger.objects()
+    assert node.spool.verify(key, digest)
 
 
 def test_a_held_object_whose_file_is_gone_is_not_acknowledged(node: Node) -> None:

@@ -29,8 +29,8 @@ def test_what_was_put_is_read_back_and_verified(tmp_path: Path) -> None:
     with spool.open(entry.key) as file:
         assert file.read() == b"one two"
     assert entry.size_bytes == 7
-    assert entry.file_sha256 == hashlib.sha256(b"one two").hexdigest()
-    assert spool.holds(entry.key) and spool.verify(entry.key, entry.file_sha256)
+    assert entry.digest == hashlib.sha256(b"one two").hexdigest()
+    assert spool.holds(entry.key) and spool.verify(entry.key, entry.digest)
     assert list(spool.keys()) == [entry.key]
 
 
@@ -38,7 +38,7 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     spool = PosixSpool(tmp_path / "spool")
     entry = spool.put(b"content")
     spool.path(entry.key).write_bytes(b"Content")
-    assert not spool.verify(entry.key, entry.file_sha256)
+    assert not spool.verify(entry.key, entry.digest)
 
 
 def test_a_deleted_file_is_gone_and_deleting_again_is_no_error(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_deleted_file_is_gone_and_deleting_again_is_no_error(tmp_path: Path) -
     entry = spool.put(b"content")
     spool.delete(entry.key)
     spool.delete(entry.key)
-    assert not spool.holds(entry.key) and not spool.verify(entry.key, entry.file_sha256)
+    assert not spool.holds(entry.key) and not spool.verify(entry.key, entry.digest)
     assert list(spool.keys()) == []
     with pytest.raises(Permanent, match="spool-file-missing"):
         spool.open(entry.key)
@@ -141,7 +141,7 @@ except Transient as error:
 assert sorted(spool.keys()) == sorted(entry.key for entry in kept)
 files = [path for path in Path(sys.argv[1]).rglob("*") if path.is_file()]
 assert len(files) == len(kept), files
-assert all(spool.verify(entry.key, entry.file_sha256) for entry in kept)
+assert all(spool.verify(entry.key, entry.digest) for entry in kept)
 ' "$1"
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
@@ -33,8 +32,7 @@ def arrive(
         series_instance_uid=series_instance_uid,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         modality="CR",
-        dataset_sha256=hashlib.sha256(content).hexdigest(),
-        file_sha256=entry.file_sha256,
+        digest=entry.digest,
         size_bytes=entry.size_bytes,
         spool_key=entry.key,
         calling_ae_title="MODALITY",

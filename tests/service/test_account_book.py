@@ -13,7 +13,7 @@ from sqlalchemy import text
 from clinical import Permanent, Transient
 from service.book import Book, InstanceState, StudyState, open_book, queueing, same_uid, walk
 from service.book.leases import free_leases, renew
-from service.book.receipts import Arrival, QuietRule, commit_arrival, is_held
+from service.book.receipts import Arrival, QuietRule, commit_arrival, known_digests
 from service.book.states import checked_instance_change, checked_study_change
 from tests.service import book_writer
 
@@ -31,8 +31,7 @@ def arrival(
         series_instance_uid="1.8",
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         modality="DX",
-        dataset_sha256=sha,
-        file_sha256=sha,
+        digest=sha,
         size_bytes=10,
         spool_key=f"{number}-{sha}-{at.timestamp()}",
         calling_ae_title="MODALITY",
@@ -49,7 +48,7 @@ def test_resend_of_same_bytes_is_receipted_and_does_no_work(book: Book) -> None:
     again = commit_arrival(book.engine, arrival(at=NOW + timedelta(hours=1)), QUIET)
     account = book.account()
     assert again == first
-    assert is_held(book.engine, "1.2.1", "a")
+    assert known_digests(book.engine, "1.2.1") == [("a", True)]
     assert (account.acknowledged, account.objects, account.balanced) == (2, 1, True)
     (study,) = book.studies()
     assert study.updated_at_utc == NOW
@@ -62,7 +61,7 @@ def test_same_uid_with_other_bytes_is_kept_and_waits_to_be_compared(book: Book) 
     (instance_id,) = same_uid.instances_to_compare(book.engine)
     pair = same_uid.pair_to_compare(book.engine, instance_id)
     assert pair is not None
-    assert (pair[0].dataset_sha256, pair[1].dataset_sha256) == ("a", "b")
+    assert (pair[0].digest, pair[1].digest) == ("a", "b")
 
 
 def test_study_is_due_when_quiet_and_never_later_than_the_cap(book: Book) -> None:

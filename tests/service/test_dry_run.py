@@ -143,7 +143,7 @@ def test_what_would_not_leave_a_real_destination_is_refused_in_a_dry_run_too(sit
             if entry["resource"]["resourceType"] == "DiagnosticReport":
                 entry["resource"]["status"] = "final"
         broken = site.house.results.put(json.dumps(bundle).encode())
-        made.spool_key, made.file_sha256 = broken.key, broken.file_sha256
+        made.spool_key, made.file_sha256 = broken.key, broken.digest
     site.deliver(dry=True)
     with reading(site.house.book.engine) as session:
         row = session.scalars(select(DeliveryRow).where(DeliveryRow.destination == "ehr")).one()

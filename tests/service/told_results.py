@@ -53,7 +53,7 @@ def artefact_row(
         kind=kind,
         file_name=_FILE_NAMES.get(kind, f"{kind}.dcm"),
         spool_key=entry.key,
-        file_sha256=entry.file_sha256,
+        file_sha256=entry.digest,
         size_bytes=entry.size_bytes,
         **columns,
     )

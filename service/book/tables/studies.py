@@ -77,11 +77,12 @@ class StudyRow(Base):
 
 
 class InstanceRow(Base):
-    """One received object: identified by its SOP Instance UID and the digest of its data set."""
+    """One received object: identified by its SOP Instance UID and the digest of its file (see `dicom_node.digests`)."""
 
     __tablename__ = "instances"
     __table_args__ = (
-        UniqueConstraint("sop_instance_uid", "dataset_sha256"),
+        # The name it was made with: SQLite renames a column, but no constraint.
+        UniqueConstraint("sop_instance_uid", "digest", name="uq_instances_sop_instance_uid_dataset_sha256"),
         Index("ix_instances_study_id", "study_id"),
         Index("ix_instances_state", "state"),
         Index(
@@ -99,8 +100,7 @@ class InstanceRow(Base):
     series_instance_uid: Mapped[str] = mapped_column(String(128))
     transfer_syntax_uid: Mapped[str] = mapped_column(String(128))
     modality: Mapped[str] = mapped_column(String(16))
-    dataset_sha256: Mapped[str] = mapped_column(String(64))
-    file_sha256: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int]
     spool_key: Mapped[str] = mapped_column(String(255), unique=True)
     receipt_count: Mapped[int] = mapped_column(default=0)
