@@ -15,6 +15,7 @@ from hl7_fhir.patients import Demographics
 from hl7_fhir.profile import R4, FhirProfile, PatientUnmatched
 from hl7_fhir.retraction import retraction_of
 from hl7_fhir.scopes import WANTED as WANTED_SCOPES
+from hl7_fhir.scopes import WANTED_FOR_DOCUMENTS as DOCUMENT_SCOPES
 from hl7_fhir.scopes import WANTED_TO_AUDIT as AUDIT_SCOPES
 from hl7_fhir.scopes import WANTED_TO_FOLLOW as FOLLOWING_SCOPES
 from hl7_fhir.scopes import WANTED_TO_MATCH as MATCHING_SCOPES
@@ -25,6 +26,7 @@ from hl7_fhir.subscription import Kept, Subscribed, Webhook
 
 __all__ = [
     "AUDIT_SCOPES",
+    "DOCUMENT_SCOPES",
     "FOLLOWING_SCOPES",
     "HELD_CODES",
     "MATCHING_SCOPES",

@@ -6,14 +6,14 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from clinical import Permanent
+from clinical import Permanent, Transient
 from hl7_fhir.access import Access, OpenAccess
 from hl7_fhir.capability import NO_WAY_TO_WRITE, Capabilities, Way, choose_way
 from hl7_fhir.document import write_document
@@ -50,6 +50,9 @@ class FhirClient:
         Base of the server; TLS certificates are always verified.
     access
         Our credentials; none by default.
+    document_access
+        Those by which documents are written, where `access` does not allow that; scopes are asked for by type, and a
+        server that takes documents alone grants none for reports.
     way
         How reports are written; None to go by the server's CapabilityStatement.
     matching
@@ -65,6 +68,7 @@ class FhirClient:
         base_url: str,
         *,
         access: Access | None = None,
+        document_access: Access | None = None,
         way: Way | None = None,
         matching: bool = False,
         tls: ssl.SSLContext | None = None,
@@ -73,6 +77,7 @@ class FhirClient:
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._access: Access = access or OpenAccess()
+        self._document_access = document_access
         self._way = way
         self._matching = matching
         self._tls = tls
@@ -110,6 +115,8 @@ class FhirClient:
             way = self._way or choose_way(capabilities, kinds)
             if way is Way.DOCUMENT and self._fhir_version == R5:
                 raise Permanent(NO_WAY_TO_WRITE, "documents are written to R4 servers only")
+            if way is Way.DOCUMENT and self._document_access is not None:
+                exchange = replace(exchange, access=self._document_access)
             if self._matching:
                 _require_search(capabilities)
                 if is_taken_back(content):
@@ -188,13 +195,23 @@ class FhirClient:
             if self._capabilities is not None and now - self._capabilities[0] < _CAPABILITIES_KEPT_S:
                 return self._capabilities[1]
         try:
-            found = Capabilities.from_statement(body_of(exchange.send("GET", "metadata")))
+            found = Capabilities.from_statement(self._statement(exchange))
         except Permanent:
             # A server that hides its statement is taken at FHIR's word: transactions of all types.
             found = Capabilities()
         with self._lock:
             self._capabilities = (now, found)
         return found
+
+    def _statement(self, exchange: Exchange) -> dict[str, Any]:
+        """The server's CapabilityStatement; asked for without credentials where it decides which ones are wanted."""
+        if self._document_access is not None:
+            try:
+                return body_of(replace(exchange, access=OpenAccess()).send("GET", "metadata"))
+            except (Permanent, Transient) as error:
+                if error.code not in ("http-401", "http-403"):
+                    raise
+        return body_of(exchange.send("GET", "metadata"))
 
 
 def _require_search(capabilities: Capabilities) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hl7_fhir import (
+    DOCUMENT_SCOPES,
     MATCHING_SCOPES,
     WANTED_SCOPES,
     Access,
@@ -34,6 +35,7 @@ def fhir_client(entry: FhirDestination, scopes: tuple[str, ...] = ()) -> FhirCli
     return FhirClient(
         str(entry.base_url),
         access=_access(entry, scopes),
+        document_access=_document_access(entry, scopes),
         fhir_version=entry.fhir_version,
         matching=entry.matching == "search",
         way=None if entry.write == "auto" else Way(entry.write),
@@ -42,16 +44,27 @@ def fhir_client(entry: FhirDestination, scopes: tuple[str, ...] = ()) -> FhirCli
 
 
 def smart_client(entry: FhirDestination, smart: SmartSection, scopes: tuple[str, ...] = ()) -> SmartClient:
-    """How we are registered at one EHR, and what is asked for: `scopes`, else what writing reports needs."""
-    reports = WANTED_SCOPES + (MATCHING_SCOPES if entry.matching == "search" else ())
+    """How we are registered at one EHR, and what is asked for: `scopes`, else what the way of writing there needs."""
+    written = DOCUMENT_SCOPES if entry.write == "document" else WANTED_SCOPES
     return SmartClient(
         client_id=smart.client_id,
         keys=load_key_ring(smart.keys),
         base_url=str(entry.base_url),
         token_url=str(smart.token_url or ""),
-        scopes=scopes or smart.scopes or reports,
+        scopes=scopes or smart.scopes or written + _matching_scopes(entry),
         jwks_url=str(smart.jwks_url or ""),
     )
+
+
+def _matching_scopes(entry: FhirDestination) -> tuple[str, ...]:
+    return MATCHING_SCOPES if entry.matching == "search" else ()
+
+
+def _document_access(entry: FhirDestination, scopes: tuple[str, ...]) -> Access | None:
+    """By a token of its own, where the server's statement may say that documents are all it takes."""
+    if entry.smart is None or scopes or entry.smart.scopes or entry.write != "auto":
+        return None
+    return SmartBackend(smart_client(entry, entry.smart, DOCUMENT_SCOPES + _matching_scopes(entry)))
 
 
 def _access(entry: FhirDestination, scopes: tuple[str, ...]) -> Access:

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from service.fhir_access import fhir_client
 from service.settings import ConfigurationError, FhirDestination, load_settings
 from tests.authorities import site_authority
 from tests.hl7_fhir.drafts import HEADER, PROFILE, draft
+from tests.hl7_fhir.scripted_server import Answer, Asked, scripted_server
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,51 @@ def test_a_client_certificate_opens_the_ehr_and_only_the_sites_authority_is_trus
         post(destination(tmp_path, f"{base}\ntls = {{ {ours} }}"))
     with pytest.raises(Transient, match="ehr-unreachable"):
         post(destination(tmp_path, base))
+
+
+def documents_alone(asked: Asked, base_url: str, hidden: bool) -> Answer:
+    """An EHR that takes documents, and grants nothing of reports; with `hidden` its statement needs a token too."""
+    if asked.path.endswith("/smart-configuration"):
+        return 200, {"token_endpoint": f"{base_url}/token"}
+    if asked.path.endswith("/token"):
+        (scope,) = parse_qs(asked.body.decode())["scope"]
+        if "DiagnosticReport" in scope:
+            return 400, {"error": "invalid_scope"}
+        return 200, {"token_type": "bearer", "access_token": "t", "expires_in": 300, "scope": scope}
+    if asked.path.endswith("/metadata"):
+        kinds = [
+            {
+                "type": "DocumentReference",
+                "interaction": [{"code": c} for c in ("create", "update", "search-type")],
+            }
+        ]
+        known = not hidden or "authorization" in asked.headers
+        return (200, {"rest": [{"mode": "server", "resource": kinds}]}) if known else (401, {})
+    if asked.headers.get("authorization") != "Bearer t":
+        return 401, {}
+    return (200, {"entry": []}) if asked.method == "GET" else (201, {})
+
+
+@pytest.mark.parametrize("way", ["auto", "document"])
+def test_a_server_that_takes_documents_alone_is_asked_for_scopes_of_documents_alone(
+    files: Path, tmp_path: Path, way: str
+) -> None:
+    smart = f'smart = {{ client_id = "c", keys = ["{files / "client.key"}"] }}\nwrite = "{way}"'
+    hidden = way == "document"
+    with scripted_server(lambda asked: documents_alone(asked, server.base_url, hidden)) as server:
+        assert post(destination(tmp_path, f'base_url = "{server.base_url}"\n{smart}')) == 200
+    tokens = [parse_qs(one.body.decode())["scope"] for one in server.asked if one.path.endswith("/token")]
+    assert tokens == [["system/DocumentReference.cus system/Binary.c"]]
+    assert any(one.method == "POST" and one.path.endswith("/DocumentReference") for one in server.asked)
+
+
+def test_scopes_the_site_names_are_asked_for_in_every_way(files: Path, tmp_path: Path) -> None:
+    named = 'scopes = ["system/DocumentReference.cus"]'
+    smart = f'smart = {{ client_id = "c", keys = ["{files / "client.key"}"], {named} }}'
+    with scripted_server(lambda asked: documents_alone(asked, server.base_url, True)) as server:
+        assert post(destination(tmp_path, f'base_url = "{server.base_url}"\n{smart}')) == 200
+    tokens = [parse_qs(one.body.decode())["scope"] for one in server.asked if one.path.endswith("/token")]
+    assert tokens == [["system/DocumentReference.cus"]]
 
 
 def test_files_that_cannot_be_used_are_said_so_without_their_names(tmp_path: Path) -> None:
