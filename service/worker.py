@@ -55,6 +55,8 @@ def run_worker_loop(app: Celery, queues: Sequence[str], *, concurrency: int, nam
         raise ValueError(f"unknown queues: {', '.join(sorted(unknown))}")
     app.worker_main(
         [
+            # First: without Celery's banner, each line of the log is an event.
+            "--quiet",
             "worker",
             f"--queues={','.join(queues)}",
             "--pool=threads",

@@ -267,7 +267,7 @@ def purge(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete the files of ended studies whose time by [retention] is over; their rows stay and say so."""
+    """Delete the files of ended studies whose time of retention is over; their rows stay and say so."""
     from service.book.audit import user_actor
     from service.clock import now_utc
     from service.house import open_house
