@@ -9,6 +9,7 @@ from io import BytesIO
 from pydicom import Dataset
 
 from clinical import Draft, Permanent
+from reporting.critical_flag import build_critical_flag
 from reporting.encapsulated_pdf import build_encapsulated_pdf
 from reporting.narrative_report import build_narrative
 from reporting.presentation_luts import is_grayscale
@@ -23,8 +24,9 @@ from reporting.structured_report import build_sr
 from reporting.summary_page import build_summary
 from reporting.utf8 import sources_in_policy
 
-# Kinds of object a site may ask for, in the order they are built; "ko" is made when a result is taken back.
-OBJECT_KINDS = ("sr", "pr", "sc", "summary", "narrative", "pdf", "ko")
+# Kinds of object a site may ask for, in the order they are built; "ko" is made when a result is taken back, "critical"
+# of a Draft with a critical finding.
+OBJECT_KINDS = ("sr", "pr", "sc", "summary", "narrative", "pdf", "critical", "ko")
 ALL_KINDS = frozenset(OBJECT_KINDS)
 ALL_SR_CLASSES = frozenset(SR_LADDER)
 
@@ -37,7 +39,7 @@ class Artefact:
     ----------
     kind
         ``"sr"`` (Comprehensive 3D), ``"sr-comprehensive"``, ``"sr-enhanced"``, ``"pr"``, ``"sc"``, ``"summary"``,
-        ``"narrative"``, ``"pdf"`` or ``"ko"``.
+        ``"narrative"``, ``"pdf"``, ``"critical"`` or ``"ko"``.
     image_sop_instance_uid
         The image it belongs to; empty for what speaks of the study.
     """
@@ -64,8 +66,9 @@ def build_faces(
     """Every DICOM object of a Draft that is asked for; the same arguments give the same bytes.
 
     Of the study: one report per class of `sr_classes`, one summary page, narrative report and PDF. Of each Reading: one
-    presentation state and one Secondary Capture, findings or none. A source in colours has no presentation state,
-    which is for grayscale images only. A Draft without Readings has documents that say why, and a Secondary Capture
+    presentation state and one Secondary Capture, findings or none. Of a critical finding: a flag that points at its
+    images and at the report, where both are asked for. A source in colours has no presentation state, which is for
+    grayscale images only. A Draft without Readings has documents that say why, and a Secondary Capture
     of every image that could be displayed.
 
     Parameters
@@ -106,7 +109,21 @@ def build_faces(
     if "pdf" in kinds:
         pages = pdf or report_pdf(draft, sources, profile, indication=indication)
         faces.append(_artefact("pdf", build_encapsulated_pdf(draft, sources, pages, profile)))
+    if "critical" in kinds and draft.critical and reports:
+        faces.append(
+            _artefact("critical", build_critical_flag(draft, sources, _named(draft, reports[0]), profile))
+        )
     return (*faces, *(artefact for artefact in reports if artefact.kind != "sr"))
+
+
+def _named(draft: Draft, artefact: Artefact) -> ResultReference:
+    return ResultReference(
+        artefact.kind,
+        draft.study_instance_uid,
+        artefact.series_instance_uid,
+        artefact.sop_class_uid,
+        artefact.sop_instance_uid,
+    )
 
 
 def _reports(

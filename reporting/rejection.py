@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from highdicom.sr import CodedConcept
 from pydicom import Dataset
 
 from clinical import Draft, Permanent
 from reporting.charset import writable
-from reporting.equipment import finish, result_uid, series_description
-from reporting.references import ResultReference, hierarchy
+from reporting.key_objects import Selection, build_selection, document_of
+from reporting.references import ResultReference
 from reporting.site_profile import DEFAULT_PROFILE, SiteProfile
-from reporting.sr_observer import device_context
-from reporting.stand_in import restore_uids, stand_in
 
 _PICTURES = frozenset({"sc", "summary"})
 
@@ -78,45 +75,14 @@ def build_rejection(
     """
     if not rejected:
         raise Permanent("nothing-to-reject", "no result of the study is there to be taken back")
-    stands = [stand_in(_reference(one), one.study_instance_uid, rows=1, columns=1) for one in rejected]
-    for one, stand in zip(rejected, stands, strict=True):
-        if one.kind not in _PICTURES:
-            del stand.evidence.Rows, stand.evidence.Columns
-    evidence = [stand.evidence for stand in stands]
     spoken_for = () if version in (None, draft.version) else (f"version {version}",)
-    parts = (destination, reason.value, at_utc.isoformat(), *spoken_for)
-    selection = KeyObjectSelection(
-        document_title=reason.title_code,
-        referenced_objects=evidence,
-        observer_device_context=device_context(draft, header, profile),
+    selection = Selection(
+        title=reason.title_code,
         description=writable(words, header) or "Taken back",
-    )
-    document: Dataset = KeyObjectSelectionDocument(
-        evidence=evidence,
-        content=selection,
-        series_instance_uid=result_uid(draft, "ko-series", *parts),
+        objects=[document_of(one, is_picture=one.kind in _PICTURES) for one in rejected],
+        name="ko",
         series_number=profile.ko_series_number,
-        sop_instance_uid=result_uid(draft, "ko", *parts),
-        instance_number=1,
-        manufacturer=profile.manufacturer,
-        series_description=series_description("result taken back", draft, header, profile),
+        series_words="result taken back",
+        parts=(destination, reason.value, at_utc.isoformat(), *spoken_for),
     )
-    _drop_purposes(document)
-    restore_uids(document, {clean: true for stand in stands for clean, true in stand.true_uids.items()})
-    document.CurrentRequestedProcedureEvidenceSequence = hierarchy(rejected)
-    finish(document, draft, header, profile, at_utc=at_utc)
-    return document
-
-
-def _drop_purposes(document: Dataset) -> None:
-    """TID 2010 forbids a purpose of reference."""
-    for item in document.ContentSequence:
-        if item.ValueType in ("IMAGE", "COMPOSITE"):
-            del item.ConceptNameCodeSequence
-
-
-def _reference(one: ResultReference) -> Dataset:
-    header = Dataset()
-    header.SOPClassUID, header.SOPInstanceUID = one.sop_class_uid, one.sop_instance_uid
-    header.SeriesInstanceUID, header.StudyInstanceUID = one.series_instance_uid, one.study_instance_uid
-    return header
+    return build_selection(selection, draft, header, profile, at_utc=at_utc)

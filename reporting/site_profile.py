@@ -37,7 +37,8 @@ class SiteProfile:
     ----------
     manufacturer, model_name
         (0008,0070) and (0008,1090) of every object; our own results are recognised by the manufacturer.
-    sr_series_number, pr_series_number, sc_series_number, narrative_series_number, pdf_series_number, ko_series_number
+    sr_series_number, pr_series_number, sc_series_number, narrative_series_number, pdf_series_number, ko_series_number,
+    critical_series_number
         High numbers, so that results sort after the images.
     sc_modality
         Modality of overlays; OT unless a site's hanging protocols need another.
@@ -71,6 +72,7 @@ class SiteProfile:
     narrative_series_number: int = 9010
     pdf_series_number: int = 9011
     ko_series_number: int = 9020
+    critical_series_number: int = 9021
     sc_modality: str = "OT"
     narrative_class: NarrativeClass = NarrativeClass.BASIC_TEXT
     banner: str = "AI RESULT - NOT VERIFIED"

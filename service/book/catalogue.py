@@ -21,7 +21,7 @@ _HIDDEN = (InstanceState.RECEIVED, InstanceState.DUPLICATE, InstanceState.QUARAN
 # Our own results are shown from our own store, not as the copy an archive sent back.
 _OWN_RESULT = "own-result"
 # What a viewer sees of a Draft: neither the lower rungs of the SR ladder, which say the same, nor rejections.
-_SHOWN_KINDS = ("sr", "pr", "sc", "summary", "narrative", "pdf", "ko")
+_SHOWN_KINDS = ("sr", "pr", "sc", "summary", "narrative", "pdf", "critical", "ko")
 # How many objects of a study or series a search expects, at first.
 _OBJECTS_A_GROUP = 4
 # Row ids may be committed out of their order by this much.

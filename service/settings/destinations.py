@@ -24,16 +24,23 @@ class _Destination(Section):
 class _ArchiveDestination(_Destination):
     """What an archive takes, however it is sent."""
 
-    objects: tuple[Literal["sr", "pr", "sc", "summary", "narrative", "pdf", "ko"], ...] = Field(
+    objects: tuple[Literal["sr", "pr", "sc", "summary", "narrative", "pdf", "critical", "ko"], ...] = Field(
         ("sr", "pr", "sc"),
         min_length=1,
-        description="what it gets; ko: rejections (IOCM) of results that were taken back or replaced",
+        description="what it gets; critical: key objects of a critical finding; ko: rejections (IOCM) of results that "
+        "were taken back or replaced",
     )
     sr_classes: tuple[Literal["comprehensive-3d", "comprehensive", "enhanced"], ...] = Field(
         ("comprehensive-3d", "comprehensive", "enhanced"),
         min_length=1,
         description="SOP classes of the structured report in order of preference: the first it accepts is sent",
     )
+
+    @model_validator(mode="after")
+    def _flag_with_its_report(self) -> _ArchiveDestination:
+        if "critical" in self.objects and "sr" not in self.objects:
+            raise ValueError("objects: critical points at the report, so that it needs sr beside it")
+        return self
 
 
 class DicomDestination(_ArchiveDestination):

@@ -39,6 +39,7 @@ class ProfileSection(Section):
     narrative_series_number: _SeriesNumber = 9010
     pdf_series_number: _SeriesNumber = 9011
     ko_series_number: _SeriesNumber = 9020
+    critical_series_number: _SeriesNumber = 9021
     sc_modality: Literal["OT", "DX", "CR"] = Field(
         "OT", description="modality of pictures, where hanging protocols need another"
     )

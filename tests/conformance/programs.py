@@ -20,7 +20,7 @@ from tests.conformance.studies import REAL, Study
 from tests.conformance.table import Verdict
 
 Find = Callable[[str], Path]
-REPORTS = ("sr", "sr-comprehensive", "sr-enhanced", "narrative", "ko")
+REPORTS = ("sr", "sr-comprehensive", "sr-enhanced", "narrative", "critical", "ko")
 
 # Paths and values inside a reader's line; what is left is the kind of its objection.
 _VALUES = re.compile(r"<[^>]*>|\[\d+\]|\b\d+(\.\d+)+\b: ?|/work\S*|/tmp\S*")
@@ -104,7 +104,7 @@ def dsrdump(find: Find, studies: Sequence[Study]) -> Iterator[Verdict]:
         for kind, path in study.objects:
             if kind in REPORTS:
                 status, said = run(program, path)
-                flagged = kind == "ko" or ("PRELIMINARY" in said and "UNVERIFIED" in said)
+                flagged = kind in ("critical", "ko") or ("PRELIMINARY" in said and "UNVERIFIED" in said)
                 passed = status == 0 and "<CONTAINER" in said and flagged
                 yield Verdict(kind, reader, "content tree, flags", study.kind, passed, problem="not readable")
 

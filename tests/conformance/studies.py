@@ -10,7 +10,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from clinical import Draft, DraftOutcome, NotAssessed
+from clinical import CriticalFinding, Draft, DraftOutcome, NotAssessed
 from imaging import DecodeLimits
 from inference import Model
 from raddraft import __version__ as VERSION
@@ -75,6 +75,8 @@ def phantom_studies(model: Model, folder: Path) -> Iterator[Study]:
         kind = _kind(read.draft)
         if kind in wanted and variant is not None:
             wanted.discard(kind)
+            if kind == "several findings":
+                read = replace(read, draft=_critical(read.draft))
             yield _study(kind, read, [path], folder / kind.replace(" ", "-"))
             if kind == "several findings":
                 yield _replaced(read, [path], folder / "replaced")
@@ -119,6 +121,17 @@ def _read(model: Model, paths: Sequence[Path]) -> StudyReading:
     headers = [dcmread(path, stop_before_pixels=True, force=True) for path in paths]
     files = [ImageFile(str(h.SOPInstanceUID), path) for h, path in zip(headers, paths, strict=True)]
     return read_study(str(headers[0].StudyInstanceUID), 1, files, model, _TERMS)
+
+
+def _critical(draft: Draft) -> Draft:
+    """The Draft with its first finding raised by the critical-finding channel, whatever that finding is."""
+    first = next(finding for reading in draft.readings for finding in reading.present)
+    raised = (CriticalFinding(first.label.name, ("report",), None, "1"),)
+    readings = tuple(
+        replace(reading, critical=raised) if first in reading.findings else reading
+        for reading in draft.readings
+    )
+    return replace(draft, readings=readings, critical=raised)
 
 
 def _kind(draft: Draft) -> str:

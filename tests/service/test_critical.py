@@ -14,11 +14,12 @@ from clinical import (
 from dicom_node import SpoolEntry
 from hl7_fhir import FhirProfile, build_bundle
 from hl7_fhir.v2 import OruProfile, build_oru, parse_message
-from reporting import build_sr, report_text
+from reporting import SiteProfile, build_sr, report_text
 from service.book import Book, outbox, queueing, walk
 from service.book.database import writing
 from service.book.states import StudyState
 from service.book.tables import StudyRow
+from service.destinations import Destination, FaceTerms, Sent, faces_for, wanted_faces
 from tests.hl7_fhir.drafts import EDEMA, EFFUSION, HEADER, resources
 from tests.hl7_fhir.drafts import draft as fhir_draft
 from tests.reporting.crafted import draft as reporting_draft
@@ -121,3 +122,20 @@ def test_the_structured_report_says_what_to_look_at_first() -> None:
     report = build_sr(draft, sources(header))
     values = [str(item.value) for item in report.iterall() if item.keyword == "TextValue"]
     assert any(value.startswith("LOOK FIRST: possible Pneumothorax") for value in values)
+
+
+def test_only_an_archive_that_the_site_names_for_it_gets_the_key_objects_of_a_critical_finding() -> None:
+    header = radiograph()
+    raised = replace(reporting_draft([header]), critical=(_RAISED,))
+    places = [
+        Destination("asked", frozenset({"sr", "critical"}), _unsent),
+        Destination("other", frozenset({"sr", "pr"}), _unsent),
+    ]
+    faces, _ = faces_for(raised, sources(header), places, FaceTerms(SiteProfile()))
+    got = {place.name: [face.kind for face in wanted_faces(place, faces)] for place in places}
+    assert got["asked"].count("critical") == 1
+    assert "critical" not in got["other"]
+
+
+def _unsent(lease: object, content: bytes) -> Sent:
+    raise AssertionError("nothing is sent")
