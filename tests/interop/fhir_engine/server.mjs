@@ -23,35 +23,48 @@ const ALL_ABILITIES = {
     'Patient', 'ServiceRequest', 'Encounter', 'AuditEvent', 'Subscription'],
 };
 
-// What US Core demands of a report beyond FHIR itself, laid on the base's snapshot. A report that claims the profile in
-// meta.profile is checked against it too.
-const usCore = JSON.parse(readFileSync(new URL('us_core_note_9.0.0.json', import.meta.url), 'utf-8'));
-const US_CORE_NOTE = usCore.profile;
-const usCoreNote = usCoreSnapshot();
+// HL7's own profile of US Core, laid on the base's snapshot as R4 5.1.0.11 has it. A report that claims it in meta.profile is
+// checked against it too. Its slice of categories is one by value set, which Medplum does not look at: it is checked below.
+const usCore = JSON.parse(readFileSync(new URL('us_core_note.json', import.meta.url), 'utf-8'));
+const US_CORE_NOTE = usCore.profile.url;
+// The profiles a reference's target should keep are not loaded here: its type is what can be looked at.
+const TYPES_OF_US_CORE = {
+  patient: 'Patient', location: 'Location', encounter: 'Encounter', practitioner: 'Practitioner',
+  organization: 'Organization', practitionerrole: 'PractitionerRole', careteam: 'CareTeam',
+  'observation-clinical-result': 'Observation', 'observation-lab': 'Observation',
+};
+const usCoreNote = snapshotOf(usCore.profile);
 
-function usCoreSnapshot() {
+function snapshotOf(profile) {
   const snapshot = structuredClone(readJson('fhir/r4/profiles-resources.json').entry
-    .find((entry) => entry.fullUrl.endsWith('/DiagnosticReport')).resource);
-  snapshot.url = usCore.profile;
-  snapshot.version = usCore.version;
-  snapshot.derivation = 'constraint';
-  for (const [id, demanded] of Object.entries(usCore.elements)) {
-    const element = snapshot.snapshot.element.find((each) => each.id === id);
-    element.min = Math.max(element.min, demanded.min ?? 0);
-    element.mustSupport = demanded.mustSupport;
-    element.constraint = [...(element.constraint ?? []), ...(demanded.constraint ?? [])];
-    for (const type of demanded.targets ? element.type : []) {
-      type.targetProfile = demanded.targets.map((name) => `http://hl7.org/fhir/StructureDefinition/${name}`);
+    .find((entry) => entry.fullUrl.endsWith(`/${profile.type}`)).resource);
+  const { differential, ...described } = profile;
+  for (const { slicing, constraint = [], type, sliceName, ...changed } of differential.element) {
+    if (sliceName) {
+      continue;
     }
+    const element = snapshot.snapshot.element.find((each) => each.id === changed.id);
+    Object.assign(element, changed, { constraint: [...(element.constraint ?? []), ...constraint] });
+    element.type = type?.map(({ targetProfile, ...kind }) => (
+      targetProfile ? { ...kind, targetProfile: targetProfile.map(baseOf) } : kind
+    )) ?? element.type;
   }
-  return snapshot;
+  return { ...snapshot, ...described };
+}
+
+function baseOf(url) {
+  const [, name] = url.match(/\/us-core-(.+)$/) ?? [];
+  return name ? `http://hl7.org/fhir/StructureDefinition/${TYPES_OF_US_CORE[name]}` : url;
 }
 
 function checkUsCoreCodes(report) {
+  const included = usCore.category.compose.include[0];
+  const known = { system: included.system, codes: included.concept.map((each) => each.code) };
   const coded = (concepts, { system, codes }) => concepts.flatMap((each) => each.coding ?? [])
     .some((each) => each.system === system && (!codes || codes.includes(each.code)));
-  for (const [element, known] of [['category', usCore.category], ['code', usCore.code]]) {
-    if (!coded([report[element] ?? []].flat(), known)) {
+  // The code's binding is extensible, to LOINC.
+  for (const [element, wanted] of [['category', known], ['code', { system: included.system }]]) {
+    if (!coded([report[element] ?? []].flat(), wanted)) {
       throw new OperationOutcomeError({
         resourceType: 'OperationOutcome',
         issue: [{ severity: 'error', code: 'code-invalid', expression: [`DiagnosticReport.${element}`] }],
