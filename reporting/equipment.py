@@ -74,13 +74,21 @@ def serial_number(draft: Draft) -> str:
     return draft.model.weights_sha256[:_SERIAL_LENGTH]
 
 
+def algorithm_name(draft: Draft, header: Dataset) -> str:
+    """The model's name, the same wherever an object names its algorithm (IHE AIR Rev. 1.3, Table 6.5.3.1-1)."""
+    return long_string(draft.model.name, header) or "-"
+
+
+def algorithm_version(draft: Draft, header: Dataset) -> str:
+    """The model's version, the same wherever an object names it."""
+    return long_string(draft.model.version, header) or "-"
+
+
 def software_versions(draft: Draft, header: Dataset) -> list[str]:
-    """(0018,1020): product and model."""
+    """(0018,1020) of the object: product, model and engine."""
     model = draft.model
-    return [
-        long_string(f"RadDraft {draft.product_version}", header),
-        long_string(f"{model.name} {model.version}", header),
-    ]
+    parts = (f"RadDraft {draft.product_version}", f"{model.name} {model.version}", model.engine)
+    return [long_string(part, header) for part in parts if part]
 
 
 def series_description(what: str, draft: Draft, header: Dataset, profile: SiteProfile) -> str:
@@ -156,19 +164,19 @@ def _stamp_times(dataset: Dataset, made: datetime) -> None:
 
 
 def _contribution(draft: Draft, header: Dataset, profile: SiteProfile) -> Dataset:
-    """The algorithm as IHE AIR 6.5.3.1 asks: purpose, maker, model, version, Device UID, which is the model's own."""
+    """The algorithm as IHE AIR asks (Rev. 1.3 of 2025-08-08, 6.5.3.1): purpose, maker, name, version and Device UID.
+
+    Name and version are those of the report's tree (TID 1004, TID 4019), value for value.
+    """
     item, model = Dataset(), draft.model
-    # The profile's own purpose code is still a placeholder there, so DICOM's is used.
+    # The revisions before 1.3 had a placeholder in the place of this code.
     purpose = coded(CodedTerm("109102", "DCM", "Processing Equipment"))
     item.PurposeOfReferenceCodeSequence = DicomSequence([purpose])
     item.Manufacturer = profile.manufacturer
-    item.ManufacturerModelName = long_string(model.name, header)
+    item.ManufacturerModelName = algorithm_name(draft, header)
     item.DeviceSerialNumber = serial_number(draft)
     item.DeviceUID = model.device_uid
-    item.SoftwareVersions = [
-        long_string(part, header)
-        for part in (f"RadDraft {draft.product_version}", f"model {model.version}", model.engine)
-    ]
+    item.SoftwareVersions = algorithm_version(draft, header)
     made = made_at(draft, header, profile)
     item.ContributionDateTime = made.strftime("%Y%m%d%H%M%S")
     item.ContributionDescription = writable(

@@ -22,8 +22,8 @@ from pydicom import Dataset
 from pydicom import Sequence as DicomSequence
 
 from clinical import Draft, Finding, FindingLabel, Reading, derived_uid
-from reporting.charset import long_string, writable
-from reporting.equipment import coded
+from reporting.charset import writable
+from reporting.equipment import algorithm_name, algorithm_version, coded
 from reporting.numbering import NumberedFinding, numbered_findings
 from reporting.outline import outline_points
 from reporting.site_profile import SiteProfile
@@ -63,8 +63,8 @@ def algorithm(draft: Draft, header: Dataset, profile: SiteProfile) -> AlgorithmI
         f"precision {model.precision}",
     )
     return AlgorithmIdentification(
-        name=long_string(model.name, header) or "-",
-        version=long_string(model.version, header) or "-",
+        name=algorithm_name(draft, header),
+        version=algorithm_version(draft, header),
         family=ARTIFICIAL_INTELLIGENCE,
         manufacturer=profile.manufacturer,
         parameters=[writable(line, header) for line in parameters],

@@ -8,7 +8,7 @@ from pydicom.sr.codedict import codes
 
 from clinical import Draft
 from reporting.charset import long_string
-from reporting.equipment import serial_number
+from reporting.equipment import algorithm_name, serial_number
 from reporting.site_profile import SiteProfile
 
 
@@ -24,7 +24,7 @@ def device_context(draft: Draft, header: Dataset, profile: SiteProfile) -> Obser
         uid=model.device_uid,
         name=long_string(model.name, header) or "-",
         manufacturer_name=profile.manufacturer,
-        model_name=long_string(f"{model.name} {model.version}", header),
+        model_name=algorithm_name(draft, header),
         serial_number=serial_number(draft) or None,
     )
     return ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)

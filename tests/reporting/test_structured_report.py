@@ -184,3 +184,22 @@ def test_further_boxes_of_a_finding_have_tracking_uids_of_their_own(draft: Draft
     groups = children(report, "Imaging Measurements")[0].ContentSequence
     uids = [children(group, "Tracking Unique Identifier")[0].UID for group in groups]
     assert uids == [twice.uid, derived_uid("box", twice.uid, "1")]
+
+
+def test_the_tree_names_the_algorithm_as_the_contributing_equipment_does() -> None:
+    """IHE AIR Rev. 1.3, Table 6.5.3.1-1: the content items have the values of the corresponding attributes."""
+    header = crafted.radiograph()
+    report = build_sr(crafted.draft([header]), crafted.sources(header))
+    (equipment,) = report.ContributingEquipmentSequence
+    said: dict[str, set[str]] = {}
+    for item in below(report):
+        if item.ValueType in ("TEXT", "UIDREF"):
+            value = str(item.TextValue if item.ValueType == "TEXT" else item.UID)
+            said.setdefault(item.ConceptNameCodeSequence[0].CodeValue, set()).add(value)
+    assert said["121014"] == {equipment.Manufacturer}
+    assert said["121015"] == said["111001"] == {equipment.ManufacturerModelName}
+    assert said["111003"] == {equipment.SoftwareVersions}
+    assert said["121012"] == {equipment.DeviceUID}
+    purpose = equipment.PurposeOfReferenceCodeSequence[0]
+    assert (purpose.CodeValue, purpose.CodingSchemeDesignator) == ("109102", "DCM")
+    assert crafted.MODEL.engine in report.SoftwareVersions
