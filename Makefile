@@ -65,7 +65,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.cpu: EXTRAS := cpu
 $(VENV)/.dev: EXTRAS := cpu,dev,postgres
-$(VENV)/.training: EXTRAS := cpu,dev,postgres,training,grpo
+$(VENV)/.training: EXTRAS := cpu,dev,postgres,training,sft,grpo
 
 $(VENV)/.cpu $(VENV)/.dev $(VENV)/.training: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing raddraft with $(EXTRAS) into $(VENV) (once; one to two minutes)"

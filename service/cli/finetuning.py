@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +25,16 @@ _ImageRoot = Annotated[
         exists=True, file_okay=False, help="Folder that image paths are relative to; default: --data."
     ),
 ]
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Around an import that needs an extra: one line instead of a traceback where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        raise typer.BadParameter(f"{missing} is missing: pip install 'raddraft[{name}]'") from None
 
 
 def finetune(
@@ -73,18 +85,22 @@ def finetune(
 def _tune(checkpoint: Path, data: Path, image_root: Path, out: Path, recipe: Path | None) -> None:
     from training.instructions import read_rows
     from training.tuning import TuningPlan, read_plan
-    from training.tuning.loop import tune
 
+    with _extra("sft"):
+        from training.tuning.supervised import tune
     try:
         plan = read_plan(recipe) if recipe else TuningPlan()
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(f"{recipe}: {error}") from None
     with Progress(transient=True) as progress:
         line = progress.add_task("steps", total=None)
-        trained = tune(
-            checkpoint, list(read_rows(data)), image_root, out, plan,
-            progress=lambda done, total: progress.update(line, completed=done, total=total),
-        )  # fmt: skip
+        try:
+            trained = tune(
+                checkpoint, list(read_rows(data)), image_root, out, plan,
+                progress=lambda done, total: progress.update(line, completed=done, total=total),
+            )  # fmt: skip
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
     typer.echo(f"checkpoint in {trained}")
 
 
@@ -102,9 +118,10 @@ def grpo(
 ) -> None:
     """Train on rewards: GLEU of reports, soft F1 of boxes; a run that was stopped goes on."""
     from training.instructions import read_rows
-    from training.tuning.grpo import reinforce
     from training.tuning.grpo_plan import GrpoPlan, read_grpo_plan
 
+    with _extra("grpo"):
+        from training.tuning.grpo import reinforce
     try:
         plan = read_grpo_plan(config) if config else GrpoPlan()
     except (TypeError, ValueError) as error:

@@ -27,9 +27,9 @@ from training.instructions import Row, Task  # noqa: E402
 from training.tuning import LossMode, TuningPlan, Vision  # noqa: E402
 from training.tuning.grpo import reinforce  # noqa: E402
 from training.tuning.grpo_plan import GrpoPlan, read_grpo_plan  # noqa: E402
-from training.tuning.loop import tune  # noqa: E402
 from training.tuning.rewards import reward  # noqa: E402
 from training.tuning.samples import Sample, SampleReader  # noqa: E402
+from training.tuning.supervised import tune  # noqa: E402
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 ANSWERS = ("There is a nodule.", "The lungs are clear.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -13,18 +14,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
-pytest.importorskip("accelerate")
+pytest.importorskip("trl")
 
 from accelerate.state import AcceleratorState  # noqa: E402
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 from transformers import LlavaOnevisionForConditionalGeneration  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
 
+from service.cli.train import app  # noqa: E402
 from tests.training.micro import QUESTION, write_micro_checkpoint  # noqa: E402
 from training.instructions import Row, Task  # noqa: E402
 from training.tuning import LossMode, TuningPlan, Vision, read_plan  # noqa: E402
 from training.tuning.chat_tokens import chat_tokens  # noqa: E402
 from training.tuning.llama_factory import write_llama_factory  # noqa: E402
-from training.tuning.loop import tune  # noqa: E402
+from training.tuning.supervised import tune  # noqa: E402
 from training.tuning.weights import rate_factor  # noqa: E402
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
@@ -75,11 +78,9 @@ def test_tuning_lowers_the_loss_and_writes_a_folder_that_loads(
 
 def test_a_run_is_followed_in_tensorboard(folder: Path, rows: list[Row], tmp_path: Path) -> None:
     tune(folder / "checkpoint", rows[:8], folder, tmp_path, replace(PLAN, track=("tensorboard",)))
-    (events,) = {
-        file.parent for file in tmp_path.rglob("events.out.tfevents.*") if file.parent.name == "raddraft"
-    }
+    (events,) = {file.parent for file in tmp_path.rglob("events.out.tfevents.*")}
     board = EventAccumulator(str(events)).Reload()
-    assert [point.value for point in board.Scalars("loss")] == pytest.approx(losses(tmp_path), rel=1e-6)
+    assert [point.value for point in board.Scalars("train/loss")] == pytest.approx(losses(tmp_path), rel=1e-6)
 
 
 @pytest.fixture
@@ -125,6 +126,20 @@ def test_killed_run_goes_on_with_the_losses_of_an_uninterrupted_one(
     first = LlavaOnevisionForConditionalGeneration.from_pretrained(whole).state_dict()
     second = LlavaOnevisionForConditionalGeneration.from_pretrained(resumed).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("command", ["finetune", "grpo"])
+def test_without_the_extra_one_line_says_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("training.tuning.", "trl."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "trl", None)
+    told = [command, "--checkpoint", folder / "checkpoint", "--data", folder, "--out", folder / "out"]
+    done = CliRunner().invoke(app, list(map(str, told)), terminal_width=200)
+    extra = "sft" if command == "finetune" else "grpo"
+    assert done.exit_code == 2
+    assert f"trl is missing: pip install 'raddraft[{extra}]'" in " ".join(done.output.split())
 
 
 CONVERSATION = Row("1", "x.png", Task.CONVERSATION, (("Q?", "A."), ("R?", "B.")))

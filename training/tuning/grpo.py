@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from datasets import Dataset
 from transformers import LlavaOnevisionConfig, PrinterCallback
 from trl.trainer.grpo_config import GRPOConfig
@@ -95,6 +96,7 @@ def _arguments(plan: GrpoPlan, out: Path, reader: SampleReader) -> GRPOConfig:
     passes = plan.questions * plan.rollouts // tuning.batch_images
     return GRPOConfig(
         output_dir=str(out / STATE_FOLDER),
+        use_cpu=not torch.accelerator.is_available(),
         seed=tuning.seed,
         max_steps=plan.steps * plan.updates,
         per_device_train_batch_size=tuning.batch_images,

@@ -21,7 +21,7 @@ from training.instructions import Row
 from training.tuning.chat_tokens import ChatTokens, chat_tokens
 from training.tuning.plan import LossMode
 
-_NO_LOSS = -100
+NO_LOSS = -100
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class SampleReader:
     def sample(self, grey: NDArray[np.uint8], prompt: str) -> Sample:
         """A prompt with the image's place in it, about an image (rows, columns); nothing carries loss."""
         ids = tuple(self._encode(prompt))
-        return self._sample(grey, ChatTokens(ids, (_NO_LOSS,) * len(ids)))
+        return self._sample(grey, ChatTokens(ids, (NO_LOSS,) * len(ids)))
 
     def text(self, ids: Sequence[int]) -> str:
         """Text of an answer's tokens, without special ones."""
@@ -94,7 +94,7 @@ def collate(samples: Sequence[Sample], pad_id: int) -> dict[str, Tensor]:
     longest = max(len(sample.tokens.ids) for sample in samples)
     most = max(len(sample.tiles.pixel_values) for sample in samples)
     ids = torch.full((len(samples), longest), pad_id, dtype=torch.long)
-    labels = torch.full((len(samples), longest), _NO_LOSS, dtype=torch.long)
+    labels = torch.full((len(samples), longest), NO_LOSS, dtype=torch.long)
     mask = torch.zeros((len(samples), longest), dtype=torch.long)
     shape = samples[0].tiles.pixel_values.shape[1:]
     pixels = torch.zeros((len(samples), most, *shape))

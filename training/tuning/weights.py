@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import LlavaOnevisionForConditionalGeneration
 
@@ -20,15 +20,6 @@ _WEIGHT_FILES = (".safetensors", ".bin", ".safetensors.index.json", ".bin.index.
 # Features are taken before this layer: it never has a gradient, and several processes would wait for one.
 _AFTER_FEATURES = "vision_tower.post_layernorm"
 _ADAPTED_WHOLE = ["multi_modal_projector"]
-
-
-def load_trainable(checkpoint: Path, plan: TuningPlan) -> nn.Module:
-    """Model of a checkpoint folder with exactly the plan's weights learning."""
-    model = load_whole(checkpoint, plan)
-    if plan.gradient_checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
-    return get_peft_model(model, config) if (config := adapters(plan)) else model
 
 
 def load_whole(checkpoint: Path, plan: TuningPlan) -> LlavaOnevisionForConditionalGeneration:
@@ -88,9 +79,10 @@ def save_folder(plan: TuningPlan, state: dict[str, Any], checkpoint: Path, out: 
     for file in checkpoint.iterdir():
         if file.is_file() and not file.name.endswith(_WEIGHT_FILES):
             shutil.copyfile(file, part / file.name)
-    model = load_trainable(checkpoint, plan)
+    whole: Any = load_whole(checkpoint, plan)
+    config = adapters(plan)
+    model: Any = get_peft_model(whole, config) if config else whole
     model.load_state_dict(state)
-    whole = model.merge_and_unload() if isinstance(model, PeftModel) else model
-    whole.save_pretrained(part)  # type: ignore[operator]
+    (model.merge_and_unload() if config else whole).save_pretrained(part)
     shutil.rmtree(out, ignore_errors=True)
     part.rename(out)
