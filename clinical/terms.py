@@ -17,6 +17,8 @@ DCM_SCHEME = "DCM"
 RADLEX_SCHEME = "RADLEX"
 # RSNA and ACR Common Data Elements; designator and UID 1.2.840.10008.2.16.15 by PS3.16 section 8.
 RADELEMENT_SCHEME = "RADELEMENT"
+# Open Imaging Finding Models (github.com/openimagingdata/findingmodels, `oifm_id` in defs); DICOM has no designator.
+OIFM_SCHEME = "99OIFM"
 LOCAL_SCHEME = "99RADDRAFT"
 
 
@@ -89,7 +91,7 @@ class FindingLabel:
     code
         Primary code: SNOMED CT where verified, else DICOM, else the local scheme.
     equivalent_codes
-        Further verified codes (DICOM, RadLex, RadElement).
+        Further verified codes (DICOM, RadLex, RadElement, OIFM).
     match
         Whether the primary code is exact or approximate; ``none`` marks a local code.
     """
@@ -127,13 +129,14 @@ def _codes(row: dict[str, str]) -> list[CodedTerm]:
         ("dcm_code", DCM_SCHEME, "dcm_meaning"),
         ("radlex_id", RADLEX_SCHEME, "radlex_meaning"),
         ("radelement_id", RADELEMENT_SCHEME, "radelement_meaning"),
+        ("oifm_id", OIFM_SCHEME, "oifm_meaning"),
     )
     return [CodedTerm(row[code], scheme, row[meaning]) for code, scheme, meaning in columns if row.get(code)]
 
 
 def _finding(row: dict[str, str]) -> FindingLabel:
     codes = _codes(row)
-    if not codes or codes[0].scheme == RADLEX_SCHEME:
+    if not codes or codes[0].scheme in (RADLEX_SCHEME, OIFM_SCHEME):
         codes.insert(0, local_code(row["label"]))
     match = CodeMatch.NONE if codes[0].scheme == LOCAL_SCHEME else CodeMatch(row["match"])
     return FindingLabel(row["label"], codes[0], tuple(codes[1:]), match)

@@ -17,6 +17,8 @@ _SYSTEMS = {
     "LN": "http://loinc.org",
     "RADLEX": "http://radlex.org",
     "RADELEMENT": "https://radelement.org",
+    # Its definitions name no URI of the code system: this is where the codes are defined.
+    "99OIFM": "https://github.com/openimagingdata/findingmodels",
     "99RADDRAFT": "urn:raddraft:finding",
 }
 # LOINC names as published; a view LOINC has no single code for falls back to the unspecified one.

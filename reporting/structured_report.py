@@ -17,7 +17,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import Comprehensive3DSRStorage
 
 from clinical import Draft
-from clinical.terms import LOCAL_SCHEME
+from clinical.terms import LOCAL_SCHEME, OIFM_SCHEME
 from reporting.evaluations import qualitative_evaluations
 from reporting.measurement_groups import measurement_groups
 from reporting.references import ResultReference
@@ -59,7 +59,7 @@ def build_sr(
     found = report_sources(draft, sources)
     what = DocumentKind("sr", Comprehensive3DSRStorage, profile.sr_series_number, "findings")
     report = sr_document(_content(draft, found, profile), what, draft, found, profile, earlier)
-    report.CodingSchemeIdentificationSequence = DicomSequence([_local_scheme()])
+    report.CodingSchemeIdentificationSequence = DicomSequence(_private_schemes())
     return report
 
 
@@ -93,10 +93,17 @@ def _content(draft: Draft, sources: ReportSources, profile: SiteProfile) -> Cont
     return root
 
 
-def _local_scheme() -> Dataset:
-    """Where the local codes come from (PS3.3 C.12.1.1.3)."""
-    item = Dataset()
-    item.CodingSchemeDesignator = LOCAL_SCHEME
-    item.CodingSchemeName = "RadDraft local codes"
-    item.CodingSchemeResponsibleOrganization = "RadDraft"
-    return item
+def _private_schemes() -> list[Dataset]:
+    """Where the codes of schemes without a DICOM designator come from (PS3.3 C.12.1.1.3)."""
+    said = (
+        (LOCAL_SCHEME, "RadDraft local codes", "RadDraft"),
+        (OIFM_SCHEME, "Open Imaging Finding Models", "Open Imaging Data Model"),
+    )
+    items = []
+    for designator, name, organization in said:
+        item = Dataset()
+        item.CodingSchemeDesignator = designator
+        item.CodingSchemeName = name
+        item.CodingSchemeResponsibleOrganization = organization
+        items.append(item)
+    return items

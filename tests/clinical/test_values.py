@@ -177,6 +177,26 @@ def test_present_in_any_reading_is_present_and_disagreement_is_a_warning() -> No
 def test_radelement_codes_stand_beside_the_others_in_a_scheme_dicom_knows() -> None:
     codes = [code for label in finding_labels().values() for code in label.equivalent_codes]
     assert {code.value: code.meaning for code in codes if code.scheme == "RADELEMENT"} == {
-        "RDES254": "Pleural Effusion"
+        "RDES254": "Pleural Effusion",
+        "RDES76": "Pneumonia",
     }
     assert UID_dictionary["1.2.840.10008.2.16.15"][4] == "RADELEMENT"
+
+
+def test_finding_models_stand_beside_the_other_codes_and_never_first() -> None:
+    labels = finding_labels()
+    found = {
+        (name, code.value)
+        for name, label in labels.items()
+        for code in label.equivalent_codes
+        if code.scheme == "99OIFM"
+    }
+    assert {code for _, code in found} == {
+        "OIFM_CDE_000076", "OIFM_CDE_000254", "OIFM_GMTS_014286", "OIFM_GMTS_015800", "OIFM_GMTS_015999",
+        "OIFM_GMTS_022537", "OIFM_GMTS_023339", "OIFM_MGB_944849", "OIFM_OIDM_478641", "OIFM_OIDM_842151",
+    }  # fmt: skip
+    assert {("pneumothorax", "OIFM_GMTS_023339"), ("mediastinal shift", "OIFM_GMTS_015800")} <= found
+    assert labels["mediastinal shift"].code.scheme == "99RADDRAFT"
+    assert not any(label.code.scheme == "99OIFM" for label in labels.values())
+    # PS3.5 6.2: a Code Value is an SH of 16 characters.
+    assert all(len(code) <= 16 for _, code in found)

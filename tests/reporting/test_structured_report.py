@@ -90,6 +90,7 @@ def test_finding_code_carries_its_equivalents_and_its_side(report: Dataset) -> N
     assert [(item.CodeValue, item.CodingSchemeDesignator) for item in code.EquivalentCodeSequence] == [
         ("RID34539", "RADLEX"),
         ("RDES254", "RADELEMENT"),
+        ("OIFM_CDE_000254", "99OIFM"),
     ]
     side = children(children(group, "Finding Site")[0], "Laterality")[0]
     assert side.ConceptCodeSequence[0].CodeMeaning == "Right"
