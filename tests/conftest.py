@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from service.book import migrate
 from tests.postgres import PostgresServer, find_postgres
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -50,6 +51,14 @@ def postgres(program: Callable[[str], Path]) -> Iterator[PostgresServer]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def empty_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated account book on SQLite, to be copied: making one takes longer than most tests."""
+    path = tmp_path_factory.mktemp("empty-book") / "book.sqlite"
+    migrate(f"sqlite:///{path}")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from uuid import uuid4
 
+import psycopg
+from psycopg import sql
+
+from service.book import migrate
+
 # Debian keeps the server's programs off the PATH.
 _FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 _USER = "raddraft"
@@ -24,6 +29,7 @@ class PostgresServer:
         # A socket's path may have 107 bytes: pytest's folders are longer.
         self.folder = Path(mkdtemp(prefix="pg-"))
         self._data = self.folder / "data"
+        self._empty_book = ""
 
     def start(self) -> None:
         """Create the cluster and start it; the server refuses to run as root."""
@@ -45,8 +51,26 @@ class PostgresServer:
 
     def new_database_url(self) -> str:
         """URL of a new, empty database."""
+        return self._url(self._new_database("template1"))
+
+    def new_book_url(self) -> str:
+        """URL of a new, migrated account book: a copy, since making one takes longer than most tests."""
+        if not self._empty_book:
+            made = self._new_database("template1")
+            migrate(self._url(made))
+            self._empty_book = made
+        return self._url(self._new_database(self._empty_book))
+
+    def _new_database(self, template: str) -> str:
         name = f"book_{uuid4().hex}"
-        self._run("createdb", "-h", str(self.folder), "-U", _USER, name)
+        # Autocommit: databases are made outside of transactions.
+        with psycopg.connect(host=str(self.folder), user=_USER, dbname="postgres", autocommit=True) as server:
+            server.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (name, template)))
+            )
+        return name
+
+    def _url(self, name: str) -> str:
         return f"postgresql+psycopg://{_USER}@/{name}?host={self.folder}"
 
     def close(self) -> None:

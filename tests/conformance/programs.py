@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ Find = Callable[[str], Path]
 REPORTS = ("sr", "sr-comprehensive", "sr-enhanced", "narrative", "critical", "ko")
 
 # Paths and values inside a reader's line; what is left is the kind of its objection.
-_VALUES = re.compile(r"<[^>]*>|\[\d+\]|\b\d+(\.\d+)+\b: ?|/work\S*|/tmp\S*")
+_VALUES = re.compile(rf"<[^>]*>|\[\d+\]|\b\d+(\.\d+)+\b: ?|{re.escape(gettempdir())}\S*|/work\S*|/tmp\S*")
 _UNREADABLE_SOURCE = (
     "a source image as its maker sent it is unreadable to the program; our objects alone are compared"
 )

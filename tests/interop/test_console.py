@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import threading
@@ -15,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from inference import Model, load_model
-from service.book import Book, conversations, migrate, open_book
+from service.book import Book, conversations, open_book
 from tests.interop.node_packages import require
 from tests.service.chat_site import ChatSite
 
@@ -31,10 +32,8 @@ def model() -> Iterator[Model]:
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    url = f"sqlite:///{tmp_path / 'book.sqlite'}"
-    migrate(url)
-    book = open_book(url)
+def book(tmp_path: Path, empty_book: Path) -> Iterator[Book]:
+    book = open_book(f"sqlite:///{shutil.copy(empty_book, tmp_path / 'book.sqlite')}")
     yield book
     book.engine.dispose()
 

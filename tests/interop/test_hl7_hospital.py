@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from service.book import migrate
 from service.book.hl7_inbox import message_counts
 from service.book.indications import indication_of
 from service.book.patient_numbers import PatientKey
@@ -37,8 +36,7 @@ SITE = '[hl7_listener]\nissuers = { HOSP = "HOSP&1.2.3&ISO" }\n'
 def test_another_makers_client_merges_a_patient_and_signs_a_report(
     hl7_node: Path, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    url = postgres.new_database_url()
-    migrate(url)
+    url = postgres.new_book_url()
     with opened(tmp_path, f'{SITE}[database]\nurl = "{url}"\n') as house:
         first, second = (
             received(house, tmp_path, study_uid=f"1.2.3.{number}", accession=f"ACC-{number}")

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from service.book import Book, migrate, open_book
+from service.book import Book, open_book
 from tests.postgres import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.interop)])
-def book_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def book_url(request: pytest.FixtureRequest, tmp_path: Path, empty_book: Path) -> str:
     """URL of a migrated, empty account book."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'book.sqlite'}"
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.new_database_url()
-    migrate(url)
-    return url
+        return f"sqlite:///{shutil.copy(empty_book, tmp_path / 'book.sqlite')}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_book_url()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from dicom_node import PosixSpool
-from service.book import Book, migrate, open_book
+from service.book import Book, open_book
 from service.http import create_app
 from service.settings import HttpSection, Settings
 from tests.service.arrivals import arrive
@@ -57,10 +58,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    url = f"sqlite:///{tmp_path / 'book.sqlite'}"
-    migrate(url)
-    book = open_book(url)
+def site(tmp_path: Path, empty_book: Path) -> Iterator[Site]:
+    book = open_book(f"sqlite:///{shutil.copy(empty_book, tmp_path / 'book.sqlite')}")
     spool = PosixSpool(tmp_path / "spool")
     key = arrive(book.engine, spool, b"content", sop_instance_uid=_IMAGE, study_instance_uid=_STUDY)
     yield Site(book, spool, PosixSpool(tmp_path / "results"), key)

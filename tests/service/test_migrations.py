@@ -35,7 +35,7 @@ def open_one(url, at_s):
     open_book(url).account()
 
 fork = multiprocessing.get_context("fork")
-for number in range(20):
+for number in range(8):
     at_s = time.monotonic() + 0.05
     url = f"sqlite:///{sys.argv[1]}/{number}.sqlite"
     processes = [fork.Process(target=open_one, args=(url, at_s)) for _ in range(3)]

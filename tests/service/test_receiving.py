@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 
 from clinical import Permanent
 from dicom_node import Listener, ListenerSettings, Peer, PosixSpool, echo, send_objects
-from service.book import Book, migrate, open_book
+from service.book import Book, open_book
 from service.intake import BookLedger
 from tests.dicom_node.crafted import as_file, crafted_dataset
 from tests.service.arrivals import QUIET
@@ -40,10 +41,9 @@ class Station:
 
 
 @pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    url = f"sqlite:///{tmp_path / 'book.sqlite'}"
-    migrate(url)
-    book, spool = open_book(url), PosixSpool(tmp_path / "spool")
+def station(tmp_path: Path, empty_book: Path) -> Iterator[Station]:
+    book = open_book(f"sqlite:///{shutil.copy(empty_book, tmp_path / 'book.sqlite')}")
+    spool = PosixSpool(tmp_path / "spool")
     listener = Listener(ListenerSettings(port=0, drain_s=1.0), spool, BookLedger(book.engine, QUIET))
     listener.start()
     yield Station(Peer("RADDRAFT", "127.0.0.1", listener.port), book, spool)
