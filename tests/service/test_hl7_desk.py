@@ -53,6 +53,13 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield site
 
 
+@pytest.fixture
+def each_house(tmp_path: Path, book_url: str) -> Iterator[House]:
+    """An installation on each database."""
+    with opened(tmp_path, f'{LISTENING}[database]\nurl = "{book_url}"\n') as site:
+        yield site
+
+
 def code(house: House, message: bytes) -> str:
     """MSA-1 of the one answer, which another maker's parser reads too."""
     (answer,) = desk(house).answer(message, "10.0.0.7")
@@ -61,8 +68,9 @@ def code(house: House, message: bytes) -> str:
 
 
 def test_a_signed_report_withdraws_what_has_not_left_and_leaves_what_has(
-    house: House, tmp_path: Path
+    each_house: House, tmp_path: Path
 ) -> None:
+    house = each_house
     study = received(house, tmp_path)
     states = {"a": PENDING, "b": DeliveryState.HELD, "c": DeliveryState.UNMATCHED, "d": DELIVERED}
     a, b, c, d = drafted(house, study, states)
@@ -96,7 +104,10 @@ def test_no_road_leads_a_draft_over_a_signed_report(house: House, tmp_path: Path
     assert detail is not None and detail.summary.state == StudyState.DONE
 
 
-def test_what_both_say_is_kept_as_figures_and_no_word_of_the_report(house: House, tmp_path: Path) -> None:
+def test_what_both_say_is_kept_as_figures_and_no_word_of_the_report(
+    each_house: House, tmp_path: Path
+) -> None:
+    house = each_house
     drafted(house, received(house, tmp_path), {"a": DELIVERED})
     text = (
         "HISTORY: pneumothorax on the outside film",
@@ -169,7 +180,8 @@ def test_other_reports_are_taken_and_change_nothing(
     assert message_counts(house.book.engine) == {outcome: 1}
 
 
-def test_a_message_sent_again_is_answered_and_not_acted_on_again(house: House, tmp_path: Path) -> None:
+def test_a_message_sent_again_is_answered_and_not_acted_on_again(each_house: House, tmp_path: Path) -> None:
+    house = each_house
     (waiting,) = drafted(house, received(house, tmp_path), {"a": PENDING})
     for _ in range(3):
         assert code(house, oru()) == "AA"
@@ -192,8 +204,9 @@ def test_a_report_that_came_before_its_images_counts_when_it_is_sent_again(
 
 
 def test_a_report_of_another_patient_counts_when_it_is_sent_again_after_the_merge(
-    house: House, tmp_path: Path
+    each_house: House, tmp_path: Path
 ) -> None:
+    house = each_house
     received(house, tmp_path, patient_id="P-OLD")
     assert code(house, oru()) == "AA"
     merge = a40("P-OLD^^^HOSP", f"{PATIENT_ID}^^^HOSP", control_id="M2")
@@ -202,8 +215,9 @@ def test_a_report_of_another_patient_counts_when_it_is_sent_again_after_the_merg
 
 
 def test_of_a_report_of_two_orders_sent_again_only_the_order_that_did_nothing_counts(
-    house: House, tmp_path: Path
+    each_house: House, tmp_path: Path
 ) -> None:
+    house = each_house
     drafted(house, received(house, tmp_path), {"a": PENDING})
     both = oru() + b"\r".join(oru(accession="ACC-2").split(b"\r")[2:])
     assert code(house, both) == "AA"

@@ -53,6 +53,13 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield site
 
 
+@pytest.fixture
+def each_house(tmp_path: Path, book_url: str) -> Iterator[House]:
+    """An installation on each database."""
+    with opened(tmp_path, f'{LISTENING}[database]\nurl = "{book_url}"\n') as site:
+        yield site
+
+
 def versions(house: House) -> list[tuple[int, str, str]]:
     """Version, digest of the headers and destinations of each Draft."""
     with reading(house.book.engine) as session:
@@ -61,8 +68,9 @@ def versions(house: House) -> list[tuple[int, str, str]]:
 
 
 def test_what_is_undelivered_is_made_anew_for_its_destinations_and_what_has_left_is_flagged(
-    house: House, tmp_path: Path
+    each_house: House, tmp_path: Path
 ) -> None:
+    house = each_house
     study = received(house, tmp_path)
     states = {"pacs": DELIVERED, "ehr": PENDING, "ris": DeliveryState.UNMATCHED, "old": DeliveryState.REFUSED}
     pacs, ehr, ris, old = drafted(house, study, states)
@@ -89,7 +97,8 @@ def test_what_is_undelivered_is_made_anew_for_its_destinations_and_what_has_left
     assert report.StudyInstanceUID == STUDY_UID
 
 
-def test_a_person_lets_a_flagged_result_stand_or_has_it_made_anew(house: House, tmp_path: Path) -> None:
+def test_a_person_lets_a_flagged_result_stand_or_has_it_made_anew(each_house: House, tmp_path: Path) -> None:
+    house = each_house
     study = received(house, tmp_path)
     pacs, ehr = drafted(house, study, {"pacs": DELIVERED, "ehr": DELIVERED})
     assert answer_code(house, a40()) == "AA"
@@ -105,7 +114,10 @@ def test_a_person_lets_a_flagged_result_stand_or_has_it_made_anew(house: House, 
     assert detail is not None and detail.summary.state == StudyState.DRAFTED
 
 
-def test_a_worker_that_builds_results_with_the_old_number_has_lost_them(house: House, tmp_path: Path) -> None:
+def test_a_worker_that_builds_results_with_the_old_number_has_lost_them(
+    each_house: House, tmp_path: Path
+) -> None:
+    house = each_house
     study = received(house, tmp_path)
     drafted(house, study, {})
     engine = house.book.engine
@@ -144,7 +156,8 @@ def test_a_study_that_is_not_read_yet_is_drafted_with_the_number_that_stands(
     }  # fmt: skip
 
 
-def test_a_merge_sent_again_makes_no_further_version(house: House, tmp_path: Path) -> None:
+def test_a_merge_sent_again_makes_no_further_version(each_house: House, tmp_path: Path) -> None:
+    house = each_house
     drafted(house, received(house, tmp_path), {"ehr": PENDING})
     for message in (a40(), a40(), a40(control_id="M2")):
         assert answer_code(house, message) == "AA"
@@ -180,8 +193,9 @@ def test_a_number_is_taken_over_by_the_one_of_its_authority_and_type_or_by_none(
 
 
 def test_a_study_with_images_of_two_patients_stays_as_it_is_when_one_of_them_is_merged(
-    house: House, tmp_path: Path
+    each_house: House, tmp_path: Path
 ) -> None:
+    house = each_house
     study = received(house, tmp_path)
     received(house, tmp_path, patient_id="P-5", number=2)
     other = received(house, tmp_path, study_uid="1.2.3.5")
