@@ -16,6 +16,7 @@ from reportlab.lib.colors import Color, black, grey
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
+from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
@@ -214,12 +215,22 @@ def _page_marks(draft: Draft, profile: SiteProfile) -> Any:
             canvas.drawCentredString(0, offset, banner)
         canvas.restoreState()
         canvas.saveState()
-        canvas.setFont(_FONT, 8)
         canvas.setFillColor(black)
-        line = _printable(" - ".join(filter(None, (profile.draft_title, draft.model.statement))))
-        canvas.drawString(22 * mm, height - 14 * mm, line)
-        canvas.drawString(22 * mm, 12 * mm, line)
-        canvas.drawRightString(width - 22 * mm, 12 * mm, f"page {document.page}")
+        said = _printable(" - ".join(filter(None, (profile.draft_title, draft.model.statement))))
+        size, lines = _fitted(said, width - 44 * mm)
+        canvas.setFont(_FONT, size)
+        for number, line in enumerate(lines):
+            canvas.drawString(22 * mm, height - (10 + 3.5 * number) * mm, line)
+            canvas.drawString(22 * mm, (15.5 - 3.5 * number) * mm, line)
+        canvas.drawRightString(width - 22 * mm, 8 * mm, f"page {document.page}")
         canvas.restoreState()
 
     return mark
+
+
+def _fitted(text: str, width: float) -> tuple[float, list[str]]:
+    """Size of the letters and two lines at most in which all of a text stands; a very long one is small."""
+    size = 8.0
+    while len(lines := simpleSplit(text, _FONT, size, width)) > 2 and size > 3.0:
+        size -= 0.5
+    return size, lines

@@ -222,6 +222,45 @@ def test_summary_page_is_the_first_of_the_series_of_pictures() -> None:
     assert "Words of draft" in pictures[0].DerivationDescription
 
 
+@pytest.mark.interop
+def test_every_page_says_whole_whose_draft_it_is_however_long_the_model_s_statement(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    header = crafted.radiograph()
+    statement = "NOT FOR CLINICAL USE. " + " ".join(f"word{number}" for number in range(60)) + " end"
+    draft = crafted.draft([header])
+    draft = replace(draft, model=replace(draft.model, statement=statement))
+    pages = tmp_path / "report.pdf"
+    pages.write_bytes(report_pdf(draft, crafted.sources(header)))
+    # The first and the last 62 points (22 mm) of the page, of 842.
+    for top, number in ((0, ""), (842 - 62, "page 1")):
+        read = subprocess.run(
+            [
+                program("pdftotext"),
+                "-f",
+                "1",
+                "-l",
+                "1",
+                "-x",
+                "0",
+                "-y",
+                str(top),
+                "-W",
+                "595",
+                "-H",
+                "62",
+                pages,
+                "-",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert statement in " ".join(read.stdout.split())
+        assert number in read.stdout
+
+
 def test_encapsulated_pages_are_the_pages(program: Callable[[str], Path], tmp_path: Path) -> None:
     draft, known = _told("findings")
     pages = report_pdf(draft, known)
