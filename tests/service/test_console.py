@@ -41,6 +41,7 @@ def test_a_study_s_page_shows_its_draft_its_checks_and_where_to_ask(
     page = client.get(f"/console/studies/{site.study}")
     assert "Pneumothorax" in page.text and "NOT FOR CLINICAL USE" in page.text
     assert "LOOK FIRST" in page.text and 'id="question"' in page.text and "<rect" in page.text
+    assert "Read when no image had come for the quiet period." in page.text
     assert "'unsafe-eval'" not in page.headers["content-security-policy"]
     for script in ("study.js", "images.js"):
         assert client.get(f"/console/{script}").headers["content-type"].startswith("text/javascript")
