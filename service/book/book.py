@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from clinical import Permanent
-from service.book import audit, outbox, queueing
+from service.book import audit, queueing, sending_again
 from service.book.account import Account, SpoolView, take_account
 from service.book.artefacts import latest_artefact
 from service.book.database import open_engine, reading, writing
@@ -93,7 +93,7 @@ class Book:
         audit.record(
             self.engine, audit.AuditEvent(audit.Action.RETRY, actor, audit.Subject.STUDY, study_id), now=now
         )
-        return queueing.requeue(self.engine, study_instance_uid, now=now) + outbox.retry_undelivered(
+        return queueing.requeue(self.engine, study_instance_uid, now=now) + sending_again.retry_undelivered(
             self.engine, study_instance_uid, now=now
         )
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
-from service.book.outbox import put_back
+from service.book.sending_again import put_back
 from service.book.states import CUSTODY_ENDS, REJECTION_KIND, CustodyState
 from service.book.tables import ArtefactRow, CustodyRow, DeliveryRow, StudyRow
 

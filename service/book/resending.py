@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.book.audit import Action, AuditEvent, Subject, note
 from service.book.database import reading, writing
-from service.book.outbox import let_go, not_retracted, put_back
+from service.book.sending_again import let_go, not_retracted, put_back
 from service.book.states import DeliveryState, StudyState, checked_delivery_change
 from service.book.study_holds import forget_hold, note_hold
 from service.book.tables import DeliveryRow, DraftRow, StudyRow

@@ -105,7 +105,7 @@ def drafted(
     with writing(house.book.engine) as session:
         study = session.get_one(StudyRow, study_id)
         uid = study.study_instance_uid
-        mine = (InstanceRow.study_id == study_id) & (InstanceRow.reason_code != DROPPED)
+        mine = (InstanceRow.study_id == study_id) & InstanceRow.reason_code.not_in((DROPPED, "replaced"))
         held = session.scalars(select(InstanceRow).where(mine)).all()
         for row in held:
             row.state = InstanceState.ANALYSED

@@ -10,14 +10,17 @@ import pytest
 from sqlalchemy import select
 
 from clinical import RadDraftError
-from service.book import catalogue, queueing, study_images
+from imaging import DecodeLimits
+from service.book import catalogue, queueing, same_uid, study_images
 from service.book.audit import Action, audit_entries
 from service.book.catalogue import Criteria, Level
 from service.book.database import reading, writing
+from service.book.receipts import QuietRule
 from service.book.retraction import stop_and_list
 from service.book.states import DeliveryState, InstanceState, StudyState
 from service.book.tables import InstanceRow, StudyRow
 from service.clock import now_utc
+from service.comparing_task import ComparingDesk
 from service.dropping import drop_image
 from service.house import House
 from service.http.dicomweb.catalogue import Cataloguer
@@ -36,6 +39,7 @@ from tests.service.hospital import (
 from tests.service.test_late_images import patients_of_results, told
 
 PENDING, DELIVERED, SUPERSEDED = DeliveryState.PENDING, DeliveryState.DELIVERED, DeliveryState.SUPERSEDED
+_AT_ONCE = QuietRule(quiet_period_s=0, max_wait_s=0)
 STRAY = f"{STUDY_UID}.2"
 
 
@@ -182,3 +186,29 @@ def test_a_dropped_image_stays_dropped_when_it_is_sent_again(house: House, tmp_p
     received(house, tmp_path, number=2)
     assert where(house) == (InstanceState.IGNORED, "dropped")
     assert len(study_images.candidates(house.book.engine, study)) == 1
+
+
+def test_a_dropped_image_comes_back_with_a_corrected_header(house: House, tmp_path: Path) -> None:
+    study = received(house, tmp_path)
+    drafted(house, study, {"pacs": DELIVERED})
+    received(house, tmp_path, number=2, patient_id="P-5")
+    drop(house)
+    drafted(house, study, {}, 2, StudyState.DRAFTED)
+    tell(house, study, ("pacs",))
+    received(house, tmp_path, number=2)
+    (corrected,) = same_uid.instances_to_compare(house.book.engine)
+    ComparingDesk(house.book.engine, house.spool, DecodeLimits(timeout_s=60), _AT_ONCE).compare(corrected)
+    images = [each.sop_instance_uid for each in study_images.candidates(house.book.engine, study)]
+    assert images == [f"{STUDY_UID}.1", STRAY]
+    detail = house.book.study(STUDY_UID)
+    assert detail is not None and detail.summary.state == StudyState.RECEIVING
+    assert [(each.state, each.reason_code) for each in detail.instances] == [
+        (InstanceState.ANALYSED, ""),
+        (InstanceState.DUPLICATE, "replaced"),
+        (InstanceState.WAITING, ""),
+    ]
+    drafted(house, study, {}, 3, StudyState.DRAFTED)
+    tell(house, study, ("pacs",))
+    assert told(house, study)[:2] == (StudyState.DELIVERING, "")
+    assert patients_of_results(house, study) == {("P-4711", "HOSP")}
+    assert house.book.account(house.spool, deep=True).balanced

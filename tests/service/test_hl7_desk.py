@@ -21,7 +21,8 @@ from service.book.audit import Action, Subject, audit_entries, verify_audit
 from service.book.database import writing
 from service.book.final_reports import agreement, signed_studies
 from service.book.hl7_inbox import message_counts
-from service.book.outbox import due_deliveries, lease_delivery, retry_undelivered
+from service.book.outbox import due_deliveries, lease_delivery
+from service.book.sending_again import retry_undelivered
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import DraftRow
 from service.cli.app import build_app

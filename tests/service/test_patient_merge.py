@@ -20,10 +20,10 @@ from service.book.audit import Action, audit_entries
 from service.book.database import reading, writing
 from service.book.hl7_inbox import message_counts
 from service.book.orders import patients_of_study
-from service.book.outbox import retry_undelivered
 from service.book.purge import RetentionRule, purge_study
 from service.book.reconciling import reconcile_queue, try_again
 from service.book.retraction import stop_and_list
+from service.book.sending_again import retry_undelivered
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, DraftRow, StudyRow
 from service.cli.app import build_app
