@@ -12,41 +12,38 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.phantoms import Edition, Truth
+from training.phantoms import LABELS, REGIONS, Truth
 
 _MAX_BOXES = 5  # of one class: the most devices of one phantom
 
 
-def classes_of(edition: Edition) -> tuple[str, ...]:
-    """What a token answers for: the findings of an edition, then its regions."""
-    return (*(kind.value for kind in edition.kinds), *edition.regions)
+CLASSES = (*LABELS, *REGIONS)
+"""What a token answers for: the findings, then the regions."""
 
 
 class DenseHead(nn.Module):
     """Linear head (B, tokens, width) -> presence logits (B, tokens, classes), boxes (B, tokens, classes, 4)."""
 
-    def __init__(self, width: int, edition: Edition) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.edition, self.classes = edition, classes_of(edition)
-        self.presence = nn.Linear(width, len(self.classes))
-        self.corners = nn.Linear(width, len(self.classes) * 4)
+        self.presence = nn.Linear(width, len(CLASSES))
+        self.corners = nn.Linear(width, len(CLASSES) * 4)
         nn.init.constant_(self.presence.bias, -3.0)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and boxes as fractions of the image."""
         corners = self.corners(features).sigmoid()
-        return self.presence(features), corners.unflatten(-1, (len(self.classes), 4))
+        return self.presence(features), corners.unflatten(-1, (len(CLASSES), 4))
 
 
 def box_table(truth: Truth) -> NDArray[np.float32]:
     """Boxes of one phantom (classes, 5, 4); NaN where there is none."""
-    classes = classes_of(truth.edition)
-    table = np.full((len(classes), _MAX_BOXES, 4), np.nan, dtype=np.float32)
+    table = np.full((len(CLASSES), _MAX_BOXES, 4), np.nan, dtype=np.float32)
     for finding in truth.findings:
         for index, box in enumerate(finding.boxes[:_MAX_BOXES]):
-            table[classes.index(finding.label.value), index] = box
+            table[CLASSES.index(finding.label.value), index] = box
     for name, box in truth.regions.items():
-        table[classes.index(name), 0] = box
+        table[CLASSES.index(name), 0] = box
     return table
 
 
@@ -96,14 +93,14 @@ def dense_scores(head: DenseHead, features: Tensor, tables: Tensor) -> dict[str,
     called = logits.amax(1) > 0
     present = ~tables[:, :, 0, 0].isnan()
     hit = (_iou(best.unsqueeze(2), tables) >= 0.5).any(-1)
-    count = len(head.edition.kinds)
+    count = len(LABELS)
     lesions = slice(0, count)
     true = (called & present)[:, lesions].sum(0)
     f1 = 2 * true / (called[:, lesions].sum(0) + present[:, lesions].sum(0)).clamp(min=1)
     rate = (hit & present).sum(0) / present.sum(0).clamp(min=1)
     scores = {"lesion_f1": f1.mean().item(), "lesion_hit": rate[lesions].mean().item()}
     scores["region_hit"] = rate[count:].mean().item()
-    scores.update({name: rate[index].item() for index, name in enumerate(head.classes)})
+    scores.update({name: rate[index].item() for index, name in enumerate(CLASSES)})
     return scores
 
 

@@ -43,7 +43,7 @@ def train_dense(
     """
     torch.manual_seed(recipe.seed)
     entries = list(read_collection(data))
-    model, head = build_model(recipe.model), DenseHead(recipe.model.language_width, entries[0].truth.edition)
+    model, head = build_model(recipe.model), DenseHead(recipe.model.language_width)
     images = load_images(data, [entry.image for entry in entries], recipe.model.image_size_px)
     tables = load_tables(entries)
     named = trained_parameters(model, head)

@@ -23,7 +23,8 @@ from training.evaluation.suite import FIRST_UNSEEN_SEED
 from training.evaluation.table import FLOORS, evaluate_model
 from training.export import export_onnx
 from training.instructions.answers import CLASSIFICATION_PREFIX
-from training.phantoms import Edition, displayed, draw
+from training.phantoms import LABELS, REGIONS, displayed, draw
+from training.phantoms.kinds import EDITION
 from training.phantoms.subjects import Subject
 
 FIRST_CANARY_SEED = 4_600_000
@@ -52,7 +53,6 @@ def package_embedded(
     *,
     count: int = 500,
     fitting: int = 400,
-    edition: Edition = Edition.SECOND,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -60,25 +60,24 @@ def package_embedded(
 
     Returns the evaluation's result.
     """
-    export_onnx(checkpoint, out, description=describe(None, {}, edition))
+    export_onnx(checkpoint, out, description=describe(None, {}))
     result = evaluate_model(
         str(out),
         count=count,
         first_seed=FIRST_UNSEEN_SEED,
         size_px=160,
-        edition=edition,
         processes=processes,
         progress=progress,
     )
-    scores, truth = phantom_scores(str(out), count=fitting, edition=edition, processes=processes)
+    scores, truth = phantom_scores(str(out), count=fitting, processes=processes)
     points = {
         label: round(point.threshold, 4) for label, point in fit_operating_points(scores, truth).items()
     }
-    complete_manifest(out, describe(result, points, edition))
+    complete_manifest(out, describe(result, points))
     present = {label: [label in labels for labels in truth] for label in scores}
     write_calibration(out, scores, present, f"{fitting} phantoms")
-    write_familiarity(out, count=fitting, edition=edition, processes=processes)
-    write_canary(out, edition)
+    write_familiarity(out, count=fitting, processes=processes)
+    write_canary(out)
     return result
 
 
@@ -99,16 +98,13 @@ def write_calibration(
     return calibration
 
 
-def write_familiarity(
-    package: Path, *, count: int, edition: Edition = Edition.SECOND, processes: int = 1
-) -> Familiarity:
+def write_familiarity(package: Path, *, count: int, processes: int = 1) -> Familiarity:
     """Fit which images the model knows on phantoms, put it into the package and name it in the manifest."""
     opened = open_package(package)
     features = partial(phantom_features, str(package), processes=processes)
     familiarity = fit_familiarity(
-        features(count=count, edition=edition),
-        # Only the second edition has lateral phantoms.
-        features(count=count // 2, edition=Edition.SECOND, subject=Subject.LATERAL),
+        features(count=count),
+        features(count=count // 2, subject=Subject.LATERAL),
         weights_sha256=opened.weights_sha256,
         source=f"{count} phantoms",
     )
@@ -116,13 +112,13 @@ def write_familiarity(
     return familiarity
 
 
-def write_canary(package: Path, edition: Edition = Edition.SECOND) -> None:
+def write_canary(package: Path) -> None:
     """Put phantoms into the package for the model's daily trial: each label twice or more, and two healthy ones."""
-    labels = frozenset(edition.labels)
-    missing = dict.fromkeys([*edition.labels, ""], 2)
+    labels = frozenset(LABELS)
+    missing = dict.fromkeys([*LABELS, ""], 2)
     chosen = []
     for seed in itertools.count(FIRST_CANARY_SEED):
-        pixels, truth = draw(seed, SIZE_PX, edition)
+        pixels, truth = draw(seed, SIZE_PX)
         shown = frozenset(truth.labels)
         if any(missing.get(label, 0) for label in shown or {""}):
             chosen.append(KnownImage(displayed(pixels), shown, labels - shown))
@@ -150,22 +146,20 @@ def complete_manifest(package: Path, description: dict[str, Any]) -> None:
     path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def describe(
-    result: dict[str, Any] | None, operating_points: dict[str, float], edition: Edition
-) -> dict[str, Any]:
+def describe(result: dict[str, Any] | None, operating_points: dict[str, float]) -> dict[str, Any]:
     """Manifest entries of the embedded model; every task is on before it was measured."""
     tasks = {name: task_state(group, result) for name, group in TASK_GROUPS.items()}
     return {
         "name": NAME,
-        "version": str(edition.value),
-        "labels": list(edition.labels),
+        "version": str(EDITION),
+        "labels": list(LABELS),
         "classification_prefix": CLASSIFICATION_PREFIX,
-        "regions": list(edition.regions),
+        "regions": list(REGIONS),
         "operating_points": operating_points,
         "tasks": tasks,
         "statement": STATEMENT,
         "licence": "Apache-2.0",
-        "source": f"training/recipes/embedded.toml; phantoms of edition {edition.value}, seeds 0 to 23999",
+        "source": f"training/recipes/embedded.toml; phantoms of edition {EDITION}, seeds 0 to 23999",
     }
 
 

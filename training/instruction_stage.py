@@ -25,7 +25,6 @@ from training.log import TrainingLog
 from training.optimiser import build_optimiser
 from training.packing import instruction_loss, prefix_cache
 from training.parallel import agreed
-from training.phantoms import Edition
 from training.phantoms.collection import read_collection
 from training.processor import save_processor
 from training.recipe import Recipe
@@ -56,7 +55,7 @@ def train_instructions(
     torch.manual_seed(recipe.seed)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
     entries = [entry for entry in read_collection(data) if entry.truth.is_frontal]
-    model, head = _restore(recipe, tokenizer, out / CHECKPOINT, entries[0].truth.edition)
+    model, head = _restore(recipe, tokenizer, out / CHECKPOINT)
     writer = block_writer(tokenizer)
     images = load_images(data, [entry.image for entry in entries], recipe.model.image_size_px)
     tables = load_tables(entries)
@@ -130,10 +129,10 @@ def rows_by_image(data: Path, names: list[str]) -> list[list[Row]]:
 
 
 def _restore(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, dense: Path, edition: Edition
+    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, dense: Path
 ) -> tuple[LlavaOnevisionForConditionalGeneration, DenseHead]:
     ids = {token: tokenizer.get_vocab()[token] for token in SPECIALS}
-    model, head = build_model(recipe.model, ids), DenseHead(recipe.model.language_width, edition)
+    model, head = build_model(recipe.model, ids), DenseHead(recipe.model.language_width)
     state = torch.load(dense, weights_only=True)
     if state.get("size", asdict(recipe.model)) != asdict(recipe.model):
         raise OtherRun(f"{dense.parent} holds a run of another model: give another --out or remove it")

@@ -24,9 +24,6 @@ ConfigOption = Annotated[
     typer.Option("--config", help="TOML configuration; default: the file RADDRAFT_CONFIG names, or none."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-EditionOption = Annotated[
-    int, typer.Option(min=1, max=2, help="phantom: 2, what the embedded model knows, or the narrower 1.")
-]
 
 
 def open_migrated_book(settings: Settings) -> Book:

@@ -12,7 +12,7 @@ import typer
 from rich.progress import Progress
 
 from service.cli import writing
-from service.cli.common import EditionOption, JsonOption, print_json, print_table
+from service.cli.common import JsonOption, print_json, print_table
 from service.cli.instructions import archives, counting
 from service.cli.writing import AgreementOption, KeyOption
 
@@ -52,7 +52,6 @@ def evaluate(
         int, typer.Option(help="phantom: seed of the first one (training used seeds below 1,000,000).")
     ] = 5_000_000,
     size: Annotated[int, typer.Option(min=32, max=4096, help="phantom: width and height.")] = 160,
-    edition: EditionOption = 2,
     processes: Annotated[int, typer.Option(min=1, help="phantom: processes to ask with.")] = 1,
     manifest: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="radvlm: file of `train manifest`.")
@@ -85,7 +84,7 @@ def evaluate(
             raise typer.BadParameter(
                 "--suite phantom needs a model of this machine; a server answers --suite radvlm"
             )
-        _on_phantoms(model, n, seed, size, edition, processes, out, as_json)
+        _on_phantoms(model, n, seed, size, processes, out, as_json)
         return
     if manifest is None or image_root is None or out is None:
         raise typer.BadParameter("--suite radvlm needs --manifest, --image-root and --out")
@@ -97,15 +96,14 @@ def evaluate(
 
 
 def _on_phantoms(
-    model: str, n: int, seed: int, size: int, edition: int, processes: int, out: Path | None, as_json: bool
+    model: str, n: int, seed: int, size: int, processes: int, out: Path | None, as_json: bool
 ) -> None:
     from training.evaluation.table import evaluate_model, markdown, rows_of_table
-    from training.phantoms import Edition
 
     with Progress(transient=True, disable=as_json) as progress:
         task = progress.add_task("phantoms", total=n)
         result: dict[str, Any] = evaluate_model(
-            model, count=n, first_seed=seed, size_px=size, edition=Edition(edition), processes=processes,
+            model, count=n, first_seed=seed, size_px=size, processes=processes,
             progress=lambda done: progress.update(task, completed=done),
         )  # fmt: skip
     if out is not None:

@@ -37,6 +37,13 @@ def _extra(name: str) -> Iterator[None]:
         raise typer.BadParameter(f"{missing} is missing: pip install 'raddraft[{name}]'") from None
 
 
+def _needs_rows(data: Path) -> None:
+    from training.instructions.row import ROWS_FILE
+
+    if not (data / ROWS_FILE).is_file():
+        raise typer.BadParameter(f"{data} has no {ROWS_FILE}: write it with `raddraft train instructions`")
+
+
 def finetune(
     data: _Data,
     out: Annotated[Path, typer.Option("--out", file_okay=False, help="Folder to write to.")],
@@ -69,15 +76,18 @@ def finetune(
     ] = None,
 ) -> None:
     """Train on instruction data; a run that was stopped goes on where it was (needs torch)."""
+    _needs_rows(data)
     if checkpoint is not None:
         _tune(checkpoint, data, image_root or data, out, recipe)
         return
     from training.finetune import train_model
+    from training.phantoms.collection import OtherEdition, read_collection
     from training.run_state import OtherRun
 
     try:
+        next(read_collection(data), None)
         trained = train_model(data, out, recipe, start=start, held_out=held_out, minutes=minutes, steps=steps)
-    except OtherRun as error:
+    except (OtherEdition, OtherRun) as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(f"checkpoint in {trained}")
 
@@ -122,6 +132,7 @@ def grpo(
 
     with _extra("grpo"):
         from training.tuning.grpo import reinforce
+    _needs_rows(data)
     try:
         plan = read_grpo_plan(config) if config else GrpoPlan()
     except (TypeError, ValueError) as error:

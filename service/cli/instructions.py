@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from service.cli.common import EditionOption, JsonOption, print_json, print_table
+from service.cli.common import JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
     from training.datasets.catalogue import Roots
@@ -47,7 +47,6 @@ def instructions(
         int, typer.Option(help="phantom: seed of the first one; radvlm: decides the wording.")
     ] = 0,
     size: Annotated[int, typer.Option(min=32, max=4096, help="phantom: width and height in pixels.")] = 160,
-    edition: EditionOption = 2,
     processes: Annotated[int, typer.Option(min=1, help="phantom: processes to render with.")] = 1,
     archive: Annotated[
         list[str] | None,
@@ -73,7 +72,7 @@ def instructions(
     if source is Source.PHANTOM:
         if n is None:
             raise typer.BadParameter("--source phantom needs --n, how many phantoms to draw")
-        _from_phantoms(n, out, seed, size, edition, processes)
+        _from_phantoms(n, out, seed, size, processes)
         return
     from training.datasets.catalogue import PARTS
     from training.instructions.build import OtherSettings, Settings, build_instructions
@@ -141,15 +140,14 @@ def counting(*, quiet: bool) -> Progress:
     )
 
 
-def _from_phantoms(n: int, out: Path, seed: int, size: int, edition: int, processes: int) -> None:
+def _from_phantoms(n: int, out: Path, seed: int, size: int, processes: int) -> None:
     from training.instructions import write_rows
-    from training.phantoms import Edition
     from training.phantoms.collection import write_collection
 
     with Progress(transient=True) as progress:
         task = progress.add_task("phantoms", total=n)
         write_collection(
-            out, count=n, first_seed=seed, size_px=size, edition=Edition(edition), processes=processes,
+            out, count=n, first_seed=seed, size_px=size, processes=processes,
             progress=lambda done: progress.update(task, completed=done),
         )  # fmt: skip
     typer.echo(f"{n} phantoms in {out}")

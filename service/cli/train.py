@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress
 
 from service.cli import evaluation, finetuning, instructions, writing
-from service.cli.common import EditionOption, print_table
+from service.cli.common import print_table
 
 app = typer.Typer(no_args_is_help=True)
 instructions.register(app)
@@ -28,7 +28,6 @@ def phantoms(
     out: _Out,
     seed: Annotated[int, typer.Option(help="Seed of the first phantom.")] = 0,
     size: Annotated[int, typer.Option(min=32, max=4096, help="Width and height in pixels.")] = 160,
-    edition: EditionOption = 2,
     others: Annotated[
         float, typer.Option(min=0, max=1, help="Share of mirrored and lateral views and of what is no chest.")
     ] = 0.0,
@@ -38,7 +37,6 @@ def phantoms(
     processes: _Processes = 1,
 ) -> None:
     """Write synthetic radiographs (PNG, or DICOM) and their ground truth."""
-    from training.phantoms import Edition
     from training.phantoms.collection import write_collection, write_dicom_collection
 
     with Progress(transient=True) as progress:
@@ -49,7 +47,6 @@ def phantoms(
             count=n,
             first_seed=seed,
             size_px=size,
-            edition=Edition(edition),
             others_share=others,
             processes=processes,
             progress=lambda done: progress.update(task, completed=done),
@@ -60,17 +57,15 @@ def phantoms(
 @app.command("contact-sheet")
 def contact_sheet(
     out: Annotated[Path, typer.Argument(dir_okay=False, help="PNG file to write.")],
-    edition: EditionOption = 2,
     seed: Annotated[int, typer.Option(help="Seed to begin at.")] = 0,
     size: Annotated[int, typer.Option(min=64, max=1024, help="Width and height of one phantom.")] = 170,
 ) -> None:
     """Write a picture of phantoms that shows every finding, with its boxes."""
-    from training.phantoms import Edition
     from training.phantoms.sheet import contact_sheet as write_sheet
     from training.phantoms.sheet import telling
 
-    shown = list(telling(Edition(edition), seed))
-    write_sheet(shown, out, edition=Edition(edition), columns=7, size_px=size)
+    shown = list(telling(seed))
+    write_sheet(shown, out, columns=7, size_px=size)
     typer.echo(f"{len(shown)} phantoms in {out}")
 
 
@@ -81,15 +76,13 @@ def package(
     ],
     out: _Out,
     n: Annotated[int, typer.Option("--n", min=50, help="Phantoms to measure on.")] = 500,
-    edition: EditionOption = 2,
     processes: Annotated[int, typer.Option(min=1, help="Processes to ask with.")] = 1,
 ) -> None:
     """Export a checkpoint as the embedded model: measure it, fit operating points, write its manifest."""
     from training.embedded_package import package_embedded
     from training.evaluation.table import rows_of_table
-    from training.phantoms import Edition
 
-    result = package_embedded(checkpoint, out, count=n, edition=Edition(edition), processes=processes)
+    result = package_embedded(checkpoint, out, count=n, processes=processes)
     print_table(
         ("metric", "model", "floor", "best constant answer"),
         rows_of_table(result),

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from imaging import DisplayedImage
 from inference.gate import GateVerdict, gate_pixels
-from training.phantoms import Edition, displayed, draw
+from training.phantoms import displayed, draw
 
 _SIDE = 480
 _FIRST_SEED = 9_000_000
@@ -26,7 +26,7 @@ def _verdict(picture: NDArray[np.generic]) -> GateVerdict:
 
 
 def _phantom(seed: int, size_px: int = 320) -> _Picture:
-    return displayed(draw(_FIRST_SEED + seed, size_px, Edition.SECOND)[0])
+    return displayed(draw(_FIRST_SEED + seed, size_px)[0])
 
 
 @pytest.mark.parametrize("group", range(6))

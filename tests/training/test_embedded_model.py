@@ -14,9 +14,9 @@ from training.evaluation import metrics, run_suite
 from training.evaluation.onnx_answerer import OnnxAnswerer
 from training.evaluation.raw_scores import phantom_scores
 from training.evaluation.reports import mentions
-from training.evaluation.suite import LABELS, Asked, named_labels
+from training.evaluation.suite import Asked, named_labels
 from training.instructions import questions, sentences
-from training.phantoms import REGIONS, displayed, draw
+from training.phantoms import LABELS, REGIONS, displayed, draw
 
 SEEDS = range(7_000_000, 7_000_008)
 

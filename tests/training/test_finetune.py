@@ -25,7 +25,6 @@ from training.instruction_stage import block_writer, train_instructions  # noqa:
 from training.instructions import Task, read_rows, write_rows  # noqa: E402
 from training.optimiser import orthogonalised  # noqa: E402
 from training.packing import continued, prefix_cache  # noqa: E402
-from training.phantoms import Edition  # noqa: E402
 from training.phantoms.collection import write_collection  # noqa: E402
 from training.recipe import read_recipe  # noqa: E402
 from training.run_state import OtherRun  # noqa: E402
@@ -149,8 +148,8 @@ def test_a_run_of_another_model_is_not_gone_on_with(trained: Path, tmp_path: Pat
         train_model(trained / "data", trained / "out", other, steps=100)
 
 
-def test_second_edition_trains_and_its_recipe_fits_the_package(tmp_path: Path) -> None:
-    write_collection(tmp_path / "data", count=6, first_seed=0, size_px=32, edition=Edition.SECOND)
+def test_a_collection_trains_and_its_recipe_fits_the_package(tmp_path: Path) -> None:
+    write_collection(tmp_path / "data", count=6, first_seed=0, size_px=32)
     write_rows(tmp_path / "data")
     (tmp_path / "micro.toml").write_text(MICRO)
     model = train_model(tmp_path / "data", tmp_path / "out", tmp_path / "micro.toml", steps=2)

@@ -18,21 +18,11 @@ from training.evaluation.reports import compare
 from training.instructions import Row, Task, read_rows, rows_of, write_rows
 from training.instructions.row import row_from_json
 from training.instructions.sentences import phrases, report
-from training.phantoms import Edition
+from training.phantoms import LABELS
 from training.phantoms.collection import Entry, write_collection
 from training.phantoms.phantom import truth_of
 
 seeds = st.integers(0, 2**31)
-
-
-@settings(max_examples=25, deadline=None)
-@given(seeds)
-def test_first_editions_report_contradicts_nothing_and_omits_nothing(seed: int) -> None:
-    truth = truth_of(seed, Edition.FIRST)
-    counts = compare(report(truth), truth)
-    assert counts.mentions == 7
-    assert counts.contradictions == counts.omitted == 0
-    assert counts.side_right == counts.sided
 
 
 @settings(max_examples=15, deadline=None)
@@ -49,8 +39,8 @@ def test_rows_cover_all_tasks_and_round_trip(seed: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seeds)
-def test_second_editions_report_contradicts_nothing_and_omits_nothing(seed: int) -> None:
-    truth = truth_of(seed, Edition.SECOND)
+def test_the_report_contradicts_nothing_and_omits_nothing(seed: int) -> None:
+    truth = truth_of(seed)
     counts = compare(report(truth), truth)
     assert counts.contradictions == counts.omitted == 0
     assert counts.side_right == counts.sided
@@ -58,11 +48,11 @@ def test_second_editions_report_contradicts_nothing_and_omits_nothing(seed: int)
 
 @settings(max_examples=40, deadline=None)
 @given(seeds)
-def test_the_product_reads_each_sentence_of_the_second_edition_as_the_finding_it_states(seed: int) -> None:
-    truth = truth_of(seed, Edition.SECOND)
+def test_the_product_reads_each_sentence_as_the_finding_it_states(seed: int) -> None:
+    truth = truth_of(seed)
     for finding in truth.findings:
         for sentence, boxes in phrases(truth, finding):
-            (read,) = read_sentences(sentence, Edition.SECOND.labels)
+            (read,) = read_sentences(sentence, LABELS)
             assert read.labels == ((finding.label.value, True),)
             assert boxes
 
@@ -72,17 +62,17 @@ def test_a_malpositioned_tube_and_a_tension_pneumothorax_raise_the_critical_chan
         "There is an endotracheal tube, malpositioned in the right main bronchus. "
         "There is a right tension pneumothorax. There is an enlarged cardiomediastinum: mediastinal widening."
     )
-    read = read_sentences(said, Edition.SECOND.labels)
+    read = read_sentences(said, LABELS)
     raised = {one.name for one in critical_findings((), read, {}, {})}
     assert raised == {"Tube malposition", "Tension", "Widened mediastinum"}
-    reports = [report(truth_of(seed, Edition.SECOND)) for seed in range(400)]
+    reports = [report(truth_of(seed)) for seed in range(400)]
     assert all(any(part in one for one in reports) for part in said.split(". ")[:1])
 
 
 @settings(max_examples=15, deadline=None)
 @given(seeds)
-def test_second_editions_rows_ask_by_both_names_and_round_trip(seed: int) -> None:
-    truth = truth_of(seed, Edition.SECOND)
+def test_rows_ask_by_both_names_and_round_trip(seed: int) -> None:
+    truth = truth_of(seed)
     rows = list(rows_of(Entry("images/x.png", truth)))
     for row in rows:
         assert row_from_json(json.loads(json.dumps(row.to_json()))) == row

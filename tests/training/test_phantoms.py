@@ -15,9 +15,9 @@ from PIL import Image
 
 from training.evaluation.boxes import iou, mean_box
 from training.instructions import read_rows, write_rows
-from training.phantoms import Edition, Form, Kind, Truth, compose, displayed, draw
+from training.phantoms import KINDS, LABELS, REGIONS, Form, Kind, Truth, compose, displayed, draw
 from training.phantoms.anatomy import anatomy_masks
-from training.phantoms.collection import from_json, read_collection, to_json, write_collection
+from training.phantoms.collection import OtherEdition, from_json, read_collection, to_json, write_collection
 from training.phantoms.exposure import open_window
 from training.phantoms.grid import grid_of
 from training.phantoms.kinds import VINDR_DRAWN
@@ -29,75 +29,10 @@ from training.phantoms.strangers import Stranger
 from training.phantoms.subjects import Subject, draw_subject
 
 seeds = st.integers(0, 2**31)
-_FIRST = Edition.FIRST
-
-
-@settings(max_examples=8, deadline=None)
-@given(seeds)
-def test_same_seed_gives_same_image_and_truth(seed: int) -> None:
-    first, truth = draw(seed, 64, _FIRST)
-    second, again = draw(seed, 64, _FIRST)
-    assert np.array_equal(first, second)
-    assert truth == again == truth_of(seed, _FIRST)
-
-
-@settings(max_examples=10, deadline=None)
-@given(seeds)
-def test_boxes_hold_exactly_the_pixels_of_their_masks_at_a_finer_size(seed: int) -> None:
-    scene = compose(seed, _FIRST)
-    truth = truth_of(seed, _FIRST)
-    grid = grid_of(scene, 480)
-    anatomy = anatomy_masks(scene, grid)
-    for finding in truth.findings:
-        fine = [box_of(lesion_mask(scene, lesion, grid, anatomy)) for lesion in scene.of_kind(finding.label)]
-        for box in finding.boxes:
-            assert min(np.abs(np.subtract(box, other)).max() for other in fine if other) <= 2 / 160
-
-
-@settings(max_examples=20, deadline=None)
-@given(seeds)
-def test_every_box_lies_in_the_image_and_every_visible_region_has_one(seed: int) -> None:
-    truth = truth_of(seed, _FIRST)
-    boxes = [*truth.regions.values(), *(box for finding in truth.findings for box in finding.boxes)]
-    for x1, y1, x2, y2 in boxes:
-        assert 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1
-    assert set(truth.regions) == set(_FIRST.regions)
-
-
-@settings(max_examples=20, deadline=None)
-@given(seeds)
-def test_right_of_patient_is_left_of_image(seed: int) -> None:
-    truth = truth_of(seed, _FIRST)
-    assert truth.regions["right lung"][0] < truth.regions["left lung"][0]
-    for finding in truth.findings:
-        if finding.side in {"right", "left"} and finding.label is not Kind.SUPPORT_DEVICES:
-            centre = (finding.boxes[0][0] + finding.boxes[0][2]) / 2
-            own, other = (
-                truth.regions[f"{finding.side} lung"],
-                truth.regions[_opposite(finding.side) + " lung"],
-            )
-            assert own[0] - 0.02 <= centre <= own[2] + 0.02
-            assert abs(centre - (own[0] + own[2]) / 2) < abs(centre - (other[0] + other[2]) / 2)
 
 
 def _opposite(side: str) -> str:
     return "left" if side == "right" else "right"
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_large_rendering_shrinks_to_the_training_image(seed: int) -> None:
-    small, _ = draw(seed, edition=_FIRST)
-    large, _ = draw(seed, 640, _FIRST)
-    shrunk = Image.fromarray(displayed(large)).resize(small.shape, Image.Resampling.BICUBIC)
-    difference = np.abs(np.asarray(shrunk, dtype=float) - displayed(small))
-    assert difference.mean() < 4.0
-
-
-def test_labels_are_balanced_and_some_phantoms_are_normal() -> None:
-    truths = [truth_of(seed, _FIRST) for seed in range(400)]
-    shares = {kind: np.mean([kind.value in truth.labels for truth in truths]) for kind in _FIRST.kinds}
-    assert all(0.12 < share < 0.36 for share in shares.values()), shares
-    assert 0.08 < np.mean([not truth.findings for truth in truths]) < 0.3
 
 
 def test_collection_reads_back_what_was_drawn(tmp_path: Path) -> None:
@@ -105,10 +40,17 @@ def test_collection_reads_back_what_was_drawn(tmp_path: Path) -> None:
     entries = list(read_collection(tmp_path))
     assert [entry.truth.seed for entry in entries] == [40, 41, 42]
     for entry in entries:
-        pixels, truth = draw(entry.truth.seed, 64, entry.truth.edition)
+        pixels, truth = draw(entry.truth.seed, 64)
         with Image.open(tmp_path / entry.image) as picture:
             assert np.array_equal(np.asarray(picture), displayed(pixels))
         assert entry.truth.labels == truth.labels
+
+
+def test_phantoms_of_another_edition_are_not_read() -> None:
+    record = to_json(truth_of(0))
+    del record["edition"]
+    with pytest.raises(OtherEdition, match="draw them again"):
+        from_json(record)
 
 
 def test_contact_sheet_shows_every_seed(tmp_path: Path) -> None:
@@ -120,9 +62,9 @@ def test_contact_sheet_shows_every_seed(tmp_path: Path) -> None:
 
 
 def test_a_telling_sheet_shows_every_label_once_and_no_phantom_in_vain() -> None:
-    shown = list(telling(Edition.SECOND, 0))
-    frontal = [truth_of(seed, Edition.SECOND) for seed, subject in shown if subject is Subject.FRONTAL]
-    assert {label for truth in frontal for label in truth.labels} == set(Edition.SECOND.labels)
+    shown = list(telling(0))
+    frontal = [truth_of(seed) for seed, subject in shown if subject is Subject.FRONTAL]
+    assert {label for truth in frontal for label in truth.labels} == set(LABELS)
     assert len(frontal) < 60
     assert {subject for _, subject in shown} == set(Subject)
 
@@ -135,14 +77,11 @@ def test_phantoms_and_evaluation_need_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-_SECOND = Edition.SECOND
-
-
-def test_the_first_edition_stays_what_it_was() -> None:
-    """Pinned: an edition is a distribution of pixels and boxes by its seeds."""
+def test_a_seeds_phantom_stays_what_it_was() -> None:
+    """Pinned: the embedded model was trained on what these seeds draw."""
     pinned = json.loads(Path(__file__).with_name("golden_phantoms.json").read_text(encoding="utf-8"))
     for known in pinned:
-        image, truth = draw(known["seed"], edition=_FIRST)
+        image, truth = draw(known["seed"])
         told = to_json(truth)
         assert {key: told[key] for key in ("findings", "regions")} == known["truth"]
         cells = displayed(image).reshape(16, 10, 16, 10).mean(axis=(1, 3))
@@ -151,18 +90,18 @@ def test_the_first_edition_stays_what_it_was() -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(seeds)
-def test_second_edition_is_the_same_for_the_same_seed(seed: int) -> None:
-    first, truth = draw(seed, 64, _SECOND)
-    second, again = draw(seed, 64, _SECOND)
+def test_same_seed_gives_same_image_and_truth(seed: int) -> None:
+    first, truth = draw(seed, 64)
+    second, again = draw(seed, 64)
     assert np.array_equal(first, second)
-    assert truth == again == truth_of(seed, _SECOND)
+    assert truth == again == truth_of(seed)
     assert from_json(json.loads(json.dumps(to_json(truth)))).labels == truth.labels
 
 
 @settings(max_examples=10, deadline=None)
 @given(seeds)
-def test_second_editions_boxes_hold_their_masks_at_a_finer_size(seed: int) -> None:
-    scene, truth = compose(seed, _SECOND), truth_of(seed, _SECOND)
+def test_boxes_hold_their_masks_at_a_finer_size(seed: int) -> None:
+    scene, truth = compose(seed), truth_of(seed)
     grid = grid_of(scene, 480)
     anatomy = anatomy_masks(scene, grid)
     window = open_window(scene, 480)
@@ -178,8 +117,8 @@ def test_second_editions_boxes_hold_their_masks_at_a_finer_size(seed: int) -> No
 
 @settings(max_examples=25, deadline=None)
 @given(seeds)
-def test_second_editions_boxes_lie_in_the_image_and_no_region_is_a_sliver(seed: int) -> None:
-    truth = truth_of(seed, _SECOND)
+def test_boxes_lie_in_the_image_and_no_region_is_a_sliver(seed: int) -> None:
+    truth = truth_of(seed)
     for x1, y1, x2, y2 in [*truth.regions.values(), *(box for one in truth.findings for box in one.boxes)]:
         assert 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1
     assert all(min(x2 - x1, y2 - y1) >= 0.02 for x1, y1, x2, y2 in truth.regions.values())
@@ -188,8 +127,8 @@ def test_second_editions_boxes_lie_in_the_image_and_no_region_is_a_sliver(seed: 
 
 @settings(max_examples=25, deadline=None)
 @given(seeds)
-def test_second_editions_right_of_patient_is_left_of_image(seed: int) -> None:
-    truth = truth_of(seed, _SECOND)
+def test_right_of_patient_is_left_of_image(seed: int) -> None:
+    truth = truth_of(seed)
     for name, box in truth.regions.items():
         if name.startswith("right ") and name != "right atrium":
             other = truth.regions.get(name.replace("right", "left", 1))
@@ -207,30 +146,30 @@ _WITHOUT_PLACE = {Kind.SUPPORT_DEVICES, Kind.MEDIASTINAL_SHIFT}
 
 @pytest.fixture(scope="module")
 def many() -> list[Truth]:
-    return [truth_of(seed, _SECOND) for seed in range(500)]
+    return [truth_of(seed) for seed in range(500)]
 
 
-def test_every_label_form_region_and_view_of_the_second_edition_occurs(many: list[Truth]) -> None:
-    shares = {kind: np.mean([kind.value in truth.labels for truth in many]) for kind in _SECOND.kinds}
+def test_every_label_form_region_and_view_occurs(many: list[Truth]) -> None:
+    shares = {kind: np.mean([kind.value in truth.labels for truth in many]) for kind in KINDS}
     assert all(share > 0.03 for share in shares.values()), shares
     assert 0.06 < np.mean([not truth.findings for truth in many]) < 0.3
     forms = {device.form for truth in many for device in truth.devices}
     forms |= {one.form for truth in many for one in truth.findings}
     assert set(Form) - {Form.NODULE} <= forms | {""}
     assert {place.value for place in Place} == {device.place for truth in many for device in truth.devices}
-    assert {name for truth in many for name in truth.regions} == set(_SECOND.regions)
+    assert {name for truth in many for name in truth.regions} == set(REGIONS)
     assert {truth.view for truth in many} == {"PA", "AP"}
     drawn = {one.vindr for truth in many for one in truth.findings} - {""}
     assert drawn == set(VINDR_DRAWN)
 
 
-def test_a_mean_box_finds_less_than_a_third_of_the_second_editions_regions(many: list[Truth]) -> None:
+def test_a_mean_box_finds_less_than_a_thirds_regions(many: list[Truth]) -> None:
     hits = []
-    for name in _SECOND.regions:
+    for name in REGIONS:
         boxes = [truth.regions[name] for truth in many if name in truth.regions]
         guess = mean_box(boxes[::2])
         hits.append(np.mean([iou(guess, box) >= 0.5 for box in boxes[1::2]]))
-    assert np.mean(hits) < 0.30, dict(zip(_SECOND.regions, hits, strict=True))
+    assert np.mean(hits) < 0.30, dict(zip(REGIONS, hits, strict=True))
 
 
 def test_tips_of_tubes_lie_where_the_truth_says(many: list[Truth]) -> None:
@@ -251,16 +190,16 @@ def test_tips_of_tubes_lie_where_the_truth_says(many: list[Truth]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_large_rendering_of_the_second_edition_shrinks_to_the_training_image(seed: int) -> None:
-    small, _ = draw(seed, 160, _SECOND)
-    large, _ = draw(seed, 640, _SECOND)
+def test_large_rendering_shrinks_to_the_training_image(seed: int) -> None:
+    small, _ = draw(seed, 160)
+    large, _ = draw(seed, 640)
     shrunk = Image.fromarray(displayed(large)).resize(small.shape, Image.Resampling.BICUBIC)
     assert np.abs(np.asarray(shrunk, dtype=float) - displayed(small)).mean() < 5.0
 
 
 def test_a_mirrored_phantom_is_the_picture_from_behind_and_keeps_the_patients_sides() -> None:
-    image, truth = draw_subject(3, 96, _SECOND, Subject.FRONTAL)
-    flipped, told = draw_subject(3, 96, _SECOND, Subject.MIRRORED)
+    image, truth = draw_subject(3, 96, Subject.FRONTAL)
+    flipped, told = draw_subject(3, 96, Subject.MIRRORED)
     assert np.array_equal(flipped, image[:, ::-1])
     assert told.mirrored and not told.is_frontal
     assert told.regions["right lung"][0] == pytest.approx(1 - truth.regions["right lung"][2])
@@ -268,7 +207,7 @@ def test_a_mirrored_phantom_is_the_picture_from_behind_and_keeps_the_patients_si
 
 
 def test_a_collection_of_everything_asks_nothing_about_what_is_not_frontal(tmp_path: Path) -> None:
-    write_collection(tmp_path, count=30, first_seed=0, size_px=48, edition=_SECOND, others_share=0.7)
+    write_collection(tmp_path, count=30, first_seed=0, size_px=48, others_share=0.7)
     truths = {entry.image: entry.truth for entry in read_collection(tmp_path)}
     views = {truth.view for truth in truths.values()}
     assert "LATERAL" in views and views & set(Stranger) and any(truth.mirrored for truth in truths.values())

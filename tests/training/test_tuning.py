@@ -24,6 +24,7 @@ from typer.testing import CliRunner  # noqa: E402
 from service.cli.train import app  # noqa: E402
 from tests.training.micro import QUESTION, write_micro_checkpoint  # noqa: E402
 from training.instructions import Row, Task  # noqa: E402
+from training.instructions.row import ROWS_FILE  # noqa: E402
 from training.tuning import LossMode, TuningPlan, Vision, read_plan  # noqa: E402
 from training.tuning.chat_tokens import chat_tokens  # noqa: E402
 from training.tuning.llama_factory import write_llama_factory  # noqa: E402
@@ -128,14 +129,22 @@ def test_killed_run_goes_on_with_the_losses_of_an_uninterrupted_one(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_folder_without_rows_is_named_with_what_writes_them(folder: Path) -> None:
+    told = ["finetune", "--checkpoint", folder / "checkpoint", "--data", folder, "--out", folder / "out"]
+    done = CliRunner().invoke(app, list(map(str, told)), terminal_width=200)
+    assert done.exit_code == 2 and "raddraft train instructions" in " ".join(done.output.split())
+
+
 @pytest.mark.parametrize("command", ["finetune", "grpo"])
 def test_without_the_extra_one_line_says_what_to_install(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     for name in [name for name in sys.modules if name.startswith(("training.tuning.", "trl."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "trl", None)
-    told = [command, "--checkpoint", folder / "checkpoint", "--data", folder, "--out", folder / "out"]
+    (data := tmp_path / "data").mkdir()
+    (data / ROWS_FILE).touch()
+    told = [command, "--checkpoint", folder / "checkpoint", "--data", data, "--out", folder / "out"]
     done = CliRunner().invoke(app, list(map(str, told)), terminal_width=200)
     extra = "sft" if command == "finetune" else "grpo"
     assert done.exit_code == 2

@@ -1,5 +1,5 @@
 """RadVLM's metrics and the phantom suite; needs no torch."""
 
-from training.evaluation.suite import FIRST_UNSEEN_SEED, LABELS, Answerer, Asked, items_of, metrics, run_suite
+from training.evaluation.suite import FIRST_UNSEEN_SEED, Answerer, Asked, items_of, metrics, run_suite
 
-__all__ = ["FIRST_UNSEEN_SEED", "LABELS", "Answerer", "Asked", "items_of", "metrics", "run_suite"]
+__all__ = ["FIRST_UNSEEN_SEED", "Answerer", "Asked", "items_of", "metrics", "run_suite"]

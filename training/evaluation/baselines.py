@@ -11,7 +11,7 @@ from training.evaluation.labels import macro_f1
 from training.evaluation.reports import compare, rates
 from training.evaluation.suite import Item, follow_up_right, items_of
 from training.instructions import Task, sentences
-from training.phantoms import Truth
+from training.phantoms import LABELS, Truth
 from training.phantoms.phantom import truth_of
 
 FIT_PHANTOMS = 1500
@@ -20,14 +20,13 @@ _FIT_SEED = 1_000_000
 
 def constant_answers(items: Sequence[Item]) -> dict[str, Any]:
     """Metrics of the best constant answers on the suite's items, fitted on other phantoms."""
-    edition = items[0].truth.edition
     fit_seeds = range(_FIT_SEED, _FIT_SEED + FIT_PHANTOMS)
-    fit = [item for seed in fit_seeds for item in items_of(truth_of(seed, edition))]
+    fit = [item for seed in fit_seeds for item in items_of(truth_of(seed))]
     truths = [item.truth for item in items if item.task is Task.REPORT]
-    every, there = frozenset(edition.labels), [frozenset(truth.labels) for truth in truths]
-    normal = sentences.report(Truth(0, (), {}, edition))
+    every, there = frozenset(LABELS), [frozenset(truth.labels) for truth in truths]
+    normal = sentences.report(Truth(0, (), {}))
     return {
-        "classification": {"all_labels_macro_f1": macro_f1([every] * len(there), there, edition.labels)},
+        "classification": {"all_labels_macro_f1": macro_f1([every] * len(there), there, LABELS)},
         "anatomy": {
             "mean_box_map50": _anatomy_mean(items, fit),
             "best_box_map50": _constant_boxes(Task.ANATOMY, items, fit),

@@ -21,9 +21,8 @@ from training.evaluation.reports import compare, rates
 from training.instructions import Task, questions, sentences
 from training.instructions.conversation import converse
 from training.instructions.questions import Wording
-from training.phantoms import Edition, Truth, displayed, draw
+from training.phantoms import LABELS, Truth, displayed, draw
 
-LABELS = Edition.SECOND.labels
 FIRST_UNSEEN_SEED = 5_000_000
 _BOX_QUESTIONS = (questions.WHERE, questions.WHERE_FIRST, questions.WHERE_LAST)
 
@@ -104,13 +103,12 @@ def run_suite(
     count: int,
     first_seed: int = FIRST_UNSEEN_SEED,
     size_px: int = 160,
-    edition: Edition = Edition.SECOND,
     progress: Callable[[int], None] | None = None,
 ) -> list[tuple[Item, str]]:
     """Ask everything about phantoms `first_seed ..`; returns every item with its answer."""
     results: list[tuple[Item, str]] = []
     for done, seed in enumerate(range(first_seed, first_seed + count), start=1):
-        pixels, truth = draw(seed, size_px, edition)
+        pixels, truth = draw(seed, size_px)
         items = items_of(truth)
         said = answerer.answers(displayed(pixels), [item.asked for item in items])
         results.extend(zip(items, said, strict=True))
@@ -125,8 +123,7 @@ def follow_up_right(item: Item, answer: str) -> bool:
         return average_precision(read_boxes(answer), item.boxes) >= 0.5
     if item.name == questions.OTHERS:
         denied = answer.lower().startswith("no") == item.answer.lower().startswith("no")
-        labels = item.truth.edition.labels
-        return denied and named_labels(answer, labels) == named_labels(item.answer, labels)
+        return denied and named_labels(answer, LABELS) == named_labels(item.answer, LABELS)
     return answer.strip().lower() == item.answer.lower()
 
 
@@ -137,15 +134,14 @@ def metrics(results: Sequence[tuple[Item, str]]) -> dict[str, Any]:
         return [(item, answer) for item, answer in results if item.task is task]
 
     classified = of(Task.CLASSIFICATION)
-    labels = classified[0][0].truth.edition.labels
-    predicted = [named_labels(answer, labels) for _, answer in classified]
+    predicted = [named_labels(answer, LABELS) for _, answer in classified]
     truth = [frozenset(item.truth.labels) for item, _ in classified]
-    by_label = f1_by_label(predicted, truth, labels)
+    by_label = f1_by_label(predicted, truth, LABELS)
     follow_ups = of(Task.CONVERSATION)
     right = [follow_up_right(item, answer) for item, answer in follow_ups]
     return {
         "classification": {
-            "confusion": {"labels": list(labels), "counts": confusion(predicted, truth, labels)},
+            "confusion": {"labels": list(LABELS), "counts": confusion(predicted, truth, LABELS)},
             "macro_f1": sum(by_label.values()) / len(by_label),
             "exact_set": float(np.mean([p == t for p, t in zip(predicted, truth, strict=True)])),
             "f1": by_label,

@@ -17,7 +17,7 @@ import numpy as np
 from training.evaluation.baselines import constant_answers
 from training.evaluation.raw_scores import phantom_confidences
 from training.evaluation.suite import Answerer, Item, metrics, run_suite
-from training.phantoms import Edition
+from training.phantoms.kinds import EDITION
 
 CHECKPOINT_FILES = ("model.safetensors", "model.safetensors.index.json")
 
@@ -66,7 +66,6 @@ def evaluate_model(
     count: int,
     first_seed: int,
     size_px: int,
-    edition: Edition = Edition.SECOND,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -76,13 +75,11 @@ def evaluate_model(
     """
     parts = _parts(first_seed, count, processes)
     if processes == 1:
-        results = _ask_part(model, size_px, edition, parts[0], progress)
+        results = _ask_part(model, size_px, parts[0], progress)
     else:
         results = []
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            for part, found in zip(
-                parts, pool.map(partial(_ask_part, model, size_px, edition), parts), strict=True
-            ):
+            for part, found in zip(parts, pool.map(partial(_ask_part, model, size_px), parts), strict=True):
                 results += found
                 if progress:
                     progress(part.stop - first_seed)
@@ -90,7 +87,7 @@ def evaluate_model(
     baselines = constant_answers([item for item, _ in results])
     if not _is_checkpoint(model):
         sure = phantom_confidences(
-            model, count=count, first_seed=first_seed, size_px=size_px, edition=edition, processes=processes
+            model, count=count, first_seed=first_seed, size_px=size_px, processes=processes
         )
         measured["classification"] |= {
             "ece": sure.ece(np.arange(count)), "reliability": sure.reliability(), "precision_recall": sure.curves(),
@@ -104,7 +101,7 @@ def evaluate_model(
         "n": count,
         "seed": first_seed,
         "size_px": size_px,
-        "edition": edition.value,
+        "edition": EDITION,
     }
 
 
@@ -116,12 +113,11 @@ def _parts(first_seed: int, count: int, processes: int) -> list[range]:
 def _ask_part(
     model: str,
     size_px: int,
-    edition: Edition,
     seeds: range,
     progress: Callable[[int], None] | None = None,
 ) -> list[tuple[Item, str]]:
     return run_suite(
-        open_answerer(model), count=len(seeds), first_seed=seeds.start, size_px=size_px, edition=edition,
+        open_answerer(model), count=len(seeds), first_seed=seeds.start, size_px=size_px,
         progress=progress,
     )  # fmt: skip
 

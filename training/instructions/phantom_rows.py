@@ -13,7 +13,7 @@ from training.instructions import answers, sentences
 from training.instructions.conversation import Turn, converse
 from training.instructions.questions import Wording
 from training.instructions.row import ROWS_FILE, Row, line_of
-from training.phantoms import Edition, Truth
+from training.phantoms import Truth
 from training.phantoms.collection import Entry, read_collection
 from training.task import Task
 
@@ -41,7 +41,7 @@ def _tasks(
         name = finding.label.value.lower()
         yield Task.ABNORMALITY, (Turn(wording.grounding(name), answers.location(name, finding.boxes)),)
         other = spelled(finding.vindr)
-        if truth.edition is Edition.SECOND and other and other != name:
+        if other and other != name:
             yield Task.ABNORMALITY, (Turn(wording.grounding(other), answers.location(other, finding.boxes)),)
         for sentence, boxes in sentences.phrases(truth, finding):
             yield Task.PHRASE, (Turn(wording.phrase(sentence), answers.phrase(boxes)),)

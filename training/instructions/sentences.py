@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from training.phantoms import Edition, Form, Kind, TrueDevice, TrueFinding, Truth
+from training.phantoms import Form, Kind, TrueDevice, TrueFinding, Truth
 from training.phantoms.phantom import FractionBox
 from training.phantoms.placing_devices import Place
 
 Phrase = tuple[str, tuple[FractionBox, ...]]
 
-_FIRST_ORDER = (
-    Kind.CARDIOMEGALY,
-    Kind.SUPPORT_DEVICES,
-    Kind.CONSOLIDATION,
-    Kind.LUNG_LESION,
-    Kind.ATELECTASIS,
-    Kind.PLEURAL_EFFUSION,
-    Kind.PNEUMOTHORAX,
-)
-_SECOND_ORDER = (
+_ORDER = (
     Kind.SUPPORT_DEVICES,
     Kind.CARDIOMEGALY,
     Kind.ENLARGED_CARDIOMEDIASTINUM,
@@ -122,10 +113,9 @@ def phrases(truth: Truth, finding: TrueFinding) -> Sequence[Phrase]:
 
 def report(truth: Truth) -> str:
     """Findings section: what is there, and of the common findings also what is not."""
-    order = _FIRST_ORDER if truth.edition is Edition.FIRST else _SECOND_ORDER
     by_label = {finding.label: finding for finding in truth.findings}
     said: list[str] = []
-    for kind in order:
+    for kind in _ORDER:
         if kind in by_label:
             said += [sentence for sentence, _ in phrases(truth, by_label[kind])]
         elif kind in ABSENT:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.phantoms.grid import Array, Grid, ellipse, inside, on_side, stroke
-from training.phantoms.kinds import Edition, Form, Kind
+from training.phantoms.kinds import REGIONS, Form, Kind
 from training.phantoms.scene import LEFT, RIGHT, Anatomy, Scene
 
 Masks = dict[str, Array]
@@ -32,8 +32,7 @@ def anatomy_masks(scene: Scene, grid: Grid) -> Masks:
     )
     spine = grid.s if a.spine_x == 0.5 else np.abs(grid.x - np.float32(a.spine_x))
     masks["spine"] = inside(0.042 - spine, soft)
-    if scene.edition is Edition.SECOND:
-        masks["bronchi"] = _bronchi(a, grid)
+    masks["bronchi"] = _bronchi(a, grid)
     return masks
 
 
@@ -133,11 +132,10 @@ def _hemidiaphragm(a: Anatomy, grid: Grid, side: str) -> Array:
 
 
 def region_masks(scene: Scene, grid: Grid, parts: Masks) -> dict[str, NDArray[np.bool_]]:
-    """Where each region of the scene's edition is, as booleans; `parts` as `anatomy_masks` gives them."""
-    shown = {name: parts[name] >= 0.5 for name in parts.keys() & set(scene.edition.regions)}
-    if scene.edition is Edition.SECOND:
-        shown.update(_finer_regions(scene.anatomy, grid, shown))
-    return {name: shown[name] for name in scene.edition.regions}
+    """Where each region is, as booleans; `parts` as `anatomy_masks` gives them."""
+    shown = {name: parts[name] >= 0.5 for name in parts.keys() & set(REGIONS)}
+    shown.update(_finer_regions(scene.anatomy, grid, shown))
+    return {name: shown[name] for name in REGIONS}
 
 
 def _finer_regions(

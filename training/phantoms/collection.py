@@ -15,8 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from training.phantoms.dicom import phantom_dataset, variants_of
-from training.phantoms.kinds import Edition, Kind
+from training.phantoms.dicom import WIDER_VARIANTS, phantom_dataset
+from training.phantoms.kinds import EDITION, Kind
 from training.phantoms.phantom import FractionBox, TrueDevice, TrueFinding, Truth, displayed
 from training.phantoms.subjects import draw_subject, subject_of
 
@@ -31,13 +31,16 @@ class Entry:
     truth: Truth
 
 
+class OtherEdition(ValueError):
+    """A collection that another version of the phantoms drew."""
+
+
 def write_collection(
     out: Path,
     *,
     count: int,
     first_seed: int,
     size_px: int,
-    edition: Edition = Edition.SECOND,
     others_share: float = 0.0,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
@@ -48,7 +51,7 @@ def write_collection(
     """
     (out / "images").mkdir(parents=True, exist_ok=True)
     seeds = range(first_seed, first_seed + count)
-    render = partial(_render_one, out, size_px, edition, others_share)
+    render = partial(_render_one, out, size_px, others_share)
     with (out / TRUTH_FILE).open("w", encoding="utf-8") as lines:
         for done, line in enumerate(_rendered(render, seeds, processes), start=1):
             lines.write(line + "\n")
@@ -62,19 +65,16 @@ def write_dicom_collection(
     count: int,
     first_seed: int,
     size_px: int,
-    edition: Edition = Edition.SECOND,
     others_share: float = 0.0,
     processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write phantoms as DICOM, in turn as DX (both intents) and CR, MONOCHROME1 and MONOCHROME2.
-
-    The second edition adds 8 to 16 bits and the headers of other machines.
+    """Write phantoms as DICOM, in turn in each of `WIDER_VARIANTS`.
 
     `truth.jsonl` names each file as its image and adds its SOP Instance UID; PNGs are not written.
     """
     (out / "dicom").mkdir(parents=True, exist_ok=True)
-    write = partial(_write_dicom, out, size_px, edition, others_share)
+    write = partial(_write_dicom, out, size_px, others_share)
     seeds = range(first_seed, first_seed + count)
     with (out / TRUTH_FILE).open("w", encoding="utf-8") as lines:
         for done, line in enumerate(_rendered(write, seeds, processes), start=1):
@@ -83,11 +83,9 @@ def write_dicom_collection(
                 progress(done)
 
 
-def _write_dicom(out: Path, size_px: int, edition: Edition, others_share: float, seed: int) -> str:
-    variants = variants_of(edition)
-    dataset, truth = phantom_dataset(
-        seed, variants[seed % len(variants)], size_px, edition=edition, subject=subject_of(seed, others_share)
-    )
+def _write_dicom(out: Path, size_px: int, others_share: float, seed: int) -> str:
+    variant = WIDER_VARIANTS[seed % len(WIDER_VARIANTS)]
+    dataset, truth = phantom_dataset(seed, variant, size_px, subject=subject_of(seed, others_share))
     name = f"dicom/{seed:08d}.dcm"
     dataset.save_as(out / name, enforce_file_format=True)
     record = {"image": name, "sop_instance_uid": str(dataset.SOPInstanceUID), **to_json(truth)}
@@ -102,8 +100,8 @@ def _rendered(render: Callable[[int], str], seeds: Iterable[int], processes: int
         yield from pool.map(render, seeds, chunksize=32)
 
 
-def _render_one(out: Path, size_px: int, edition: Edition, others_share: float, seed: int) -> str:
-    pixels, truth = draw_subject(seed, size_px, edition, subject_of(seed, others_share))
+def _render_one(out: Path, size_px: int, others_share: float, seed: int) -> str:
+    pixels, truth = draw_subject(seed, size_px, subject_of(seed, others_share))
     name = f"images/{seed:08d}.png"
     Image.fromarray(displayed(pixels)).save(out / name, compress_level=1)
     return json.dumps({"image": name, **to_json(truth)}, separators=(",", ":"))
@@ -113,7 +111,7 @@ def to_json(truth: Truth) -> dict[str, Any]:
     """Truth as plain JSON values; boxes to four decimals."""
     record: dict[str, Any] = {
         "seed": truth.seed,
-        "edition": truth.edition.value,
+        "edition": EDITION,
         "view": truth.view,
         "mirrored": truth.mirrored,
         "labels": list(truth.labels),
@@ -148,7 +146,10 @@ def _rounded(box: FractionBox) -> list[float]:
 
 
 def from_json(record: dict[str, Any]) -> Truth:
-    """Truth read back from `to_json`'s values."""
+    """Truth read back from `to_json`'s values; raises OtherEdition where they are another's."""
+    # Collections of before the second edition say nothing of it.
+    if record.get("edition", 1) != EDITION:
+        raise OtherEdition(f"phantoms of another edition than {EDITION}: draw them again")
     findings = tuple(
         TrueFinding(
             Kind(found["label"]), found["side"], found["zone"], found["form"],
@@ -163,9 +164,7 @@ def from_json(record: dict[str, Any]) -> Truth:
         for told in record.get("devices", ())
     )
     regions = {name: _box(box) for name, box in record["regions"].items()}
-    # Collections of before the second edition say nothing of it.
-    edition, view = Edition(record.get("edition", 1)), record.get("view", "PA")
-    return Truth(record["seed"], findings, regions, edition, view, record.get("mirrored", False), devices)
+    return Truth(record["seed"], findings, regions, record["view"], record["mirrored"], devices)
 
 
 def _box(values: list[float]) -> FractionBox:

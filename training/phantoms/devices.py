@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from training.phantoms.grid import Array, Grid, inside, stroke
-from training.phantoms.kinds import Edition, Form
-from training.phantoms.scene import Lesion, Point, Scene
+from training.phantoms.kinds import Form
+from training.phantoms.scene import Lesion, Point
 
 # Half width of each line in scene units; a phantom is 43 cm across.
 _HALF_WIDTHS = {
@@ -18,16 +18,14 @@ _HALF_WIDTHS = {
 }
 
 
-def device_mask(scene: Scene, lesion: Lesion, grid: Grid) -> Array:
+def device_mask(lesion: Lesion, grid: Grid) -> Array:
     """Soft mask of a whole device."""
-    body, line = device_parts(scene, lesion, grid)
+    body, line = device_parts(lesion, grid)
     return np.maximum(body, line)
 
 
-def device_parts(scene: Scene, lesion: Lesion, grid: Grid) -> tuple[Array, Array]:
+def device_parts(lesion: Lesion, grid: Grid) -> tuple[Array, Array]:
     """Housing and line of a device: pacemaker (rounded box, lead to the heart) or port (disc, catheter)."""
-    if scene.edition is Edition.FIRST:
-        return _housing(lesion, grid), _first_line(scene, lesion, grid)
     housing = np.zeros(grid.x.shape, dtype=np.float32)
     if lesion.form in (Form.PACEMAKER, Form.PORT):
         window = grid.window(lesion.x, lesion.y, lesion.extent * 1.3)
@@ -46,28 +44,6 @@ def _housing(lesion: Lesion, grid: Grid) -> Array:
         ring = np.abs(radius - lesion.extent * 0.62) - 0.006
         depth = np.minimum(lesion.extent * 0.8 - radius, np.maximum(ring, lesion.extent * 0.28 - radius))
     return inside(depth.astype(np.float32), grid.soft)
-
-
-def _first_line(scene: Scene, lesion: Lesion, grid: Grid) -> Array:
-    """Lead or catheter of the first edition: one bend, as wide as the distance along the row allows."""
-    end_x, end_y = line_end(scene, lesion)
-    t = (grid.y - lesion.y) / (end_y - lesion.y)
-    bend = np.clip(t, 0, 1)
-    path_x = lesion.x + (end_x - lesion.x) * (1 - (1 - bend) ** 2.0)
-    slope = np.abs(end_x - lesion.x) * 2 * (1 - bend) / abs(end_y - lesion.y)
-    distance = np.abs(grid.x - path_x) / np.sqrt(1 + slope**2)
-    line = np.minimum(0.0055 - distance, np.minimum(t, 1 - t) * 0.2)
-    return inside(line.astype(np.float32), grid.soft)
-
-
-def line_end(scene: Scene, lesion: Lesion) -> Point:
-    """Scene point where a device's line ends: its tip."""
-    if lesion.path:
-        return lesion.path[-1]
-    a = scene.anatomy
-    if lesion.form == Form.PACEMAKER:
-        return a.heart_x + 0.02, a.heart_y + 0.06
-    return 0.5 - 0.035, a.carina_y + 0.06
 
 
 def curve(*points: Point, steps: int = 5) -> tuple[Point, ...]:

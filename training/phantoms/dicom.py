@@ -25,7 +25,6 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from training.phantoms.kinds import Edition
 from training.phantoms.manners import Manner, apply_manner
 from training.phantoms.phantom import Truth
 from training.phantoms.strangers import Stranger
@@ -77,7 +76,7 @@ VARIANTS = (
     Variant(Storage.CR, Photometric.MONOCHROME2),
     Variant(Storage.DX_PRESENTATION, Photometric.MONOCHROME1),
 )
-"""How phantoms of the first edition are stored, in turn."""
+"""The plainest ways, in turn."""
 
 WIDER_VARIANTS = (
     *VARIANTS,
@@ -89,12 +88,7 @@ WIDER_VARIANTS = (
     Variant(Storage.CR, Photometric.MONOCHROME1, 12, Manner.PRIVATE),
     Variant(Storage.DX_PROCESSING, Photometric.MONOCHROME1, 14, Manner.PADDED),
 )
-"""How phantoms of the second edition are stored, in turn."""
-
-
-def variants_of(edition: Edition) -> tuple[Variant, ...]:
-    """Variants of an edition, to be taken in turn by seed."""
-    return VARIANTS if edition is Edition.FIRST else WIDER_VARIANTS
+"""How phantoms are stored, in turn by seed."""
 
 
 def phantom_dataset(
@@ -102,7 +96,6 @@ def phantom_dataset(
     variant: Variant,
     size_px: int = 1024,
     *,
-    edition: Edition = Edition.SECOND,
     subject: Subject = Subject.FRONTAL,
 ) -> tuple[FileDataset, Truth]:
     """Phantom of a seed as a DICOM data set, with its truth (boxes as fractions of the image).
@@ -110,7 +103,7 @@ def phantom_dataset(
     Half of the mirrored images and of the strangers have a header that says so; the others' says that it is a
     chest, the standard way round.
     """
-    image, truth = draw_subject(seed, size_px, edition, subject)
+    image, truth = draw_subject(seed, size_px, subject)
     uids = [
         generate_uid(entropy_srcs=["raddraft phantom", str(seed), kind])
         for kind in ("study", "series", "image")

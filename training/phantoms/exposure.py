@@ -8,12 +8,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from training.phantoms.grid import Array
-from training.phantoms.kinds import Edition
 from training.phantoms.scene import Mark, Scene
 
 _NOISE_SIZE_PX = 160
 _SCATTER_CELLS = 10
-_MARKER_R = ("11110", "10001", "10001", "11110", "10100", "10010", "10001")
 
 
 def expose(scene: Scene, image: Array) -> Array:
@@ -21,16 +19,13 @@ def expose(scene: Scene, image: Array) -> Array:
     size = image.shape[0]
     exposure = scene.exposure
     image = np.clip(image, 0, 1) ** np.float32(exposure.gamma) * exposure.gain + exposure.offset
-    if scene.edition is Edition.SECOND:
-        image = _spread(image, exposure.scatter, exposure.blur)
+    image = _spread(image, exposure.scatter, exposure.blur)
     rng = np.random.default_rng([scene.seed, 9])
     noise = rng.standard_normal((_NOISE_SIZE_PX, _NOISE_SIZE_PX)).astype(np.float32)
     if size != _NOISE_SIZE_PX:
         noise = ndimage.zoom(noise, size / _NOISE_SIZE_PX, order=1, grid_mode=True, mode="nearest")
         noise = noise + rng.standard_normal((size, size)).astype(np.float32)
     image = image + exposure.noise * noise
-    if exposure.marker:
-        _burn_marker(image)
     window = open_window(scene, size)
     closed = np.ones(image.shape, dtype=bool)
     closed[window] = False
@@ -93,13 +88,3 @@ def _glyphs(text: str) -> NDArray[np.uint8]:
     drawn = Image.new("L", (right - left, bottom - top))
     ImageDraw.Draw(drawn).text((-left, -top), text, fill=255, font=font)
     return np.asarray(drawn.crop(drawn.getbbox()), dtype=np.uint8)
-
-
-def _burn_marker(image: Array) -> None:
-    """Lead letter R at the patient's right shoulder, on the left of the image."""
-    cell = max(1, round(image.shape[0] / 160))
-    glyph = np.array([[int(bit) for bit in row] for row in _MARKER_R], dtype=bool)
-    glyph = np.kron(glyph, np.ones((cell, cell), dtype=bool))
-    at = round(image.shape[0] * 0.05)
-    window = image[at : at + glyph.shape[0], at : at + glyph.shape[1]]
-    window[glyph] = 0.95

@@ -14,9 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from training.phantoms.kinds import Edition
 from training.phantoms.scene import RIGHT, Point, Pose, Scene
 
 Array = NDArray[np.float32]
@@ -42,7 +40,6 @@ class Grid:
     soft: float
     pose: Pose
     size_px: int
-    edition: Edition
 
     def pixels_of(self, points: Sequence[Point]) -> NDArray[np.float64]:
         """Scene points as (K, 2) pixel coordinates (x, y) of the whole image."""
@@ -68,7 +65,6 @@ class Grid:
         """The grid of a window of the image."""
         return Grid(
             self.x[window], self.y[window], self.s[window], self.m[window], self.soft, self.pose, self.size_px,
-            self.edition,
         )  # fmt: skip
 
 
@@ -92,7 +88,7 @@ def grid_of(scene: Scene, size_px: int) -> Grid:
     s = np.abs(x - np.float32(0.5))
     midline = scene.anatomy.midline_x
     m = s if midline == 0.5 else np.abs(x - np.float32(midline))
-    return Grid(x, y, s, m, float(0.6 / size_px + 0.002) / pose.zoom, pose, size_px, scene.edition)
+    return Grid(x, y, s, m, float(0.6 / size_px + 0.002) / pose.zoom, pose, size_px)
 
 
 def inside(distance: Real, soft: float) -> Array:
@@ -121,14 +117,8 @@ def ellipse(grid: Grid, x: float, y: float, rx: float, ry: float, *, soften: flo
 def texture(seed: int, grid: Grid, cells: int, stream: int) -> Array:
     """Smooth noise fixed to the scene (mean 0, about +-1), the same at every size; `cells` across the scene.
 
-    The first edition interpolates noise of its own for each phantom; the second reads one bank of noise at a
-    place drawn from the seed, at a tenth of the cost.
+    One bank of noise is read at a place drawn from the seed, at a tenth of the cost of noise of its own.
     """
-    if grid.edition is Edition.FIRST:
-        coarse = np.random.default_rng([seed, stream]).standard_normal((cells, cells)).astype(np.float32)
-        at = np.stack([grid.y, grid.x]) * np.float32(cells - 1)
-        interpolated: Array = ndimage.map_coordinates(coarse, at, order=1, mode="mirror")
-        return interpolated
     offset = np.random.default_rng([seed, stream]).integers(0, _BANK_PX, 2)
     rows = (grid.y * np.float32(_BANK_PX)).astype(np.int32) + int(offset[0])
     columns = (grid.x * np.float32(_BANK_PX)).astype(np.int32) + int(offset[1])

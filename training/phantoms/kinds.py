@@ -1,12 +1,8 @@
-"""What a phantom can carry and show: findings by their CheXpert label, VinDr-CXR's names, RadVLM's regions.
-
-An edition says which of them its phantoms are drawn from. The embedded model was trained on the second; the first is an
-earlier, narrower one.
-"""
+"""What a phantom can carry and show: findings by their CheXpert label, VinDr-CXR's names, RadVLM's regions."""
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
 
 class Kind(StrEnum):
@@ -93,48 +89,19 @@ def vindr_name(kind: Kind, form: str) -> str:
     return _VINDR.get((kind, form), _VINDR.get((kind, ""), ""))
 
 
-_FIRST_REGIONS = (
-    "right lung",
-    "left lung",
-    "cardiac silhouette",
-    "mediastinum",
-    "trachea",
-    "spine",
-    "right clavicle",
-    "left clavicle",
-    "right hemidiaphragm",
-    "left hemidiaphragm",
-)
 # The 29 boxed regions of Chest ImaGenome (Wu et al., 2021), which RadVLM's anatomical grounding is trained on.
 _SIDED = (
     "lung", "apical zone", "upper lung zone", "mid lung zone", "lower lung zone", "hilar structures",
     "costophrenic angle", "hemidiaphragm", "clavicle",
 )  # fmt: skip
-_IMAGENOME_REGIONS = (
+REGIONS = (
     *(f"{side} {part}" for side in ("right", "left") for part in _SIDED),
     "trachea", "spine", "aortic arch", "mediastinum", "upper mediastinum", "svc", "cardiac silhouette",
     "cavoatrial junction", "right atrium", "carina", "abdomen",
 )  # fmt: skip
-_FIRST_KINDS = tuple(Kind)[:7]
-
-
-class Edition(IntEnum):
-    """A distribution of phantoms: which findings and regions they have, and how widely they vary."""
-
-    FIRST = 1
-    SECOND = 2
-
-    @property
-    def kinds(self) -> tuple[Kind, ...]:
-        """Findings in the order a phantom lists them."""
-        return _FIRST_KINDS if self is Edition.FIRST else tuple(sorted(Kind))
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """Regions that have a box on every frontal phantom that shows them."""
-        return _FIRST_REGIONS if self is Edition.FIRST else _IMAGENOME_REGIONS
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the findings, in alphabetical order."""
-        return tuple(sorted(kind.value for kind in self.kinds))
+KINDS = tuple(sorted(Kind))
+"""Findings in the order a phantom lists them."""
+LABELS = tuple(kind.value for kind in KINDS)
+"""Names of the findings, in alphabetical order."""
+EDITION = 2
+"""Number of this distribution: what the same seed draws. A collection of another is not read."""

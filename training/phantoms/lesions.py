@@ -27,7 +27,7 @@ def lesion_mask(scene: Scene, lesion: Lesion, grid: Grid, anatomy: Masks) -> Arr
         case Kind.ENLARGED_CARDIOMEDIASTINUM:
             return _mediastinal(scene, lesion, grid, anatomy)
         case Kind.SUPPORT_DEVICES:
-            return device_mask(scene, lesion, grid)
+            return device_mask(lesion, grid)
         case Kind.FRACTURE:
             return _in_window(_nodule, scene, lesion, grid, lesion.extent)
     lung = anatomy[f"{lesion.side} lung"] * (1 - anatomy[HEART])

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from training.phantoms.anatomy import Masks, anatomy_masks, region_masks
 from training.phantoms.compose import compose
-from training.phantoms.devices import line_end
 from training.phantoms.exposure import expose, open_window
 from training.phantoms.grid import ANALYSIS_SIZE_PX, Array, Grid, grid_of
-from training.phantoms.kinds import Edition, Kind, vindr_name
+from training.phantoms.kinds import KINDS, Kind, vindr_name
 from training.phantoms.lesions import lesion_mask
 from training.phantoms.picture import image_of
 from training.phantoms.scene import BILATERAL, Lesion, Scene
@@ -21,7 +20,6 @@ _SLIVER = 0.02
 
 FractionBox = tuple[float, float, float, float]
 
-REGIONS = Edition.SECOND.regions
 """Regions of the phantoms that the embedded model was trained on."""
 
 
@@ -63,7 +61,6 @@ class Truth:
     seed: int
     findings: tuple[TrueFinding, ...]
     regions: dict[str, FractionBox]
-    edition: Edition = Edition.SECOND
     view: str = "PA"
     mirrored: bool = False
     devices: tuple[TrueDevice, ...] = ()
@@ -92,14 +89,12 @@ def box_of(mask: NDArray[np.floating] | NDArray[np.bool_]) -> FractionBox | None
     )  # fmt: skip
 
 
-def draw(
-    seed: int, size_px: int = ANALYSIS_SIZE_PX, edition: Edition = Edition.SECOND
-) -> tuple[NDArray[np.float32], Truth]:
+def draw(seed: int, size_px: int = ANALYSIS_SIZE_PX) -> tuple[NDArray[np.float32], Truth]:
     """Phantom image (size_px, size_px), 0 black .. 1 white as displayed, and its truth.
 
     The truth does not depend on `size_px`: boxes are measured on the analysis grid, to 1/160 of the width.
     """
-    scene = compose(seed, edition)
+    scene = compose(seed)
     grid, anatomy, lesions = _masks(scene, ANALYSIS_SIZE_PX)
     truth = _truth(scene, grid, anatomy, lesions)
     if size_px != ANALYSIS_SIZE_PX:
@@ -107,9 +102,9 @@ def draw(
     return expose(scene, image_of(scene, grid, anatomy, lesions)), truth
 
 
-def truth_of(seed: int, edition: Edition = Edition.SECOND) -> Truth:
+def truth_of(seed: int) -> Truth:
     """Truth of a phantom without drawing its image."""
-    scene = compose(seed, edition)
+    scene = compose(seed)
     return _truth(scene, *_masks(scene, ANALYSIS_SIZE_PX))
 
 
@@ -128,7 +123,7 @@ def _truth(scene: Scene, grid: Grid, anatomy: Masks, masks: list[Array]) -> Trut
     shown = _Shown(scene)
     boxes = [shown.box(mask) for mask in masks]
     found: list[TrueFinding] = []
-    for kind in scene.edition.kinds:
+    for kind in KINDS:
         parts = [
             (lesion, box)
             for lesion, box in zip(scene.lesions, boxes, strict=True)
@@ -137,26 +132,23 @@ def _truth(scene: Scene, grid: Grid, anatomy: Masks, masks: list[Array]) -> Trut
         if not parts:
             continue
         lesion = parts[0][0]
-        side, form = _side_and_form(scene.edition, [one for one, _ in parts])
+        side, form = _side_and_form([one for one, _ in parts])
         found.append(TrueFinding(kind, side, lesion.zone, form, tuple(box for _, box in parts)))
     regions = {
         name: box
         for name, mask in region_masks(scene, grid, anatomy).items()
         if (box := shown.box(mask)) is not None and not _is_sliver(box)
     }
-    return Truth(
-        scene.seed, tuple(found), regions, scene.edition, scene.view, devices=_devices(scene, grid, boxes)
-    )
+    return Truth(scene.seed, tuple(found), regions, scene.view, devices=_devices(scene, grid, boxes))
 
 
-def _side_and_form(edition: Edition, parts: list[Lesion]) -> tuple[str, str]:
+def _side_and_form(parts: list[Lesion]) -> tuple[str, str]:
     """Side and form of a finding of one or two parts; several devices have neither in common."""
     sides, forms = {one.side for one in parts}, {one.form for one in parts}
-    if edition is Edition.SECOND and parts[0].kind is Kind.SUPPORT_DEVICES and len(parts) > 1:
+    if parts[0].kind is Kind.SUPPORT_DEVICES and len(parts) > 1:
         return "", ""
     side = parts[0].side if len(sides) == 1 else BILATERAL
-    alike = len(forms) == 1 and (len(sides) == 1 or edition is Edition.SECOND)
-    return side, parts[0].form if alike else ""
+    return side, parts[0].form if len(forms) == 1 else ""
 
 
 def _is_sliver(box: FractionBox) -> bool:
@@ -165,14 +157,10 @@ def _is_sliver(box: FractionBox) -> bool:
 
 
 class _Shown:
-    """Boxes of what the collimator leaves to be seen; the first edition's narrow borders are not counted."""
+    """Boxes of what the collimator leaves to be seen."""
 
     def __init__(self, scene: Scene) -> None:
-        self._window = (
-            open_window(scene, ANALYSIS_SIZE_PX)
-            if scene.edition is Edition.SECOND and any(scene.exposure.collimation)
-            else None
-        )
+        self._window = open_window(scene, ANALYSIS_SIZE_PX) if any(scene.exposure.collimation) else None
 
     def box(self, mask: NDArray[np.floating] | NDArray[np.bool_]) -> FractionBox | None:
         if self._window is None:
@@ -183,11 +171,9 @@ class _Shown:
 
 
 def _devices(scene: Scene, grid: Grid, boxes: list[FractionBox | None]) -> tuple[TrueDevice, ...]:
-    if scene.edition is Edition.FIRST:
-        return ()
     found = []
     for lesion, box in zip(scene.lesions, boxes, strict=True):
         if lesion.kind is Kind.SUPPORT_DEVICES and box is not None:
-            ((x, y),) = (grid.pixels_of([line_end(scene, lesion)]) + 0.5) / grid.size_px
+            ((x, y),) = (grid.pixels_of([lesion.path[-1]]) + 0.5) / grid.size_px
             found.append(TrueDevice(lesion.form, lesion.side, lesion.place, (float(x), float(y)), box))
     return tuple(found)

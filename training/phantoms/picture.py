@@ -7,7 +7,7 @@ import numpy as np
 from training.phantoms.anatomy import Masks, dome_y
 from training.phantoms.devices import device_parts
 from training.phantoms.grid import Array, Grid, Real, disc, ellipse, inside, stroke, texture
-from training.phantoms.kinds import Edition, Form, Kind
+from training.phantoms.kinds import Form, Kind
 from training.phantoms.scene import LEFT, RIGHT, Anatomy, Lesion, Scene
 
 
@@ -15,7 +15,7 @@ def image_of(scene: Scene, grid: Grid, anatomy: Masks, lesions: list[Array]) -> 
     """Displayed intensity (0 black .. 1 white) of the scene on the grid, before noise and exposure."""
     a, soft = scene.anatomy, grid.soft
     lungs = np.maximum(anatomy["right lung"], anatomy["left lung"])
-    body = _body(scene, grid)
+    body = _body(grid)
     image = 0.58 - 0.10 * np.clip(grid.s / 0.46, 0, 1) + 0.015 * texture(scene.seed, grid, 12, 2)
     below = np.where(grid.x < 0.5, dome_y(a, grid, RIGHT), dome_y(a, grid, LEFT))
     image += 0.12 * inside(grid.y - below, soft * 2)
@@ -27,21 +27,18 @@ def image_of(scene: Scene, grid: Grid, anatomy: Masks, lesions: list[Array]) -> 
     image += anatomy["mediastinum"] * (0.80 - image) * 0.85
     image += anatomy["spine"] * (0.05 + 0.03 * _vertebrae(grid))
     image -= 0.20 * anatomy["trachea"]
-    if scene.edition is Edition.SECOND:
-        _draw_more(scene, grid, anatomy, image)
+    _draw_more(scene, grid, anatomy, image)
     image = image * body + 0.03 * (1 - body)
     for lesion in scene.of_kind(Kind.SUPPORT_DEVICES):
-        housing, line = device_parts(scene, lesion, grid)
+        housing, line = device_parts(lesion, grid)
         image += np.maximum(housing, 0.8 * line) * (0.98 - image)
     drawn: Array = image.astype(np.float32)
     return drawn
 
 
-def _body(scene: Scene, grid: Grid) -> Array:
-    """The trunk; in the second edition with a neck, and going on beyond the picture."""
+def _body(grid: Grid) -> Array:
+    """The trunk with a neck, going on beyond the picture."""
     below_shoulders = grid.y - np.float32(0.66)
-    if scene.edition is Edition.FIRST:
-        return inside((1 - ((grid.s / 0.46) ** 4 + (below_shoulders / 0.63) ** 4)) * 0.12, grid.soft)
     across = (grid.s * np.float32(1 / 0.46)) ** 2
     up = (np.minimum(below_shoulders, 0) * np.float32(1 / 0.63)) ** 2
     trunk = (1 - (across**2 + up**2)) * np.float32(0.12)
@@ -156,7 +153,7 @@ def _vertebrae(grid: Grid) -> Array:
 
 
 def _draw_more(scene: Scene, grid: Grid, anatomy: Masks, image: Real) -> None:
-    """What the second edition adds in place: bronchi, stomach, shoulder blades, breasts, broken bones."""
+    """What is drawn in place: bronchi, stomach, shoulder blades, breasts, broken bones."""
     a = scene.anatomy
     image -= 0.09 * anatomy["bronchi"]
     _shade(image, grid, (a.midline_x + 0.15, a.dome_left_y + 0.065), (0.055, 0.028), -0.16)

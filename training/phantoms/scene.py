@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.phantoms.kinds import Edition, Kind
+from training.phantoms.kinds import Kind
 
 RIGHT = "right"
 LEFT = "left"
@@ -37,7 +37,7 @@ class Pose:
 class Anatomy:
     """Shape of one thorax, in scene units (1.0 = width of the unposed image).
 
-    The fields with a default came with the second edition. `midline_x` is where mediastinum and trachea lie,
+    `midline_x` is where mediastinum and trachea lie,
     `spine_x` the spine: they part when the patient is turned, and a tension pneumothorax pushes the first.
     `dome_curve` is how steeply a dome falls to the side (low: flat), `upper_widening` is added to the half width
     of the upper mediastinum, `artery_bulge` is the radius of the pulmonary trunk's bulge; `scapula` and `breast`
@@ -106,7 +106,7 @@ class Mark:
 class Exposure:
     """How the image was taken: tone curve, noise and blur of the detector, collimation (image fractions).
 
-    `marker` is the first edition's R; the second has `marks`. `scatter` is the share of the signal that has
+    `scatter` is the share of the signal that has
     been spread over the image.
     """
 
@@ -115,7 +115,6 @@ class Exposure:
     offset: float
     noise: float
     collimation: tuple[float, float, float, float]
-    marker: bool
     scatter: float = 0.0
     blur: float = 0.0
     marks: tuple[Mark, ...] = ()
@@ -130,7 +129,6 @@ class Scene:
     anatomy: Anatomy
     lesions: tuple[Lesion, ...]
     exposure: Exposure
-    edition: Edition = Edition.SECOND
     view: str = "PA"
 
     def of_kind(self, kind: Kind) -> tuple[Lesion, ...]:

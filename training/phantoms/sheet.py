@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from training.phantoms.kinds import Edition, Form, Kind
+from training.phantoms.kinds import LABELS, Form, Kind
 from training.phantoms.phantom import Truth, displayed, truth_of
 from training.phantoms.strangers import Stranger
 from training.phantoms.subjects import Subject, draw_subject
@@ -40,7 +40,6 @@ def contact_sheet(
     shown: Sequence[Shown],
     path: Path,
     *,
-    edition: Edition = Edition.SECOND,
     columns: int = 6,
     size_px: int = 320,
 ) -> None:
@@ -48,13 +47,13 @@ def contact_sheet(
     rows = -(-len(shown) // columns)
     sheet = Image.new("RGB", (columns * size_px, rows * (size_px + _CAPTION_PX)))
     for index, (seed, subject) in enumerate(shown):
-        tile = _tile(seed, subject, edition, size_px)
+        tile = _tile(seed, subject, size_px)
         sheet.paste(tile, ((index % columns) * size_px, (index // columns) * (size_px + _CAPTION_PX)))
     sheet.quantize(_COLOURS).save(path, optimize=True)
 
 
-def _tile(seed: int, subject: Subject, edition: Edition, size_px: int) -> Image.Image:
-    pixels, truth = draw_subject(seed, size_px, edition, subject)
+def _tile(seed: int, subject: Subject, size_px: int) -> Image.Image:
+    pixels, truth = draw_subject(seed, size_px, subject)
     tile = Image.fromarray(displayed(pixels)).convert("RGB")
     pen = ImageDraw.Draw(tile)
     for finding in truth.findings:
@@ -88,24 +87,23 @@ def _caption(truth: Truth, width_px: int) -> str:
     return "\n".join(lines)
 
 
-def telling(edition: Edition, first_seed: int) -> Iterator[Shown]:
+def telling(first_seed: int) -> Iterator[Shown]:
     """Phantoms from a seed on, each with a finding, form or tip that none before it had, until no label is missing.
 
-    The second edition's end with a mirrored view, a lateral one, and each kind of stranger.
+    They end with a mirrored view, a lateral one, and each kind of stranger.
     """
-    wanted, seen = set(edition.labels), set[str]()
+    wanted, seen = set(LABELS), set[str]()
     for seed in itertools.count(first_seed):
-        fresh = _told(truth_of(seed, edition)) - seen
+        fresh = _told(truth_of(seed)) - seen
         if fresh:
             seen |= fresh
             yield seed, Subject.FRONTAL
         if wanted <= seen:
             break
-    if edition is Edition.SECOND:
-        yield first_seed, Subject.MIRRORED
-        yield first_seed, Subject.LATERAL
-        for number in range(len(Stranger)):
-            yield number, Subject.STRANGER
+    yield first_seed, Subject.MIRRORED
+    yield first_seed, Subject.LATERAL
+    for number in range(len(Stranger)):
+        yield number, Subject.STRANGER
 
 
 def _told(truth: Truth) -> set[str]:

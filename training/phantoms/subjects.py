@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from training.phantoms.compose import compose
 from training.phantoms.exposure import expose
 from training.phantoms.grid import ANALYSIS_SIZE_PX, grid_of
-from training.phantoms.kinds import Edition
 from training.phantoms.lateral import lateral_image
 from training.phantoms.phantom import FractionBox, Truth, box_of, draw
 from training.phantoms.strangers import stranger_image, stranger_of
@@ -34,25 +33,23 @@ def subject_of(seed: int, others_share: float) -> Subject:
     return (Subject.MIRRORED, Subject.LATERAL, Subject.STRANGER)[int(rng.integers(3))]
 
 
-def draw_subject(
-    seed: int, size_px: int, edition: Edition, subject: Subject
-) -> tuple[NDArray[np.float32], Truth]:
+def draw_subject(seed: int, size_px: int, subject: Subject) -> tuple[NDArray[np.float32], Truth]:
     """Image (size_px, size_px), 0 black .. 1 white as displayed, and its truth.
 
     A mirrored image is the frontal one of the seed seen from behind, lead letters included; its boxes are where
     things are on the image, its sides the patient's.
     """
     if subject in (Subject.FRONTAL, Subject.MIRRORED):
-        image, truth = draw(seed, size_px, edition)
+        image, truth = draw(seed, size_px)
         return (image, truth) if subject is Subject.FRONTAL else (_flipped(image), _mirrored(truth))
-    scene = compose(seed, Edition.SECOND)
+    scene = compose(seed)
     if subject is Subject.STRANGER:
         drawn = stranger_image(scene, grid_of(scene, size_px))
-        return expose(scene, drawn), Truth(seed, (), {}, Edition.SECOND, stranger_of(seed).value)
+        return expose(scene, drawn), Truth(seed, (), {}, stranger_of(seed).value)
     _, masks = lateral_image(scene, grid_of(scene, ANALYSIS_SIZE_PX))
     drawn, _ = lateral_image(scene, grid_of(scene, size_px))
     regions = {name: box for name, mask in masks.items() if (box := box_of(mask)) is not None}
-    return expose(scene, drawn), Truth(seed, (), regions, Edition.SECOND, "LATERAL")
+    return expose(scene, drawn), Truth(seed, (), regions, "LATERAL")
 
 
 def _flipped(image: NDArray[np.float32]) -> NDArray[np.float32]:
