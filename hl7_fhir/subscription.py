@@ -152,7 +152,7 @@ def _resource(hook: Webhook, end: datetime) -> Json:
         "header": [f"Authorization: Bearer {hook.secret}"],
     }
     if hook.with_report:
-        # Without a payload type the server sends a POST without a body (R4 2.46.5.1).
+        # Without a payload type the server sends a POST without a body (R4 2.46).
         channel["payload"] = FHIR_JSON
     wanted: Json = {
         "status": _ASKED_FOR,

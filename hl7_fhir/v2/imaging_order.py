@@ -69,7 +69,7 @@ class ImagingOrder:
 
 
 def imaging_orders(message: Message, accession_fields: Sequence[str]) -> tuple[ImagingOrder, ...]:
-    """The orders of an ORM^O01, or of an OMI^O23 (2.5.1 chapters 4.4.1 and 4.4.14).
+    """The orders of an ORM^O01, or of an OMI^O23 (2.5.1 chapter 4.4).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Route by which an EHR's server tells us that a report was signed (R4 2.46.5.1, rest-hook)."""
+"""Route by which an EHR's server tells us that a report was signed (R4 2.46, rest-hook)."""
 
 from __future__ import annotations
 

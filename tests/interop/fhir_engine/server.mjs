@@ -23,7 +23,7 @@ const ALL_ABILITIES = {
     'Patient', 'ServiceRequest', 'Encounter', 'AuditEvent', 'Subscription'],
 };
 
-// HL7's own profile of US Core, laid on the base's snapshot as R4 5.1.0.11 has it. A report that claims it in meta.profile is
+// HL7's own profile of US Core, laid on the base's snapshot as R4 5.1 has it. A report that claims it in meta.profile is
 // checked against it too. Its slice of categories is one by value set, which Medplum does not look at: it is checked below.
 const usCore = JSON.parse(readFileSync(new URL('us_core_note.json', import.meta.url), 'utf-8'));
 const US_CORE_NOTE = usCore.profile.url;
@@ -115,7 +115,7 @@ class ValidatingRepository extends MemoryRepository {
   async tell(subscription, resource) {
     const { endpoint, payload, header = [] } = subscription.channel;
     const headers = Object.fromEntries(header.map((line) => line.split(/:\s*/, 2)));
-    // R4 2.46.5.1: without a payload type nothing but the fact; with one, the resource as an update.
+    // R4 2.46: without a payload type nothing but the fact; with one, the resource as an update.
     const request = payload
       ? [`${endpoint}/${resource.resourceType}/${resource.id}`,
         { method: 'PUT', headers: { ...headers, 'Content-Type': payload }, body: JSON.stringify(resource) }]
