@@ -1,4 +1,4 @@
-"""The console's chat in a browser: asked by keyboard, answered with boxes where the stored image has them."""
+"""The console in a browser: questions by keyboard and boxes where the stored image has them; a stray image dropped."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from dicom_node import PosixSpool
 from inference import Model, load_model
 from service.book import Book, conversations, open_book
+from service.http import create_app
+from service.settings import Settings
 from tests.interop.node_packages import require
+from tests.service.arrivals import arrive
 from tests.service.chat_site import ChatSite
 
 _FOLDER = Path(__file__).parent / "ohif"
@@ -83,4 +87,31 @@ def test_a_question_by_keyboard_is_answered_and_its_box_lies_where_the_image_has
     assert seen["earlier"] == 1 and "[withheld by a safety check]" in seen["log"]
     assert "fail: a box of what was not called present" in seen["log"] and _WHERE in seen["log"]
     assert "19 of 20" in seen["state"] and seen["errors"] == []
+    assert shot.stat().st_size > 10_000
+
+
+@pytest.mark.interop
+def test_an_image_is_dropped_on_its_study_s_page_with_a_reason(
+    book: Book, tmp_path: Path, program: Callable[[str], Path]
+) -> None:
+    node, chromium = program("node"), program("chromium")
+    require(program("npm"), _FOLDER)
+    spool, results, shot = (
+        PosixSpool(tmp_path / "spool"),
+        PosixSpool(tmp_path / "results"),
+        tmp_path / "drop.png",
+    )
+    for image in ("1.2.1", "1.2.2"):
+        arrive(book.engine, spool, image.encode(), sop_instance_uid=image)
+    app = create_app(Settings(data_dir=tmp_path), book, spool=spool, results=results, readiness=lambda: "")
+    with _served(app) as port:
+        url, reason = f"http://127.0.0.1:{port}/console/studies/1.9", "another study's"
+        command = [str(node), str(_FOLDER / "drop.mjs"), str(chromium), url, "1.2.2", reason, str(shot)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    kept = ["1.2.1", "waiting", ""]
+    assert seen["before"] == seen["unchanged"] == [kept, ["1.2.2", "waiting", ""]] and seen["asked"]
+    assert seen["after"] == [kept, ["1.2.2", "ignored", reason]]
+    assert seen["offered"] == ["1.2.1"] and seen["errors"] == []
     assert shot.stat().st_size > 10_000
