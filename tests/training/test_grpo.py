@@ -27,6 +27,7 @@ from training.instructions import Row, Task  # noqa: E402
 from training.tuning import LossMode, TuningPlan, Vision  # noqa: E402
 from training.tuning.grpo import reinforce  # noqa: E402
 from training.tuning.grpo_plan import GrpoPlan, read_grpo_plan  # noqa: E402
+from training.tuning.grpo_trainer import RewardTrainer  # noqa: E402
 from training.tuning.rewards import reward  # noqa: E402
 from training.tuning.samples import Sample, SampleReader  # noqa: E402
 from training.tuning.supervised import tune  # noqa: E402
@@ -175,6 +176,37 @@ def test_rows_without_a_reward_are_not_asked_and_too_few_are_refused(guesser: Pa
         reinforce(guesser / "guesser/model", silent + rows_of(Task.ANATOMY)[:3], guesser, tmp_path, PLAN)
     with pytest.raises(ValueError, match="no reward for conversation"):
         reward(silent[0], "anything")
+
+
+def test_divergence_pulls_as_the_published_estimator_does(
+    guesser: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On policy, with every answer as good as the next, what is left of the loss is the divergence: k3 of Schulman."""
+    pulls: list[torch.Tensor] = []
+
+    def loss(trainer: RewardTrainer, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        mask = inputs["completion_mask"].bool()
+        said = torch.where(mask, -1.0, 0.0).requires_grad_()
+        known = said.detach() - torch.linspace(-1, 1, said.numel()).view_as(said)
+        told = {**inputs, "ref_per_token_logps": known, "advantages": torch.zeros(len(said))}
+        told |= {"old_per_token_logps": said.detach(), "num_items_in_batch": torch.tensor(1.0)}
+        monkeypatch.setattr(
+            trainer,
+            "_get_per_token_logps_and_entropies",
+            lambda *_, **__: (said, torch.zeros_like(said), None),
+        )
+        (pull,) = torch.autograd.grad(original(trainer, model, told), said)
+        published = 1 - torch.exp(known - said.detach())
+        pulls.append((pull / published)[mask])
+        raise StopIteration
+
+    original = RewardTrainer._compute_loss
+    monkeypatch.setattr(RewardTrainer, "_compute_loss", loss)
+    plan = replace(PLAN, steps=1, kl_weight=0.5)
+    with pytest.raises(StopIteration):
+        reinforce(guesser / "guesser/model", rows_of(Task.REPORT), guesser, tmp_path, plan)
+    # One factor for all tokens: the weight, and how many tokens share the loss.
+    assert torch.allclose(pulls[0], pulls[0][0].expand_as(pulls[0]), rtol=1e-3) and pulls[0][0] > 0
 
 
 def test_shipped_plan_has_the_published_hyper_parameters(tmp_path: Path) -> None:

@@ -108,6 +108,8 @@ def _arguments(plan: GrpoPlan, out: Path, reader: SampleReader) -> GRPOConfig:
         # An image's token in an answer would ask for an image when the answer is read again.
         generation_kwargs={"suppress_tokens": list(reader.media_ids)},
         beta=plan.kl_weight,
+        # TRL's own choice weighs the divergence by the probabilities' ratio, which has another gradient.
+        use_bias_correction_kl=False,
         epsilon=plan.clip_low,
         epsilon_high=plan.clip_high,
         loss_type="dapo",  # every token of a step weighs the same
