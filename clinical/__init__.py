@@ -27,7 +27,7 @@ from clinical.errors import (
 )
 from clinical.finding import Finding, GroundedBox, Polarity, Score, Sentence
 from clinical.geometry import Box
-from clinical.identity import derived_uid, finding_uid, object_uid
+from clinical.identity import derived_uid, finding_uid, object_uid, patient_digest
 from clinical.model_identity import ModelIdentity
 from clinical.model_package import ComputeDevice, Precision
 from clinical.prior import PriorOutcome, PriorSearch, prior_sentence
@@ -92,6 +92,7 @@ __all__ = [
     "is_critical",
     "merge_study_findings",
     "object_uid",
+    "patient_digest",
     "policy_of",
     "prior_sentence",
     "region",

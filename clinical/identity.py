@@ -5,6 +5,7 @@ UUID-derived UIDs have the form ``2.25.<integer>`` (PS3.5 B.2, ISO/IEC 9834-8), 
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +16,11 @@ def derived_uid(*parts: str) -> str:
     """UID derived from `parts` in their order."""
     # The unit separator cannot occur in UIDs, digests and names, so ("a", "bc") and ("ab", "c") differ.
     return f"2.25.{uuid.uuid5(_NAMESPACE, chr(31).join(parts)).int}"
+
+
+def patient_digest(patient_id: str, issuer: str) -> str:
+    """SHA-256 of Patient ID (0010,0020) and its issuer (0010,0021): whose a result was, when its bytes are gone."""
+    return hashlib.sha256("\0".join((patient_id.strip(), issuer.strip())).encode()).hexdigest()
 
 
 def finding_uid(

@@ -1,7 +1,15 @@
 """Draft to DICOM objects and pictures: TID 1500 SR, narrative SR, GSPS, Secondary Capture, PDF, overlay, text."""
 
 from reporting.answer_picture import answer_png
-from reporting.faces import ALL_KINDS, ALL_SR_CLASSES, OBJECT_KINDS, Artefact, as_artefact, build_faces
+from reporting.faces import (
+    ALL_KINDS,
+    ALL_SR_CLASSES,
+    OBJECT_KINDS,
+    Artefact,
+    as_artefact,
+    build_faces,
+    patient_digest_of,
+)
 from reporting.narrative_report import build_narrative
 from reporting.overlay import overlay_png
 from reporting.presentation_state import build_gsps
@@ -42,6 +50,7 @@ __all__ = [
     "build_summary",
     "header_digest",
     "overlay_png",
+    "patient_digest_of",
     "radiograph_of",
     "report_pdf",
     "report_text",

@@ -8,7 +8,7 @@ from io import BytesIO
 
 from pydicom import Dataset
 
-from clinical import Draft, Permanent
+from clinical import Draft, Permanent, patient_digest
 from reporting.critical_flag import build_critical_flag
 from reporting.encapsulated_pdf import build_encapsulated_pdf
 from reporting.narrative_report import build_narrative
@@ -42,6 +42,8 @@ class Artefact:
         ``"narrative"``, ``"pdf"``, ``"critical"`` or ``"ko"``.
     image_sop_instance_uid
         The image it belongs to; empty for what speaks of the study.
+    patient_digest
+        Of the patient it names.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Artefact:
     series_instance_uid: str
     content: bytes
     image_sop_instance_uid: str = ""
+    patient_digest: str = ""
 
 
 def build_faces(
@@ -178,4 +181,10 @@ def _artefact(kind: str, dataset: Dataset, image_uid: str = "") -> Artefact:
         series_instance_uid=str(dataset.SeriesInstanceUID),
         content=out.getvalue(),
         image_sop_instance_uid=image_uid,
+        patient_digest=patient_digest_of(dataset),
     )
+
+
+def patient_digest_of(header: Dataset) -> str:
+    """Whose an object is; see `clinical.patient_digest`."""
+    return patient_digest(*(str(header.get(name) or "") for name in ("PatientID", "IssuerOfPatientID")))

@@ -51,7 +51,7 @@ class Face:
         Name of the one destination it was made for; empty where it is the same for all.
     lane
         Deliveries of one lane leave one after the other; empty where the order does not matter.
-    series_instance_uid, sop_class_uid
+    series_instance_uid, sop_class_uid, patient_digest
         Of a DICOM object.
     """
 
@@ -64,6 +64,7 @@ class Face:
     lane: str = ""
     series_instance_uid: str = ""
     sop_class_uid: str = ""
+    patient_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def _dicom_face(artefact: Artefact, number: int) -> Face:
         image_sop_instance_uid=artefact.image_sop_instance_uid,
         series_instance_uid=artefact.series_instance_uid,
         sop_class_uid=artefact.sop_class_uid,
+        patient_digest=artefact.patient_digest,
     )
 
 

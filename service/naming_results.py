@@ -11,10 +11,11 @@ from sqlalchemy import Engine
 
 from clinical import RadDraftError
 from dicom_node import Spool
+from reporting import patient_digest_of
 from service.book.artefacts import name_artefacts, unnamed_results
 
 _log = structlog.get_logger(__name__)
-_NAMES = ("SOPClassUID", "SeriesInstanceUID")
+_NAMES = ("SOPClassUID", "SeriesInstanceUID", "PatientID", "IssuerOfPatientID")
 
 
 def name_results(engine: Engine, results: Spool, keys: Sequence[str]) -> None:
@@ -27,7 +28,11 @@ def name_results(engine: Engine, results: Spool, keys: Sequence[str]) -> None:
         try:
             with results.open(one.spool_key) as file:
                 header = dcmread(file, stop_before_pixels=True, specific_tags=list(_NAMES))
-            names[one.artefact_id] = str(header.SeriesInstanceUID), str(header.SOPClassUID)
+            names[one.artefact_id] = (
+                str(header.SeriesInstanceUID),
+                str(header.SOPClassUID),
+                patient_digest_of(header),
+            )
         except (RadDraftError, OSError, InvalidDicomError, AttributeError) as error:
             _log.warning("result_not_named", artefact_row=one.artefact_id, error_type=type(error).__name__)
     if names:

@@ -95,6 +95,7 @@ def _rejection(
         sop_instance_uid=document.sop_instance_uid,
         series_instance_uid=document.series_instance_uid,
         sop_class_uid=document.sop_class_uid,
+        patient_digest=document.patient_digest,
         spool_key=entry.key,
         file_sha256=entry.digest,
         size_bytes=entry.size_bytes,

@@ -18,7 +18,7 @@ from reporting import Radiograph, RejectionReason, SourceImage, radiograph_of
 from service.book import drafts, queueing, study_images, walk
 from service.book.artefacts import artefacts_before, save_artefacts
 from service.book.fallbacks import fallen_places
-from service.book.held_results import results_to_reject
+from service.book.held_results import purged_places, results_to_reject
 from service.book.indications import indication_of
 from service.book.leases import LeaseKeeper
 from service.book.merges import patient_key, told_to
@@ -212,6 +212,7 @@ class TellingDesk:
                     sop_instance_uid=face.sop_instance_uid,
                     series_instance_uid=face.series_instance_uid,
                     sop_class_uid=face.sop_class_uid,
+                    patient_digest=face.patient_digest,
                     spool_key=entry.key,
                     file_sha256=entry.digest,
                     size_bytes=entry.size_bytes,
@@ -234,6 +235,9 @@ class TellingDesk:
             words=f"Replaced by version {draft.version} of the draft",
             at_utc=draft.completed_at_utc,
         )
+        left = purged_places(self.engine, study_id, places, REJECTION)
+        if left := left - {one.destination for one in held if one.purged}:
+            _log.warning("purged_results_not_withdrawn", study_row=study_id, destinations=sorted(left))
         now = now_utc()
         return [
             DeliveryRow(

@@ -85,7 +85,7 @@ def latest_artefact(
 
 @dataclass(frozen=True, slots=True)
 class UnnamedResult:
-    """A DICOM object of which the book knows neither series nor SOP class."""
+    """A DICOM object of which the book does not know series, SOP class and patient."""
 
     artefact_id: int
     spool_key: str
@@ -99,14 +99,14 @@ def unnamed_results(engine: Engine, keys: Sequence[str]) -> list[UnnamedResult]:
             query = select(ArtefactRow.id, ArtefactRow.spool_key).where(
                 ArtefactRow.spool_key.in_(keys[start : start + 500]),
                 ArtefactRow.sop_instance_uid != "",
-                ArtefactRow.series_instance_uid == "",
+                ArtefactRow.patient_digest == "",
             )
             found.extend(UnnamedResult(*row) for row in session.execute(query))
     return found
 
 
-def name_artefacts(engine: Engine, names: Mapping[int, tuple[str, str]]) -> None:
-    """Write down Series Instance UID and SOP Class UID, by the artefact's row."""
+def name_artefacts(engine: Engine, names: Mapping[int, tuple[str, str, str]]) -> None:
+    """Write down Series Instance UID, SOP Class UID and the patient's digest, by the artefact's row."""
     with writing(engine) as session:
         for row in session.scalars(select(ArtefactRow).where(ArtefactRow.id.in_(list(names)))):
-            row.series_instance_uid, row.sop_class_uid = names[row.id]
+            row.series_instance_uid, row.sop_class_uid, row.patient_digest = names[row.id]

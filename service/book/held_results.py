@@ -62,7 +62,8 @@ def results_to_reject(
 
     A delivery without an answer may have arrived all the same, so every one that was tried and not refused counts;
     but no dry run.
-    A purged version can be told of where a newer one stands and the book names its objects; see `purged_places`.
+    A purged version can be told of where a newer one of the same patient stands and the book names its objects; see
+    `purged_places`.
 
     Parameters
     ----------
@@ -133,6 +134,10 @@ def _told(held: _Held, newest: tuple[DraftRow, ArtefactRow] | None) -> HeldResul
         if newest is None or not all(artefact.series_instance_uid for artefact in held.artefacts):
             return None
         speaker, described_by = newest
+        # The archive has it under the patient it was sent for: a rejection under another would be no rejection there.
+        patients = {artefact.patient_digest for artefact in (*held.artefacts, described_by)}
+        if len(patients) > 1 or "" in patients:
+            return None
     return HeldResults(
         held.made.id,
         held.made.version,

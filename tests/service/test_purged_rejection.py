@@ -44,9 +44,10 @@ def house(tmp_path: Path, book_url: str) -> Iterator[House]:
     house.book.engine.dispose()
 
 
-def tell(house: House, version: int, *, named: bool = True) -> tuple[Artefact, ...]:
+def tell(house: House, version: int, *, named: bool = True, patient_id: str = "") -> tuple[Artefact, ...]:
     """A version whose report and picture the archive has; `named` as this edition stores it, else as earlier ones."""
     header = crafted.radiograph()
+    header.PatientID = patient_id or header.PatientID
     header.PatientName = f"Version^{version}"
     draft = replace(crafted.draft([header]), version=version)
     faces = build_faces(draft, crafted.sources(header), kinds=frozenset({"sr", "sc"}))
@@ -56,6 +57,7 @@ def tell(house: House, version: int, *, named: bool = True) -> tuple[Artefact, .
         made = draft_row(session, study.id, version, draft_json=draft_to_json(draft))
         for face in faces:
             names = {"series_instance_uid": face.series_instance_uid, "sop_class_uid": face.sop_class_uid}
+            names["patient_digest"] = face.patient_digest
             artefact = artefact_row(
                 session,
                 made.id,
@@ -160,11 +162,22 @@ def test_without_a_newer_version_a_person_must_take_it_back(house: House) -> Non
         retract_study(house, crafted.STUDY_UID, "wrong side", actor="user:tester")
 
 
+def test_a_purged_version_of_another_patient_a_person_must_take_back(house: House) -> None:
+    tell(house, 1)
+    purge(house)
+    tell(house, 2, patient_id="CORRECTED-7")
+    assert to_reject(house, before_version=2) == []
+    with pytest.raises(Permanent, match=r"results-purged.*at pacs"):
+        retract_study(house, crafted.STUDY_UID, "wrong side", actor="user:tester")
+
+
 def test_what_an_earlier_edition_purged_unnamed_a_person_must_take_back(house: House) -> None:
     tell(house, 1, named=False)
     purge(house)
     with writing(house.book.engine) as session:
-        session.execute(update(ArtefactRow).values(series_instance_uid="", sop_class_uid=""))
+        session.execute(
+            update(ArtefactRow).values(series_instance_uid="", sop_class_uid="", patient_digest="")
+        )
     tell(house, 2)
     with pytest.raises(Permanent, match=r"results-purged.*at pacs"):
         retract_study(house, crafted.STUDY_UID, "wrong side", actor="user:tester")

@@ -54,8 +54,9 @@ class ShadowRow(Base):
 class ArtefactRow(Base):
     """One built face. Its bytes lie in the results spool and are what every attempt sends.
 
-    `series_instance_uid` and `sop_class_uid` are those of a DICOM object, so that it can be named when its bytes are
-    gone; empty where an earlier edition built it, until retention takes the file.
+    `series_instance_uid`, `sop_class_uid` and `patient_digest` are those of a DICOM object, so that it can be named,
+    and its patient told from another, when its bytes are gone; empty where an earlier edition built it, until retention
+    takes the file.
     """
 
     __tablename__ = "artefacts"
@@ -69,6 +70,7 @@ class ArtefactRow(Base):
     sop_instance_uid: Mapped[str] = mapped_column(String(128), default="")
     series_instance_uid: Mapped[str] = mapped_column(String(128), default="")
     sop_class_uid: Mapped[str] = mapped_column(String(64), default="")
+    patient_digest: Mapped[str] = mapped_column(String(64), default="")
     spool_key: Mapped[str] = mapped_column(String(255), unique=True)
     file_sha256: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int]
