@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from service.book.followed import followed_to, note_followed
 
-# So many notifications of one EHR are one: each look sees all that was signed.
-_AS_ONE = timedelta(seconds=1)
+# So many notifications of one EHR are one: a look that begins when this has passed sees all that they told of.
+AS_ONE = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Doorbell:
     _rung: datetime | None = field(default=None, init=False, repr=False)
 
     def ring(self, now: datetime) -> None:
-        """Note that somebody should look; a flood of rings is a write a second.
+        """Note that somebody should look once `AS_ONE` has passed; a flood of rings is a write a second.
 
         Raises
         ------
@@ -38,7 +38,7 @@ class Doorbell:
             If the book is away: the EHR should tell us again.
         """
         with self._lock:
-            if self._rung is not None and timedelta() <= now - self._rung < _AS_ONE:
+            if self._rung is not None and timedelta() <= now - self._rung < AS_ONE:
                 return
             note_followed(self.engine, self._place, now)
             self._rung = now

@@ -37,7 +37,7 @@ from hl7_fhir.v2 import (
 )
 from service.book.database import writing
 from service.book.hl7_inbox import count_message, count_refused, note_acted_on, was_acted_on
-from service.book.indications import drop_indication, keep_indication
+from service.book.indications import drop_indication, keep_indication, keep_without_indication
 from service.book.merges import key_of, rekey_study, studies_of_patient
 from service.book.orders import patients_of_study
 from service.book.patient_numbers import PatientKey, contradict, note_merge
@@ -209,10 +209,14 @@ class Hl7Desk:
         if order.control is OrderControl.OTHER:
             return ["order-ignored"]
         patients = self._patients(order.patients)
-        if order.control is OrderControl.ENDS or order.indication == "":
-            drop_indication(session, order.accession_numbers, order.study_instance_uids, patients)
-            return ["indication-removed"]
         numbers, uids = order.accession_numbers, order.study_instance_uids
+        ends = order.control is OrderControl.ENDS
+        if ends or order.indication == "":
+            drop_indication(session, numbers, uids, patients)
+        if not ends and not order.indication:
+            keep_without_indication(session, numbers, uids, patients, now=now)
+        if ends or order.indication == "":
+            return ["indication-removed"]
         if order.indication is None or not (numbers or uids) or not patients:
             return ["no-indication"]
         keep_indication(session, numbers, uids, patients, order.indication, now=now)

@@ -18,7 +18,7 @@ from service.book.followed import followed_to, note_followed
 from service.book.hl7_inbox import note_acted_on, was_acted_on
 from service.book.patient_numbers import PatientKey
 from service.clock import now_utc
-from service.doorbell import Doorbell
+from service.doorbell import AS_ONE, Doorbell
 from service.house import House
 from service.http.dicomweb.catalogue import Cataloguer
 from service.signing import SignedOrder, close_order
@@ -112,22 +112,26 @@ class ReportWatch:
                 yield PatientKey(value, "")
 
     def run(self, stop: Event, interval_s: float, bell: Doorbell | None = None) -> None:
-        """Ask every `interval_s` until `stop`; an EHR that does not answer is asked again.
+        """Ask at once and every `interval_s` until `stop`; an EHR that does not answer is asked again.
 
         Parameters
         ----------
         bell
-            Has the EHR asked at once when it rings, and once more when a search must find what was just written.
+            Has the EHR asked soon when it rings, or rang while nobody listened, and once more when a search must find
+            what was just written. Until an answer has come it is asked as often as after a ring.
         """
         heard = _Heard(bell)
-        pause_s = interval_s
+        soon_s = min(interval_s, _FOUND_AFTER_S)
+        pause_s, unanswered = 0.0, False
         while not heard.wait(stop, pause_s):
-            pause_s = min(interval_s, _FOUND_AFTER_S) if heard.rang else interval_s
+            unanswered = unanswered or heard.rang
             try:
                 outcomes = self.look()
             except RadDraftError as error:
                 _log.warning("signed_reports_not_read", destination=self._name, code=error.code)
+                pause_s = soon_s if unanswered else interval_s
                 continue
+            pause_s, unanswered = soon_s if heard.rang else interval_s, False
             if outcomes:
                 _log.info("signed_reports_read", destination=self._name, outcomes=dict(outcomes))
 
@@ -137,7 +141,8 @@ class _Heard:
 
     def __init__(self, bell: Doorbell | None) -> None:
         self._bell = bell
-        self._last = _rung_at(bell)
+        # What rang before this process began may have been answered by none.
+        self._last: datetime | None = None
         self.rang = False
 
     def wait(self, stop: Event, pause_s: float) -> bool:
@@ -150,7 +155,8 @@ class _Heard:
             rung = _rung_at(self._bell)
             if rung is not None and rung != self._last:
                 self._last, self.rang = rung, True
-                return False
+                # Rings that the bell takes as one with this one come before the look.
+                return stop.wait(AS_ONE.total_seconds())
         return stop.is_set()
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Delete, Engine, delete, select
+from sqlalchemy import Delete, Engine, Select, delete, select
 from sqlalchemy.orm import Session
 
 from service.book.database import one_at_a_time, reading, writing
 from service.book.hl7_inbox import REMEMBERED
-from service.book.order_digests import first_meant, order_digest, order_names
+from service.book.order_digests import order_digest, order_names, orders_meant
 from service.book.patient_numbers import PatientKey, numbers_of_patient
 from service.book.tables import IndicationRow
 
@@ -43,6 +43,23 @@ def keep_indication(
     session.flush()
 
 
+def keep_without_indication(
+    session: Session,
+    accession_numbers: Collection[str],
+    study_instance_uids: Collection[str],
+    patients: Collection[PatientKey],
+    *,
+    now: datetime,
+) -> None:
+    """Keep that an order names these studies, where nothing is kept of it: they are not another order's alone."""
+    if not study_instance_uids:
+        return
+    one_at_a_time(session, "indications")
+    known = _orders_known(accession_numbers, study_instance_uids, patients)
+    if session.scalars(known.where(IndicationRow.received_at_utc >= now - REMEMBERED)).first() is None:
+        keep_indication(session, accession_numbers, study_instance_uids, patients, "", now=now)
+
+
 def drop_indication(
     session: Session,
     accession_numbers: Collection[str],
@@ -53,9 +70,7 @@ def drop_indication(
 
     An order is known by its accession number, and by a study only where it has none: several orders may share a study.
     """
-    names = order_names(() if accession_numbers else study_instance_uids, accession_numbers, patients)
-    orders = select(IndicationRow.order_digest).where(IndicationRow.name_digest.in_(names))
-    known = session.scalars(orders.distinct()).all()
+    known = session.scalars(_orders_known(accession_numbers, study_instance_uids, patients)).all()
     session.execute(delete(IndicationRow).where(IndicationRow.order_digest.in_(known)))
 
 
@@ -69,7 +84,7 @@ def indication_of(
 ) -> str:
     """Why a study was ordered: the words of the order whose accession number and patient are the study's.
 
-    Where the images have no accession number, the order's Study Instance UID takes its place.
+    Where the images have no accession number, the Study Instance UID takes its place, if one order alone names it.
 
     Parameters
     ----------
@@ -93,14 +108,25 @@ def indication_of(
             .where(IndicationRow.received_at_utc >= now - REMEMBERED)
             .order_by(IndicationRow.received_at_utc.desc())
         ).all()
-        found = first_meant(rows, ways)
-        return found.indication if found is not None else ""
+        found = orders_meant(rows, ways)
+        if not found or (uids and len(found) > 1):
+            return ""
+        return found[0].indication
 
 
 def forget_indications(engine: Engine, now: datetime) -> None:
     """Delete what is kept longer than messages are remembered."""
     with writing(engine) as session:
         session.execute(_outlived(now))
+
+
+def _orders_known(
+    accession_numbers: Collection[str],
+    study_instance_uids: Collection[str],
+    patients: Collection[PatientKey],
+) -> Select[str]:
+    names = order_names(() if accession_numbers else study_instance_uids, accession_numbers, patients)
+    return select(IndicationRow.order_digest).where(IndicationRow.name_digest.in_(names)).distinct()
 
 
 def _outlived(now: datetime) -> Delete:

@@ -28,8 +28,8 @@ def order_digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode("ascii")).hexdigest()
 
 
-def first_meant(rows: Sequence[_Row], ways: Sequence[set[str]]) -> _Row | None:
-    """The first row of the first order that every one of a study's patients names in one of their ways.
+def orders_meant(rows: Sequence[_Row], ways: Sequence[set[str]]) -> list[_Row]:
+    """The first row of each order that every one of a study's patients names in one of their ways, as `rows` lie.
 
     Parameters
     ----------
@@ -42,4 +42,8 @@ def first_meant(rows: Sequence[_Row], ways: Sequence[set[str]]) -> _Row | None:
     for row in rows:
         named.setdefault(row.order_digest, set()).add(row.name_digest)
     meant = {order for order, names in named.items() if all(way & names for way in ways)}
-    return next((row for row in rows if row.order_digest in meant), None)
+    first: dict[str, _Row] = {}
+    for row in rows:
+        if row.order_digest in meant:
+            first.setdefault(row.order_digest, row)
+    return list(first.values())

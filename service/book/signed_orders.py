@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from service.book.hl7_inbox import REMEMBERED
-from service.book.order_digests import first_meant, order_digest, order_names
+from service.book.order_digests import order_digest, order_names, orders_meant
 from service.book.patient_numbers import PatientKey, numbers_of_patient
 from service.book.tables import SignedOrderRow
 
@@ -66,5 +66,5 @@ def signed_status(
         .where(SignedOrderRow.name_digest.in_(set[str]().union(*ways)))
         .order_by(SignedOrderRow.received_at_utc.desc())
     ).all()
-    found = first_meant(rows, ways)
+    found = next(iter(orders_meant(rows, ways)), None)
     return found.status if found is not None else ""

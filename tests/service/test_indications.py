@@ -155,6 +155,29 @@ def test_two_orders_of_one_study_keep_their_words(house: House) -> None:
     assert (indication(house), indication(house, "ACC-2")) == ("Cough for 3 weeks", "")
 
 
+def test_a_study_of_several_orders_has_no_orders_words_by_its_uid(each_house: House) -> None:
+    house, patients = each_house, {PatientKey(PATIENT_ID, "HOSP")}
+
+    def by_uid() -> str:
+        return indication_of(house.book.engine, STUDY_UID, (), patients, now=now_utc())
+
+    other = {"accession": "ACC-2", "filler": "FI2"}
+    say(house, omi(f"IPC|ACC-1||{STUDY_UID}"))
+    assert by_uid() == "Cough for 3 weeks"
+    say(house, omi(f"IPC|ACC-2||{STUDY_UID}", control_id="M2", reason="^Wrist pain", **other))
+    assert by_uid() == ""
+    say(house, omi(f"IPC|ACC-2||{STUDY_UID}", control_id="M3", control="CA", **other))
+    assert by_uid() == "Cough for 3 weeks"
+    # An order that says nothing is one as well, and so is one whose words were taken back.
+    say(house, omi(f"IPC|ACC-2||{STUDY_UID}", control_id="M4", reason="", **other))
+    assert (by_uid(), indication(house), indication(house, "ACC-2")) == ("", "Cough for 3 weeks", "")
+    say(house, omi(f"IPC|ACC-1||{STUDY_UID}", control_id="M5", control="XO", reason='""'))
+    say(house, omi(f"IPC|ACC-2||{STUDY_UID}", control_id="M6", control="XO", reason="^Wrist pain", **other))
+    assert (by_uid(), indication(house, "ACC-2")) == ("", "Wrist pain")
+    say(house, omi(f"IPC|ACC-1||{STUDY_UID}", control_id="M7", control="CA"))
+    assert by_uid() == "Wrist pain"
+
+
 def test_another_patients_orders_or_departments_words_stand_nowhere(house: House, tmp_path: Path) -> None:
     strange: list[dict[str, str]] = [
         {"patient": "P-2^^^HOSP"},
