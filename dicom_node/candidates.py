@@ -10,7 +10,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-_PROJECTION_RADIOGRAPHY = frozenset(
+PROJECTION_RADIOGRAPHY = frozenset(
     {
         ComputedRadiographyImageStorage,
         DigitalXRayImageStorageForPresentation,
@@ -18,7 +18,7 @@ _PROJECTION_RADIOGRAPHY = frozenset(
     }
 )
 # Archives hold real chest radiographs as Secondary Capture; XR is not a defined term but common in the wild.
-_CAPTURED_MODALITIES = frozenset({"CR", "DX", "XR"})
+CAPTURED_MODALITIES = frozenset({"CR", "DX", "XR"})
 
 _SENTENCES = {
     "own-result": "a result of this product that came back from the archive",
@@ -61,10 +61,10 @@ def ignored_reason(*, sop_class_uid: str, modality: str, manufacturer: str, own_
     """
     if manufacturer.strip() == own_manufacturer:
         return "own-result"
-    if sop_class_uid in _PROJECTION_RADIOGRAPHY:
+    if sop_class_uid in PROJECTION_RADIOGRAPHY:
         return ""
     if sop_class_uid == SecondaryCaptureImageStorage:
-        return "" if modality.strip().upper() in _CAPTURED_MODALITIES else "other-modality"
+        return "" if modality.strip().upper() in CAPTURED_MODALITIES else "other-modality"
     return "not-an-image"
 
 

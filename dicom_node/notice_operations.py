@@ -34,11 +34,12 @@ DUPLICATE_SOP_INSTANCE = 0x0111
 NO_SUCH_SOP_INSTANCE = 0x0112
 INVALID_SOP_INSTANCE = 0x0117
 NO_SUCH_SOP_CLASS = 0x0118
+NOT_AUTHORIZED = 0x0124
 RESOURCE_LIMITATION = 0x0213
 # PS3.4 Table F.7.2-2: the step has ended.
 NO_MORE_UPDATES = 0xA710
-# 50 000 references of two UIDs each.
-_BOUNDS = Bounds(16 << 20, 120.0)
+# Some 8,000 references of two UIDs each: no radiography has as many, and the step of a long CT fits.
+_BOUNDS = Bounds(1 << 20, 120.0)
 
 
 class NoticeDesk(Protocol):
@@ -52,7 +53,7 @@ class NoticeDesk(Protocol):
         ...
 
     def step_changed(self, sop_instance_uid: str, notice: StepChanged, caller: Caller) -> None:
-        """A step goes on, or ends. 0112 where nobody knows it, 0110 where it had ended."""
+        """A step goes on, or ends. 0112 where nobody knows it, 0124 where it is another's, 0110 where it had ended."""
         ...
 
     def images_available(self, sop_instance_uid: str, notice: ImagesAvailable, caller: Caller) -> None:

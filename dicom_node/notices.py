@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from pydicom import Dataset
+from pydicom.uid import SecondaryCaptureImageStorage
 
+from dicom_node.candidates import CAPTURED_MODALITIES, PROJECTION_RADIOGRAPHY
 from dicom_node.collected import StatusError
 from dicom_node.identification import valid_uid
 
@@ -17,10 +20,23 @@ AVAILABILITY_CLASS_UID = "1.2.840.10008.5.1.4.33"
 # PS3.7 Annex C.
 INVALID_ATTRIBUTE_VALUE = 0x0106
 MISSING_ATTRIBUTE = 0x0120
-# More objects in one notice than any study has, and more studies than any step.
-_INSTANCES_MAX = 100_000
-_STUDIES_MAX = 100
-_UNAVAILABLE = "UNAVAILABLE"
+MISSING_VALUE = 0x0121
+# More radiographs than any study has, and more studies than any step.
+_IMAGES_MAX = 500
+_STUDIES_MAX = 20
+_STEP_IMAGES = PROJECTION_RADIOGRAPHY | {SecondaryCaptureImageStorage}
+# An archive has our own pictures too, which are secondary captures and never come back to be read.
+_ARCHIVED_IMAGES = PROJECTION_RADIOGRAPHY
+_Term = TypeVar("_Term", bound=StrEnum)
+
+
+class _Availability(StrEnum):
+    """Instance Availability (0008,0056) (PS3.3 Table C.4-23b)."""
+
+    ONLINE = "ONLINE"
+    NEARLINE = "NEARLINE"
+    OFFLINE = "OFFLINE"
+    UNAVAILABLE = "UNAVAILABLE"
 
 
 class StepStatus(StrEnum):
@@ -40,11 +56,14 @@ class StepBegun:
     study_instance_uids
         Studies the step is for: at least one.
     image_uids
-        SOP Instance UIDs of the images it names already.
+        SOP Instance UIDs of the radiographs it names already.
+    is_radiography
+        Whether its modality makes images that could be ours to read.
     """
 
     study_instance_uids: tuple[str, ...]
     image_uids: tuple[str, ...]
+    is_radiography: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +75,7 @@ class StepChanged:
     status
         Its new status; None where that is not told.
     image_uids
-        All images of the step; None where nothing is said of them.
+        All radiographs of the step; None where nothing is said of its images.
     """
 
     status: StepStatus | None
@@ -65,10 +84,17 @@ class StepChanged:
 
 @dataclass(frozen=True, slots=True)
 class ImagesAvailable:
-    """An archive says which objects of a study can be had from it (N-CREATE)."""
+    """An archive says which objects of a study can be had from it (N-CREATE).
+
+    Attributes
+    ----------
+    image_uids, gone_uids
+        Radiographs that can be had, and such as can be had no more.
+    """
 
     study_instance_uid: str
     image_uids: tuple[str, ...]
+    gone_uids: tuple[str, ...] = ()
 
 
 def step_begun(dataset: Dataset) -> StepBegun:
@@ -77,19 +103,14 @@ def step_begun(dataset: Dataset) -> StepBegun:
     Raises
     ------
     StatusError
-        0120 without status or study, 0106 where a value is not what it must be.
+        0120 without status, modality or study, 0121 where one is empty, 0106 where a value is not what it must be.
     """
-    if _status(dataset) is not StepStatus.IN_PROGRESS:
-        raise StatusError(
-            MISSING_ATTRIBUTE if "PerformedProcedureStepStatus" not in dataset else INVALID_ATTRIBUTE_VALUE
-        )
-    steps = dataset.get("ScheduledStepAttributesSequence") or ()
-    studies = tuple(dict.fromkeys(_uid(step, "StudyInstanceUID") for step in steps))
-    if not studies:
-        raise StatusError(MISSING_ATTRIBUTE)
-    if len(studies) > _STUDIES_MAX:
+    if _term(dataset, "PerformedProcedureStepStatus", StepStatus) is not StepStatus.IN_PROGRESS:
         raise StatusError(INVALID_ATTRIBUTE_VALUE)
-    return StepBegun(studies, _images_of_step(dataset) or ())
+    modality = _required(dataset, "Modality")
+    steps = _items(dataset, "ScheduledStepAttributesSequence")
+    studies = _bounded((_uid(step, "StudyInstanceUID") for step in steps), _STUDIES_MAX)
+    return StepBegun(studies, _images_of_step(dataset) or (), modality.upper() in CAPTURED_MODALITIES)
 
 
 def step_changed(dataset: Dataset) -> StepChanged:
@@ -98,61 +119,84 @@ def step_changed(dataset: Dataset) -> StepChanged:
     Raises
     ------
     StatusError
-        0106 where a value is not what it must be.
+        0121 where one that must have a value is empty, 0106 where a value is not what it must be.
     """
-    return StepChanged(_status(dataset), _images_of_step(dataset))
+    keyword = "PerformedProcedureStepStatus"
+    status = _term(dataset, keyword, StepStatus) if keyword in dataset else None
+    return StepChanged(status, _images_of_step(dataset))
 
 
 def images_available(dataset: Dataset) -> ImagesAvailable:
-    """The notice in the Attribute List of an N-CREATE (PS3.4 Table R.3.2-1); what is unavailable is left out.
+    """The notice in the Attribute List of an N-CREATE (PS3.4 Table R.3.2-1), as far as it tells of radiographs.
 
     Raises
     ------
     StatusError
-        0120 without study or objects, 0106 where a value is not what it must be.
+        0120 without study or objects, 0121 where one is empty, 0106 where a value is not what it must be.
     """
-    images = [
-        _uid(item, "ReferencedSOPInstanceUID")
-        for series in dataset.get("ReferencedSeriesSequence") or ()
-        for item in series.get("ReferencedSOPSequence") or ()
-        if str(item.get("InstanceAvailability") or "").strip() != _UNAVAILABLE
-    ]
-    if "ReferencedSeriesSequence" not in dataset:
-        raise StatusError(MISSING_ATTRIBUTE)
-    return ImagesAvailable(_uid(dataset, "StudyInstanceUID"), _bounded(images))
-
-
-def _status(dataset: Dataset) -> StepStatus | None:
-    if "PerformedProcedureStepStatus" not in dataset:
-        return None
-    try:
-        return StepStatus(str(dataset.PerformedProcedureStepStatus or "").strip())
-    except ValueError:
-        raise StatusError(INVALID_ATTRIBUTE_VALUE) from None
+    study = _uid(dataset, "StudyInstanceUID")
+    images: list[str] = []
+    gone: list[str] = []
+    for series in _items(dataset, "ReferencedSeriesSequence"):
+        for item in _items(series, "ReferencedSOPSequence"):
+            availability = _term(item, "InstanceAvailability", _Availability)
+            told = gone if availability is _Availability.UNAVAILABLE else images
+            told += _named((item,), _ARCHIVED_IMAGES)
+    return ImagesAvailable(study, _bounded(images, _IMAGES_MAX), _bounded(gone, _IMAGES_MAX))
 
 
 def _images_of_step(dataset: Dataset) -> tuple[str, ...] | None:
-    """Referenced images of every performed series; other objects, such as dose reports, are no images to wait for."""
+    """Radiographs of every performed series; other objects, such as dose reports, are not waited for."""
     if "PerformedSeriesSequence" not in dataset:
         return None
-    return _bounded(
-        _uid(item, "ReferencedSOPInstanceUID")
-        for series in dataset.PerformedSeriesSequence or ()
-        for item in series.get("ReferencedImageSequence") or ()
-    )
+    images: list[str] = []
+    for series in dataset.PerformedSeriesSequence or ():
+        images += _named(series.get("ReferencedImageSequence") or (), _STEP_IMAGES)
+    return _bounded(images, _IMAGES_MAX)
 
 
-def _bounded(uids: Iterable[str]) -> tuple[str, ...]:
+def _named(items: Iterable[Dataset], classes: Container[str]) -> list[str]:
+    """SOP Instance UIDs of the items that are of these classes."""
+    named = [(_uid(item, "ReferencedSOPClassUID"), _uid(item, "ReferencedSOPInstanceUID")) for item in items]
+    return [uid for sop_class, uid in named if sop_class in classes]
+
+
+def _bounded(uids: Iterable[str], most: int) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(uids))
-    if len(found) > _INSTANCES_MAX:
+    if len(found) > most:
         raise StatusError(INVALID_ATTRIBUTE_VALUE)
     return found
 
 
-def _uid(dataset: Dataset, keyword: str) -> str:
+def _items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
+    """Items of a sequence that must have one."""
     if keyword not in dataset:
         raise StatusError(MISSING_ATTRIBUTE)
-    uid = str(dataset.get(keyword) or "")
+    items: Sequence[Dataset] = dataset.get(keyword) or ()
+    if not items:
+        raise StatusError(MISSING_VALUE)
+    return items
+
+
+def _required(dataset: Dataset, keyword: str) -> str:
+    """A value that must be there."""
+    if keyword not in dataset:
+        raise StatusError(MISSING_ATTRIBUTE)
+    value = str(dataset.get(keyword) or "").strip()
+    if not value:
+        raise StatusError(MISSING_VALUE)
+    return value
+
+
+def _term(dataset: Dataset, keyword: str, terms: type[_Term]) -> _Term:
+    try:
+        return terms(_required(dataset, keyword))
+    except ValueError:
+        raise StatusError(INVALID_ATTRIBUTE_VALUE) from None
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    uid = _required(dataset, keyword)
     if not valid_uid(uid):
         raise StatusError(INVALID_ATTRIBUTE_VALUE)
     return uid

@@ -14,8 +14,7 @@ from sqlalchemy import Engine
 from clinical import RadDraftError, Transient
 from dicom_node import Peer
 from dicom_node.study_query import images_in_archive
-from service.book.completeness import note_expected, studies_to_count
-from service.book.receipts import QuietRule
+from service.book.completeness import CompletenessRule, note_expected, studies_to_count
 from service.clock import now_utc
 from service.settings import ArchiveSection
 from service.tls import client_tls
@@ -74,9 +73,8 @@ class ArchiveCounting:
 
     engine: Engine
     count: CountImages
-    rule: QuietRule
+    rule: CompletenessRule
     ask_every_s: float
-    settled_s: float
 
     def ask(self) -> int:
         """Ask about every arriving study whose last answer is old; return how many were asked about.
@@ -90,9 +88,7 @@ class ArchiveCounting:
         arriving = studies_to_count(self.engine, asked_before=asked_before)
         for study in arriving:
             expected = self.count(study.study_instance_uid)
-            note_expected(
-                self.engine, study.study_id, expected, self.rule, settled_s=self.settled_s, now=now_utc()
-            )
+            note_expected(self.engine, study.study_id, expected, self.rule, now=now_utc())
         return len(arriving)
 
     def start(self, stop: Event) -> Thread:

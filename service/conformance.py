@@ -30,6 +30,7 @@ from dicom_node.notice_operations import (
     NO_MORE_UPDATES,
     NO_SUCH_SOP_CLASS,
     NO_SUCH_SOP_INSTANCE,
+    NOT_AUTHORIZED,
     PROCESSING_FAILURE,
     RESOURCE_LIMITATION,
 )
@@ -37,6 +38,7 @@ from dicom_node.notices import (
     AVAILABILITY_CLASS_UID,
     INVALID_ATTRIBUTE_VALUE,
     MISSING_ATTRIBUTE,
+    MISSING_VALUE,
     STEP_CLASS_UID,
 )
 from dicom_node.operations import DATASET_DOES_NOT_MATCH, SUCCESS
@@ -145,7 +147,9 @@ def _acceptor() -> str:
         "taken from peers that the site\n"
         "names for it in `node.peers.notices`, and are on record before they are answered. Of them "
         "are kept: UIDs of studies and\n"
-        "images, the step's status, the caller. They say only when a study is read, see "
+        "radiographs, the step's status, the caller; of steps of other modalities than CR, DX and XR "
+        "their own UID and status\nalone, of notices of availability that name no CR or DX image nothing. A step is "
+        "changed by the AE title that began it\nand no other. Notices say only when a study is read, see "
         "[operations.md](operations.md#when-a-study-is-complete).\n"
     )
 
@@ -200,7 +204,10 @@ def _statuses() -> str:
     ]
     notices = [
         [f"{SUCCESS:04X}", "on record"],
-        [f"{INVALID_ATTRIBUTE_VALUE:04X}", "a status or UID that is none, or a step that begins ended"],
+        [
+            f"{INVALID_ATTRIBUTE_VALUE:04X}",
+            "a status or UID that is none, a step that begins ended, or too many images or studies",
+        ],
         [f"{PROCESSING_FAILURE:04X}", "the data set cannot be decoded"],
         [
             f"{PROCESSING_FAILURE:04X}, Error ID {NO_MORE_UPDATES:04X}",
@@ -210,7 +217,9 @@ def _statuses() -> str:
         [f"{NO_SUCH_SOP_INSTANCE:04X}", "N-SET: no step of this UID has begun"],
         [f"{INVALID_SOP_INSTANCE:04X}", "N-CREATE: the SOP Instance UID is none"],
         [f"{NO_SUCH_SOP_CLASS:04X}", "another SOP class than the presentation context's"],
-        [f"{MISSING_ATTRIBUTE:04X}", "status, study or referenced object is missing"],
+        [f"{MISSING_ATTRIBUTE:04X}", "an attribute of type 1 is missing: status, modality, study, reference"],
+        [f"{MISSING_VALUE:04X}", "one of these is there, and empty"],
+        [f"{NOT_AUTHORIZED:04X}", "N-SET: another AE title has begun the step"],
         [f"{RESOURCE_LIMITATION:04X}", "the account book does not answer: send again later"],
     ]
     rejections = [[refusal.value, *map(str, codes)] for refusal, codes in REJECTIONS.items()]

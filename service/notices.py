@@ -14,6 +14,7 @@ from dicom_node.notice_operations import (
     DUPLICATE_SOP_INSTANCE,
     NO_MORE_UPDATES,
     NO_SUCH_SOP_INSTANCE,
+    NOT_AUTHORIZED,
     PROCESSING_FAILURE,
 )
 from dicom_node.notices import ImagesAvailable, StepBegun, StepChanged
@@ -38,12 +39,14 @@ class BookNotices:
         _log.info("step_begun", peer=caller.ae_title, studies=len(notice.study_instance_uids))
 
     def step_changed(self, sop_instance_uid: str, notice: StepChanged, caller: Caller) -> None:
-        """Put the change on record, or refuse it where there is nothing to change (0112, 0110)."""
+        """Put the change on record, or refuse it where this caller has nothing to change (0112, 0124, 0110)."""
         try:
-            note_step_changed(self.engine, sop_instance_uid, notice, now=now_utc())
+            note_step_changed(self.engine, sop_instance_uid, notice, caller.ae_title, now=now_utc())
         except Permanent as error:
             if error.code == "notice-unknown":
                 raise StatusError(NO_SUCH_SOP_INSTANCE) from None
+            if error.code == "step-of-another":
+                raise StatusError(NOT_AUTHORIZED, comment="another AE title began this step") from None
             # PS3.4 Table F.7.2-2, in its words.
             raise StatusError(
                 PROCESSING_FAILURE,
@@ -54,7 +57,9 @@ class BookNotices:
         _log.info("step_changed", peer=caller.ae_title, status=notice.status, images=images)
 
     def images_available(self, sop_instance_uid: str, notice: ImagesAvailable, caller: Caller) -> None:
-        """Put on record what an archive has, or refuse a UID that is known (0111)."""
+        """Put on record what an archive has of radiographs, or refuse a UID that is known (0111)."""
+        if not (notice.image_uids or notice.gone_uids):
+            return
         try:
             note_available(self.engine, sop_instance_uid, notice, caller.ae_title, now=now_utc())
         except Permanent:

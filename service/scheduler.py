@@ -12,8 +12,7 @@ from sqlalchemy import Engine
 from clinical import RadDraftError
 from service.book import conversations, outbox, queueing, same_uid
 from service.book.clock_steps import LongestAhead, bring_near
-from service.book.completeness import weigh_notices
-from service.book.receipts import QuietRule
+from service.book.completeness import CompletenessRule, weigh_notices
 from service.book.states import StudyState
 from service.book.tallies import add_up
 from service.clock import now_utc
@@ -31,14 +30,6 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class NoticeWeighing:
-    """How notices decide on arriving studies: see `completeness.weigh_notices`."""
-
-    rule: QuietRule
-    settled_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Sweeper:
     """Looks through the book for rows that should move and do not.
 
@@ -46,8 +37,8 @@ class Sweeper:
     ----------
     hint_age_s
         A message older than this counts as lost. One too many is harmless: the lease decides who works.
-    weighing
-        Lets notices of performed steps and availability say when arriving studies are due.
+    completeness
+        By which notices of performed steps and availability say when arriving studies are due.
     triage
         Looks at studies by the site's rules before they are queued.
     keep_conversations
@@ -59,7 +50,7 @@ class Sweeper:
     engine: Engine
     hints: Hints
     hint_age_s: float
-    weighing: NoticeWeighing | None = None
+    completeness: CompletenessRule | None = None
     triage: TriageDesk | None = None
     keep_conversations: timedelta | None = None
     longest: LongestAhead | None = None
@@ -75,8 +66,8 @@ class Sweeper:
             `broker-away`: the book is looked after by then, and the next sweep gives the hints.
         """
         now = now_utc()
-        if self.weighing is not None:
-            weigh_notices(self.engine, self.weighing.rule, settled_s=self.weighing.settled_s)
+        if self.completeness is not None:
+            weigh_notices(self.engine, self.completeness)
         if self.triage is not None:
             self.triage.look(now)
         closed = queueing.close_quiet_studies(self.engine, now)

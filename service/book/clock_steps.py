@@ -13,7 +13,7 @@ from sqlalchemy import CursorResult, Engine, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.book.database import reading, writing
-from service.book.states import DeliveryState, StudyState
+from service.book.states import TO_BE_WEIGHED, DeliveryState, StudyState
 from service.book.tables import CircuitRow, DeliveryRow, StudyRow
 
 _MARGIN_S = 5.0
@@ -52,6 +52,16 @@ def _changes(longest: LongestAhead, now: datetime) -> list[tuple[Any, tuple[Any,
         return now + timedelta(seconds=seconds)
 
     changes: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+    receiving = StudyRow.state == StudyState.RECEIVING
+    # Notices reckon from these when a study is due.
+    changes += [
+        (
+            StudyRow,
+            (receiving, column > ahead(_MARGIN_S)),
+            {column.key: now, "arrivals_weighed": TO_BE_WEIGHED},
+        )
+        for column in (StudyRow.first_received_at_utc, StudyRow.last_received_at_utc)
+    ]
     waiting = [StudyState.RECEIVING, StudyState.QUEUED, StudyState.DRAFTED]
     working = [StudyState.READING, StudyState.TELLING]
     for table, idle, busy, due_s in (

@@ -16,6 +16,7 @@ from service.book.patient_numbers import PatientKey
 from service.book.receipts import QuietRule, reopen
 from service.book.states import (
     TAKES_BACK,
+    CompletedBy,
     InstanceState,
     StudyState,
     checked_instance_change,
@@ -159,6 +160,7 @@ def _move_on(study: StudyRow, *, something_left: bool, named: bool, now: datetim
     if something_left:
         if named and state not in _UNREAD:
             reopen(study, _AT_ONCE, now=now)
+            study.completed_by = CompletedBy.OPERATOR
         return
     if state is not StudyState.IGNORED and (named or state in _UNREAD):
         study.state = checked_study_change(state, StudyState.IGNORED)

@@ -6,25 +6,27 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Engine, delete, exists, insert, select
+from sqlalchemy import Engine, delete, exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from clinical import Permanent
 from dicom_node.notices import ImagesAvailable, StepBegun, StepChanged, StepStatus
 from service.book.database import one_at_a_time, writing
-from service.book.tables import InstanceRow, NamedImageRow, NoticeRow
+from service.book.states import TO_BE_WEIGHED, StudyState
+from service.book.tables import InstanceRow, NamedImageRow, NoticeRow, StudyRow
 
 # A step that says nothing for so long is over, and nobody waits for its study any more.
 REMEMBERED = timedelta(days=7)
 _AVAILABLE = "AVAILABLE"
-# What an archive has and what a modality has made once it is done: nothing more is to come.
-_SETTLED = (StepStatus.COMPLETED, _AVAILABLE)
+# Of a step whose images are none to read.
+_NO_STUDY = ("",)
 
 
 class Claim(StrEnum):
-    """What notices say of a study as it stands.
+    """What others say of a study as it stands.
 
-    ``nothing`` where they name no image; ``more-to-come`` while a step goes on or a named image is missing.
+    ``more-to-come`` while a step goes on or an image that was named is missing; ``whole`` where a completed step names
+    images and all are here.
     """
 
     NOTHING = "nothing"
@@ -42,59 +44,73 @@ def note_step_begun(
     Permanent
         ``notice-known`` where there is one of this UID.
     """
-    _note(
-        engine,
-        sop_instance_uid,
-        notice.study_instance_uids,
-        notice.image_uids,
-        StepStatus.IN_PROGRESS,
-        ae_title,
-        now,
-    )
+    studies = notice.study_instance_uids if notice.is_radiography else _NO_STUDY
+    with writing(engine) as session:
+        rows = _noted(session, sop_instance_uid, studies, StepStatus.IN_PROGRESS, ae_title, now)
+        for row in rows:
+            _name(session, row, notice.image_uids)
+        _weigh_again(session, studies)
 
 
 def note_available(
     engine: Engine, sop_instance_uid: str, notice: ImagesAvailable, ae_title: str, *, now: datetime
 ) -> None:
-    """Put on record what an archive has. Raises as `note_step_begun` does."""
+    """Put on record what an archive has; of each image its newest word stands. Raises as `note_step_begun` does."""
     studies = (notice.study_instance_uid,)
-    _note(engine, sop_instance_uid, studies, notice.image_uids, _AVAILABLE, ae_title, now)
+    earlier = select(NoticeRow.id).where(
+        NoticeRow.study_instance_uid == notice.study_instance_uid,
+        NoticeRow.status == _AVAILABLE,
+        NoticeRow.calling_ae_title == ae_title[:64],
+    )
+    with writing(engine) as session:
+        (row,) = _noted(session, sop_instance_uid, studies, _AVAILABLE, ae_title, now)
+        session.execute(
+            delete(NamedImageRow).where(
+                NamedImageRow.notice_id.in_(earlier),
+                NamedImageRow.sop_instance_uid.in_(notice.image_uids + notice.gone_uids),
+            )
+        )
+        _name(session, row, notice.image_uids)
+        _weigh_again(session, studies)
 
 
-def _note(
-    engine: Engine,
+def _noted(
+    session: Session,
     sop_instance_uid: str,
     studies: Collection[str],
-    images: Collection[str],
     status: str,
     ae_title: str,
     now: datetime,
+) -> list[NoticeRow]:
+    one_at_a_time(session, sop_instance_uid)
+    known = select(NoticeRow.id).where(NoticeRow.sop_instance_uid == sop_instance_uid)
+    if session.scalar(known.limit(1)) is not None:
+        raise Permanent("notice-known", "a notice of this UID is on record")
+    rows = [
+        NoticeRow(
+            sop_instance_uid=sop_instance_uid,
+            study_instance_uid=study,
+            status=status,
+            calling_ae_title=ae_title[:64],
+            changed_at_utc=now,
+        )
+        for study in studies
+    ]
+    session.add_all(rows)
+    session.flush()
+    return rows
+
+
+def note_step_changed(
+    engine: Engine, sop_instance_uid: str, notice: StepChanged, ae_title: str, *, now: datetime
 ) -> None:
-    with writing(engine) as session:
-        one_at_a_time(session, sop_instance_uid)
-        known = select(NoticeRow.id).where(NoticeRow.sop_instance_uid == sop_instance_uid)
-        if session.scalar(known.limit(1)) is not None:
-            raise Permanent("notice-known", "a notice of this UID is on record")
-        for study in studies:
-            row = NoticeRow(
-                sop_instance_uid=sop_instance_uid,
-                study_instance_uid=study,
-                status=status,
-                calling_ae_title=ae_title[:64],
-                changed_at_utc=now,
-            )
-            session.add(row)
-            session.flush()
-            _name(session, row.id, images)
-
-
-def note_step_changed(engine: Engine, sop_instance_uid: str, notice: StepChanged, *, now: datetime) -> None:
     """Put on record what a step has become.
 
     Raises
     ------
     Permanent
-        ``notice-unknown`` where no step of this UID has begun, ``step-ended`` where it is in progress no more.
+        ``notice-unknown`` where no step of this UID has begun, ``step-of-another`` where another AE title began it,
+        ``step-ended`` where it is in progress no more.
     """
     with writing(engine) as session:
         steps = session.scalars(
@@ -106,35 +122,57 @@ def note_step_changed(engine: Engine, sop_instance_uid: str, notice: StepChanged
         if not steps:
             raise Permanent("notice-unknown", "no step of this UID is on record")
         for step in steps:
+            if step.calling_ae_title != ae_title[:64]:
+                raise Permanent("step-of-another", "the step is another AE title's")
             if step.status != StepStatus.IN_PROGRESS:
                 raise Permanent("step-ended", "the step is in progress no more")
             step.status, step.changed_at_utc = notice.status or StepStatus.IN_PROGRESS, now
             if notice.image_uids is not None:
                 session.execute(delete(NamedImageRow).where(NamedImageRow.notice_id == step.id))
-                _name(session, step.id, notice.image_uids)
+                _name(session, step, notice.image_uids)
+        _weigh_again(session, [step.study_instance_uid for step in steps])
 
 
-def _name(session: Session, notice_id: int, images: Collection[str]) -> None:
-    if images:
-        rows = [{"notice_id": notice_id, "sop_instance_uid": uid} for uid in images]
+def _name(session: Session, notice: NoticeRow, images: Collection[str]) -> None:
+    if images and notice.study_instance_uid:
+        rows = [{"notice_id": notice.id, "sop_instance_uid": uid} for uid in images]
         session.execute(insert(NamedImageRow), rows)
 
 
-def claim_of(session: Session, study_instance_uid: str) -> Claim:
-    """What the notices of a study say of it; a step that was discontinued says nothing."""
+def _weigh_again(session: Session, studies: Collection[str]) -> None:
+    """Let the sweeper ask the notices of these studies again; in the order in which arrivals lock studies."""
+    for study in sorted(filter(None, studies)):
+        one_at_a_time(session, study)
+        session.execute(
+            update(StudyRow)
+            .where(StudyRow.study_instance_uid == study, StudyRow.state == StudyState.RECEIVING)
+            .values(arrivals_weighed=TO_BE_WEIGHED)
+        )
+
+
+def claim_of(session: Session, study_instance_uid: str, *, available_since: datetime) -> Claim:
+    """What the notices of a study say of it; a step that was discontinued says nothing.
+
+    An archive may tell of a part of its study: what it names is waited for, and ends no wait.
+
+    Parameters
+    ----------
+    available_since
+        What archives told before has lapsed.
+    """
     of_study = NoticeRow.study_instance_uid == study_instance_uid
     going_on = select(NoticeRow.id).where(of_study, NoticeRow.status == StepStatus.IN_PROGRESS)
     if session.scalar(going_on.limit(1)) is not None:
         return Claim.MORE_TO_COME
-    named = (
-        select(NamedImageRow.sop_instance_uid)
-        .join(NoticeRow, NoticeRow.id == NamedImageRow.notice_id)
-        .where(of_study, NoticeRow.status.in_(_SETTLED))
-    )
-    if session.scalar(named.limit(1)) is None:
-        return Claim.NOTHING
+    named = select(NamedImageRow.sop_instance_uid).join(NoticeRow, NoticeRow.id == NamedImageRow.notice_id)
+    completed = NoticeRow.status == StepStatus.COMPLETED
+    available = (NoticeRow.status == _AVAILABLE) & (NoticeRow.changed_at_utc >= available_since)
     held = exists().where(InstanceRow.sop_instance_uid == NamedImageRow.sop_instance_uid)
-    return Claim.MORE_TO_COME if session.scalar(named.where(~held).limit(1)) is not None else Claim.WHOLE
+    missing = named.where(of_study, or_(completed, available), ~held)
+    if session.scalar(missing.limit(1)) is not None:
+        return Claim.MORE_TO_COME
+    made = session.scalar(named.where(of_study, completed).limit(1))
+    return Claim.NOTHING if made is None else Claim.WHOLE
 
 
 def forget_notices(engine: Engine, now: datetime) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, exists, or_, select
 
 from service.book.database import reading, writing
 from service.book.hinting import mark_hinted
-from service.book.states import CompletedBy, StudyState, checked_study_change
+from service.book.states import COMPLETED_AT_ONCE, StudyState, checked_study_change
 from service.book.tables import NoticeRow, StudyRow
 from service.book.walk import LEASED_FROM, release
 
@@ -19,9 +19,8 @@ def close_quiet_studies(engine: Engine, now: datetime) -> list[int]:
     One of which notices tell waits until they were asked about its last image: see `completeness.weigh_notices`.
     """
     noticed = exists().where(NoticeRow.study_instance_uid == StudyRow.study_instance_uid)
-    weighed = or_(
-        StudyRow.completed_by == CompletedBy.EARLY, StudyRow.arrivals_weighed == StudyRow.arrivals, ~noticed
-    )
+    at_once = StudyRow.completed_by.in_(COMPLETED_AT_ONCE)
+    weighed = or_(at_once, StudyRow.arrivals_weighed == StudyRow.arrivals, ~noticed)
     with writing(engine) as session:
         due = session.scalars(
             select(StudyRow)

@@ -43,7 +43,7 @@ class CompletedBy(StrEnum):
     """What ends, or ended, a study's wait for more images.
 
     ``named-images``: every image that notices name is here; ``archive-count``: as many as the archive has;
-    ``early-reading``: nothing was waited for.
+    ``early-reading``: nothing was waited for; ``operator``: somebody has said that it is to be read now.
     """
 
     NAMED = "named-images"
@@ -51,6 +51,13 @@ class CompletedBy(StrEnum):
     QUIET = "quiet-period"
     CAP = "max-wait"
     EARLY = "early-reading"
+    OPERATOR = "operator"
+
+
+# Of `StudyRow.arrivals_weighed`: notices must be asked again, whether another image comes or not.
+TO_BE_WEIGHED = -1
+# Such a study waits for nothing that others tell of it.
+COMPLETED_AT_ONCE = frozenset({CompletedBy.EARLY, CompletedBy.OPERATOR})
 
 
 class DeliveryState(StrEnum):

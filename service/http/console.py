@@ -121,6 +121,7 @@ _COMPLETIONS = {
     CompletedBy.COUNT: "Read when as many objects were here as the archive has.",
     CompletedBy.QUIET: "Read when no image had come for the quiet period.",
     CompletedBy.CAP: "Read at the end of the longest wait for more images.",
+    CompletedBy.OPERATOR: "Read at once, because an operator took an image out.",
     CompletedBy.EARLY: "Read early, without a wait for more images.",
 }
 

@@ -9,6 +9,7 @@ from hl7_fhir import AUDIT_SCOPES, FOLLOWING_SCOPES, SUBSCRIBING_SCOPES
 from service.archive_counting import ArchiveCounting, counter_of
 from service.audit_feed import AuditFeed, FactFinder, file_sink, server_sink, syslog_sink
 from service.book.clock_steps import LongestAhead
+from service.book.completeness import CompletenessRule
 from service.delivery_task import LONGEST_RETRY_AFTER_S
 from service.doorbell import Doorbell
 from service.drift_watch import DriftWatch, drift_terms
@@ -21,7 +22,7 @@ from service.report_subscription import SubscriptionKeeper, may_be_left, subscri
 from service.report_watch import ReportWatch
 from service.retention import RetentionClock, site_retention
 from service.role_process import SignsOfLife, die_with_supervisor, stop_on_signals
-from service.scheduler import NoticeWeighing, Sweeper
+from service.scheduler import Sweeper
 from service.settings import FhirDestination, Settings
 from service.triage import TriageDesk
 
@@ -41,7 +42,7 @@ def run_scheduler(settings: Settings) -> None:
         house.book.engine,
         Hints(celery_app(settings)),
         hint_age_s=settings.lease.hint_age_s,
-        weighing=NoticeWeighing(quiet_rule(settings), settings.study.named_settled_s),
+        completeness=completeness_rule(settings),
         triage=TriageDesk(house.book.engine, house.spool, settings.rules, settings.study.early_reading),
         longest=longest_ahead(settings),
         keep_conversations=timedelta(days=settings.chat.keep_days),
@@ -71,9 +72,8 @@ def started_tellers(house: House, stop: Event) -> list[Thread]:
         counting = ArchiveCounting(
             house.book.engine,
             counter_of(archive, settings.node.ae_title),
-            quiet_rule(settings),
+            completeness_rule(settings),
             archive.ask_every_s,
-            archive.settled_s,
         )
         tellers.append(counting.start(stop))
     return tellers
@@ -106,6 +106,13 @@ def subscription_keepers(house: House, stop: Event) -> list[Thread]:
         keeper = SubscriptionKeeper(house.book.engine, entry.name, key, hook, client)
         threads.append(Thread(target=keeper.run, args=(stop,), name="subscription", daemon=True))
     return threads
+
+
+def completeness_rule(settings: Settings) -> CompletenessRule:
+    """When a study of an installation need wait for no more images."""
+    study = settings.study
+    counted_settled_s = study.named_settled_s if study.archive is None else study.archive.settled_s
+    return CompletenessRule(quiet_rule(settings), study.named_settled_s, counted_settled_s)
 
 
 def longest_ahead(settings: Settings) -> LongestAhead:

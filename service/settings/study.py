@@ -24,7 +24,9 @@ class StudySection(Section):
         None, description="asked how many objects a study has, so that complete ones do not wait"
     )
     named_settled_s: float = Field(
-        5.0, ge=0, description="silence after which a study with all images that notices name is complete"
+        5.0,
+        ge=0,
+        description="silence after which a study with all images that completed steps name is complete",
     )
     max_attempts: int = Field(3, ge=1, le=20, description="attempts to read a study before it is failed")
     retry_delay_s: float = Field(5.0, ge=0, description="delay after a failed attempt, times its number")

@@ -23,7 +23,7 @@ from dicom_node.study_query import images_in_archive
 from service.archive_counting import ArchiveCounting, counter_of
 from service.book import Book, StudyState, outbox, queueing, walk
 from service.book.clock_steps import LongestAhead, bring_near
-from service.book.completeness import note_expected, studies_to_count
+from service.book.completeness import CompletenessRule, note_expected, studies_to_count
 from service.book.receipts import commit_arrival
 from service.settings import ArchiveSection
 from service.triage import TriageDesk
@@ -33,6 +33,7 @@ from tests.service.test_outbox import told
 from training.phantoms.dicom import VARIANTS, write_phantom
 
 _SETTLED_S = 5.0
+_RULE = CompletenessRule(QUIET, named_settled_s=1.0, counted_settled_s=_SETTLED_S)
 
 
 def due_after_s(book: Book) -> float:
@@ -55,17 +56,17 @@ def due_after_s(book: Book) -> float:
 def test_a_study_is_due_by_what_the_archive_has(book: Book, expected: int | None, due_s: float) -> None:
     for sha in "ab":  # the same object twice: the archive counts it once
         commit_arrival(book.engine, arrival(sha=sha), QUIET)
-    note_expected(book.engine, 1, expected, QUIET, settled_s=_SETTLED_S, now=NOW)
+    note_expected(book.engine, 1, expected, _RULE, now=NOW)
     assert due_after_s(book) == due_s
 
 
 def test_an_image_that_comes_lets_the_archive_be_asked_again(book: Book) -> None:
     commit_arrival(book.engine, arrival(1), QUIET)
-    note_expected(book.engine, 1, 2, QUIET, settled_s=_SETTLED_S, now=NOW)
+    note_expected(book.engine, 1, 2, _RULE, now=NOW)
     assert studies_to_count(book.engine, asked_before=NOW - timedelta(seconds=1)) == []
     commit_arrival(book.engine, arrival(2, at=NOW + timedelta(seconds=9)), QUIET)
     assert len(studies_to_count(book.engine, asked_before=NOW + timedelta(seconds=5))) == 1
-    note_expected(book.engine, 1, 2, QUIET, settled_s=_SETTLED_S, now=NOW + timedelta(seconds=10))
+    note_expected(book.engine, 1, 2, _RULE, now=NOW + timedelta(seconds=10))
     assert due_after_s(book) == 9 + _SETTLED_S
 
 
@@ -140,9 +141,8 @@ def test_a_complete_study_does_not_wait_out_its_quiet_period(book: Book) -> None
     commit_arrival(book.engine, arrival(1), QUIET)
     with archive({"1.9": 1}) as port:
         asked = ArchiveSection(ae_title="ARCHIVE", host="127.0.0.1", port=port)
-        counting = ArchiveCounting(
-            book.engine, counter_of(asked, "RADDRAFT"), QUIET, ask_every_s=5, settled_s=0
-        )
+        rule = CompletenessRule(QUIET, named_settled_s=9, counted_settled_s=0)
+        counting = ArchiveCounting(book.engine, counter_of(asked, "RADDRAFT"), rule, ask_every_s=5)
         assert counting.ask() == 1
         assert counting.ask() == 0
     assert queueing.close_quiet_studies(book.engine, NOW) == [1]

@@ -10,11 +10,14 @@ import pytest
 from sqlalchemy import select
 
 from clinical import RadDraftError
+from dicom_node.notices import StepBegun, StepChanged, StepStatus
 from imaging import DecodeLimits
 from service.book import catalogue, queueing, same_uid, study_images
 from service.book.audit import Action, audit_entries
 from service.book.catalogue import Criteria, Level
+from service.book.completeness import CompletenessRule, weigh_notices
 from service.book.database import reading, writing
+from service.book.notices import note_step_begun, note_step_changed
 from service.book.receipts import QuietRule
 from service.book.retraction import stop_and_list
 from service.book.states import DeliveryState, InstanceState, StudyState
@@ -36,6 +39,7 @@ from tests.service.hospital import (
     state_of,
     tell,
 )
+from tests.service.test_account_book import QUIET
 from tests.service.test_late_images import patients_of_results, told
 
 PENDING, DELIVERED, SUPERSEDED = DeliveryState.PENDING, DeliveryState.DELIVERED, DeliveryState.SUPERSEDED
@@ -96,6 +100,24 @@ def test_a_study_of_several_patients_gets_well_when_the_stray_image_is_dropped(
     assert (event.actor, event.subject, event.detail) == ("user:op", "instance", "failed")
     account = house.book.account(house.spool, deep=True)
     assert account.balanced and (account.acknowledged, account.states["ignored"]) == (2, 1)
+
+
+def test_what_notices_say_does_not_hold_back_the_reading_without_a_dropped_image(
+    house: House, tmp_path: Path
+) -> None:
+    study = received(house, tmp_path)
+    drafted(house, study, {"pacs": DELIVERED})
+    received(house, tmp_path, number=2, patient_id="P-5")
+    drafted(house, study, {}, 2, StudyState.DRAFTED)
+    tell(house, study, ("pacs",))
+    for uid, last_word in (("1.7.1", None), ("1.7.2", StepChanged(StepStatus.COMPLETED, ("1.2.99",)))):
+        note_step_begun(house.book.engine, uid, StepBegun((STUDY_UID,), ()), "XRAY1", now=now_utc())
+        if last_word is not None:
+            note_step_changed(house.book.engine, uid, last_word, "XRAY1", now=now_utc())
+    drop(house)
+    now = now_utc()
+    weigh_notices(house.book.engine, CompletenessRule(QUIET, 5, 5))
+    assert queueing.close_quiet_studies(house.book.engine, now) == [study]
 
 
 def test_a_dropped_image_no_longer_says_whose_the_study_is_nor_is_it_shown(

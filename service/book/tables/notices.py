@@ -13,7 +13,8 @@ from service.book.tables.base import Base, UtcDateTime
 class NoticeRow(Base):
     """A performed procedure step or a notice of availability, of one study; a step of several has a row for each.
 
-    `sop_instance_uid` is the notice's own; `status` is that of the step, or ``AVAILABLE``.
+    `sop_instance_uid` is the notice's own; `status` is that of the step, or ``AVAILABLE``. Of a step that makes no
+    radiographs no study is kept (empty) and no image: the row is there to answer what is said of the step later.
     """
 
     __tablename__ = "notices"

@@ -30,7 +30,8 @@ class StudyRow(Base):
     when a signed report of it was first heard of. `held_for` are the destinations an operator holds the study back from
     (see `service.book.study_holds`). `retracted_version` is the newest version of the Draft that was taken back
     with all before it; 0 where none was. `completed_by` says what ends the wait for more images at `due_at_utc`, or
-    ended it; `arrivals_weighed` how many images had come when notices were last asked about it.
+    ended it; `arrivals_weighed` how many images had come when notices were last asked about it, -1 where they must be
+    asked again.
     """
 
     __tablename__ = "studies"
