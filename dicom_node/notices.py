@@ -22,7 +22,7 @@ INVALID_ATTRIBUTE_VALUE = 0x0106
 MISSING_ATTRIBUTE = 0x0120
 MISSING_VALUE = 0x0121
 # More radiographs than any study has, and more studies than any step.
-_IMAGES_MAX = 500
+IMAGES_MAX = 500
 _STUDIES_MAX = 20
 _STEP_IMAGES = PROJECTION_RADIOGRAPHY | {SecondaryCaptureImageStorage}
 # An archive has our own pictures too, which are secondary captures and never come back to be read.
@@ -75,7 +75,7 @@ class StepChanged:
     status
         Its new status; None where that is not told.
     image_uids
-        All radiographs of the step; None where nothing is said of its images.
+        All radiographs of the step, however many; None where nothing is said of its images.
     """
 
     status: StepStatus | None
@@ -107,10 +107,11 @@ def step_begun(dataset: Dataset) -> StepBegun:
     """
     if _term(dataset, "PerformedProcedureStepStatus", StepStatus) is not StepStatus.IN_PROGRESS:
         raise StatusError(INVALID_ATTRIBUTE_VALUE)
-    modality = _required(dataset, "Modality")
+    is_radiography = _required(dataset, "Modality").upper() in CAPTURED_MODALITIES
     steps = _items(dataset, "ScheduledStepAttributesSequence")
     studies = _bounded((_uid(step, "StudyInstanceUID") for step in steps), _STUDIES_MAX)
-    return StepBegun(studies, _images_of_step(dataset) or (), modality.upper() in CAPTURED_MODALITIES)
+    images = (_images_of_step(dataset) or ()) if is_radiography else ()
+    return StepBegun(studies, _bounded(images, IMAGES_MAX), is_radiography)
 
 
 def step_changed(dataset: Dataset) -> StepChanged:
@@ -142,7 +143,7 @@ def images_available(dataset: Dataset) -> ImagesAvailable:
             availability = _term(item, "InstanceAvailability", _Availability)
             told = gone if availability is _Availability.UNAVAILABLE else images
             told += _named((item,), _ARCHIVED_IMAGES)
-    return ImagesAvailable(study, _bounded(images, _IMAGES_MAX), _bounded(gone, _IMAGES_MAX))
+    return ImagesAvailable(study, _bounded(images, IMAGES_MAX), _bounded(gone, IMAGES_MAX))
 
 
 def _images_of_step(dataset: Dataset) -> tuple[str, ...] | None:
@@ -152,7 +153,7 @@ def _images_of_step(dataset: Dataset) -> tuple[str, ...] | None:
     images: list[str] = []
     for series in dataset.PerformedSeriesSequence or ():
         images += _named(series.get("ReferencedImageSequence") or (), _STEP_IMAGES)
-    return _bounded(images, _IMAGES_MAX)
+    return tuple(dict.fromkeys(images))
 
 
 def _named(items: Iterable[Dataset], classes: Container[str]) -> list[str]:

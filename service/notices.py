@@ -17,7 +17,7 @@ from dicom_node.notice_operations import (
     NOT_AUTHORIZED,
     PROCESSING_FAILURE,
 )
-from dicom_node.notices import ImagesAvailable, StepBegun, StepChanged
+from dicom_node.notices import INVALID_ATTRIBUTE_VALUE, ImagesAvailable, StepBegun, StepChanged
 from service.book.notices import note_available, note_step_begun, note_step_changed
 from service.clock import now_utc
 
@@ -39,7 +39,7 @@ class BookNotices:
         _log.info("step_begun", peer=caller.ae_title, studies=len(notice.study_instance_uids))
 
     def step_changed(self, sop_instance_uid: str, notice: StepChanged, caller: Caller) -> None:
-        """Put the change on record, or refuse it where this caller has nothing to change (0112, 0124, 0110)."""
+        """Put the change on record, or refuse it where this caller has nothing to change (0112, 0124, 0110, 0106)."""
         try:
             note_step_changed(self.engine, sop_instance_uid, notice, caller.ae_title, now=now_utc())
         except Permanent as error:
@@ -47,6 +47,8 @@ class BookNotices:
                 raise StatusError(NO_SUCH_SOP_INSTANCE) from None
             if error.code == "step-of-another":
                 raise StatusError(NOT_AUTHORIZED, comment="another AE title began this step") from None
+            if error.code == "too-many-images":
+                raise StatusError(INVALID_ATTRIBUTE_VALUE) from None
             # PS3.4 Table F.7.2-2, in its words.
             raise StatusError(
                 PROCESSING_FAILURE,

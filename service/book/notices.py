@@ -10,7 +10,7 @@ from sqlalchemy import Engine, delete, exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from clinical import Permanent
-from dicom_node.notices import ImagesAvailable, StepBegun, StepChanged, StepStatus
+from dicom_node.notices import IMAGES_MAX, ImagesAvailable, StepBegun, StepChanged, StepStatus
 from service.book.database import one_at_a_time, writing
 from service.book.states import TO_BE_WEIGHED, StudyState
 from service.book.tables import InstanceRow, NamedImageRow, NoticeRow, StudyRow
@@ -110,7 +110,8 @@ def note_step_changed(
     ------
     Permanent
         ``notice-unknown`` where no step of this UID has begun, ``step-of-another`` where another AE title began it,
-        ``step-ended`` where it is in progress no more.
+        ``step-ended`` where it is in progress no more, ``too-many-images`` where it is of radiography and names more
+        than `dicom_node.notices.IMAGES_MAX`.
     """
     with writing(engine) as session:
         steps = session.scalars(
@@ -127,14 +128,17 @@ def note_step_changed(
             if step.status != StepStatus.IN_PROGRESS:
                 raise Permanent("step-ended", "the step is in progress no more")
             step.status, step.changed_at_utc = notice.status or StepStatus.IN_PROGRESS, now
-            if notice.image_uids is not None:
+            # What a step of another modality names is not kept: captures of a reconstruction are many.
+            if notice.image_uids is not None and step.study_instance_uid:
+                if len(notice.image_uids) > IMAGES_MAX:
+                    raise Permanent("too-many-images", "no step of radiography makes so many images")
                 session.execute(delete(NamedImageRow).where(NamedImageRow.notice_id == step.id))
                 _name(session, step, notice.image_uids)
         _weigh_again(session, [step.study_instance_uid for step in steps])
 
 
 def _name(session: Session, notice: NoticeRow, images: Collection[str]) -> None:
-    if images and notice.study_instance_uid:
+    if images:
         rows = [{"notice_id": notice.id, "sop_instance_uid": uid} for uid in images]
         session.execute(insert(NamedImageRow), rows)
 

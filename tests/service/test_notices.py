@@ -285,7 +285,8 @@ def test_of_other_modalities_nothing_is_kept_but_that_the_step_was(
 ) -> None:
     images(book, 1)
     assert create(peers[0], begun(modality="CT")) == 0x0000
-    assert change(peers[1], ended("1.2.1", "1.2.2")).Status == 0x0000
+    many = [f"1.2.3.{number}" for number in range(501)]
+    assert change(peers[1], ended("1.2.1", *many)).Status == 0x0000
     assert change(peers[1], ended("1.2.1")).Status == 0x0110
     tomograms = available("1.2.1")
     tomograms.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPClassUID = _CT
