@@ -22,7 +22,7 @@ from hl7_fhir.scopes import WANTED_TO_MATCH as MATCHING_SCOPES
 from hl7_fhir.scopes import WANTED_TO_SUBSCRIBE as SUBSCRIBING_SCOPES
 from hl7_fhir.signed_reports import SignedReport
 from hl7_fhir.smart import SmartBackend, SmartClient
-from hl7_fhir.subscription import Kept, Subscribed, Webhook
+from hl7_fhir.subscription import Kept, Placed, Subscribed, Webhook
 
 __all__ = [
     "AUDIT_SCOPES",
@@ -47,6 +47,7 @@ __all__ = [
     "Kind",
     "OpenAccess",
     "PatientUnmatched",
+    "Placed",
     "PostResult",
     "SignedReport",
     "SmartBackend",

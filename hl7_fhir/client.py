@@ -23,7 +23,7 @@ from hl7_fhir.matching import Wanted, is_taken_back, matched, matched_if_possibl
 from hl7_fhir.profile import R4, R5
 from hl7_fhir.signed_reports import SignedReport, signed_reports
 from hl7_fhir.single_writes import create, write_singly
-from hl7_fhir.subscription import Subscribed, Webhook, keep_subscription, remove_subscription
+from hl7_fhir.subscription import Placed, Subscribed, Webhook, keep_subscription, remove_subscription
 from hl7_fhir.transaction import write_transaction
 
 _CAPABILITIES_KEPT_S = 3600.0
@@ -156,7 +156,7 @@ class FhirClient:
         with httpx.Client(timeout=self._timeout_s, verify=self._tls or True) as http:
             yield from signed_reports(Exchange(http, self._base_url, self._access), since_utc)
 
-    def keep_subscription(self, hook: Webhook, now: datetime) -> Subscribed:
+    def keep_subscription(self, hook: Webhook, now: datetime, placed: Placed | None = None) -> Subscribed:
         """See to it that the server tells `hook` of signed reports (`subscription.keep_subscription`).
 
         Raises
@@ -166,10 +166,10 @@ class FhirClient:
         """
         with httpx.Client(timeout=self._timeout_s, verify=self._tls or True) as http:
             exchange = Exchange(http, self._base_url, self._access)
-            return keep_subscription(exchange, self._read_capabilities(exchange), hook, now)
+            return keep_subscription(exchange, self._read_capabilities(exchange), hook, now, placed)
 
-    def remove_subscription(self, key: str) -> bool:
-        """Take back what `keep_subscription` put there; whether there was one.
+    def remove_subscription(self, key: str, placed: Placed | None = None) -> int:
+        """Take back what `keep_subscription` put there; how many there were.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class FhirClient:
             By the status of the answers.
         """
         with httpx.Client(timeout=self._timeout_s, verify=self._tls or True) as http:
-            return remove_subscription(Exchange(http, self._base_url, self._access), key)
+            return remove_subscription(Exchange(http, self._base_url, self._access), key, placed)
 
     def _refuse_other_version(self, capabilities: Capabilities) -> None:
         theirs = capabilities.fhir_version

@@ -26,7 +26,9 @@ _KNOWN_BY_TAG = frozenset({"Provenance", "AuditEvent", "Subscription"})
 _NOT_ASKED = frozenset({("AuditEvent", "search-type"), ("DiagnosticReport", "read")})
 # How signed reports are followed, beside the search by identifier.
 _FOLLOWED_BY = ({"name": "_lastUpdated", "type": "date"}, {"name": "status", "type": "token"})
-_WITHOUT_CONDITION = frozenset({"Binary"})
+# Of several Subscriptions of ours one is kept, so that none is created by condition: a server that ignores the
+# condition's parameter would take another's for ours.
+_WITHOUT_CONDITION = frozenset({"Binary", "Subscription"})
 # Updated by their id, after a search; others by PUT with their identifier, as an entry of a transaction.
 _UPDATED_BY_ID = frozenset({"DocumentReference", "Subscription"})
 _ALL_WANTED = (

@@ -7,13 +7,15 @@ from typing import Any
 
 import httpx
 
-from clinical import Transient
+from clinical import Permanent, Transient
 from hl7_fhir.access import Access
 from hl7_fhir.answers import failure_of, several_matches
 
 Json = dict[str, Any]
 
 FHIR_JSON = "application/fhir+json"
+# Failures that say that a resource is not there, or no longer (R4 3.1.0.1).
+GONE = frozenset({"http-404", "http-410"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,38 @@ class Exchange:
         Permanent
             ``several-matches``: which one is meant is for a person to say.
         """
+        found = self.found(kind, query)
+        if len(found) > 1:
+            raise several_matches()
+        return found[0] if found else None
+
+    def found(self, kind: str, query: str) -> list[Stored]:
+        """What the first page of a search lists of one type; not each of it need match (R4 3.1.1.4.2).
+
+        Raises
+        ------
+        Transient, Permanent
+            By the status of the answer.
+        """
         # Some servers answer a repeated search from a cache; a stale answer would let us write over a signature.
         answer = self.send("GET", f"{kind}?{query}", headers={"Cache-Control": "no-cache"})
         listed = [entry.get("resource", {}) for entry in body_of(answer).get("entry", [])]
-        found = [resource for resource in listed if resource.get("resourceType") == kind]
-        if len(found) > 1:
-            raise several_matches()
-        return Stored(found[0]) if found else None
+        return [Stored(resource) for resource in listed if resource.get("resourceType") == kind]
+
+    def read(self, reference: str) -> Stored | None:
+        """A resource by ``Type/id``; None where the server has it no more.
+
+        Raises
+        ------
+        Transient, Permanent
+            By the status of any other answer.
+        """
+        try:
+            return Stored(body_of(self.send("GET", reference, headers={"Cache-Control": "no-cache"})))
+        except Permanent as error:
+            if error.code not in GONE:
+                raise
+            return None
 
 
 def body_of(answer: httpx.Response) -> Json:

@@ -27,7 +27,7 @@ WANTED_TO_FOLLOW = (
     "system/ImagingStudy.rs",
 )
 # What keeping a Subscription to them needs.
-WANTED_TO_SUBSCRIBE = ("system/Subscription.cuds",)
+WANTED_TO_SUBSCRIBE = ("system/Subscription.cruds",)
 _SCOPE = re.compile(r"system/(\*|[A-Za-z]+)\.(\*|read|write|[cruds]+)(?:\?.*)?")
 _VERSION_1 = {"*": "cruds", "read": "rs", "write": "cud"}
 

@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+
 from clinical import Transient
 from hl7_fhir.capability import Capabilities
-from hl7_fhir.exchange import Exchange, Stored
+from hl7_fhir.exchange import Exchange, Stored, body_of
 from hl7_fhir.linking import linked, logical
 from hl7_fhir.signature import query_of, refuse_signed, unsigned_report
 
@@ -75,7 +77,16 @@ def create(exchange: Exchange, resource: Json, if_none_exist: str | None) -> tup
     headers = {"If-None-Exist": if_none_exist} if if_none_exist else {}
     answer = exchange.send("POST", kind, resource=resource, headers=headers)
     named = re.search(rf"\b{kind}/([A-Za-z0-9.-]{{1,64}})", answer.headers.get("Location", ""))
-    return answer.status_code, named.group(0) if named else None
+    return answer.status_code, named.group(0) if named else _named_by_body(answer, kind)
+
+
+def _named_by_body(answer: httpx.Response, kind: str) -> str | None:
+    try:
+        body = body_of(answer)
+    except Transient:
+        return None
+    known = body.get("resourceType") == kind and re.fullmatch(r"[A-Za-z0-9.-]{1,64}", str(body.get("id", "")))
+    return f"{kind}/{body['id']}" if known else None
 
 
 def update(exchange: Exchange, resource: Json, found: Stored) -> int:

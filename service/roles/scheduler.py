@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from threading import Event, Thread
 
-from hl7_fhir import AUDIT_SCOPES, FOLLOWING_SCOPES, SUBSCRIBING_SCOPES
+from hl7_fhir import AUDIT_SCOPES, FOLLOWING_SCOPES
 from service.archive_counting import ArchiveCounting, counter_of
 from service.audit_feed import AuditFeed, FactFinder, file_sink, server_sink, syslog_sink
 from service.book.clock_steps import LongestAhead
@@ -18,7 +18,7 @@ from service.house import House, celery_app, open_house, require_shared_broker
 from service.intake import quiet_rule
 from service.io_worker import ehrs, fhir_naming
 from service.queues import Hints
-from service.report_subscription import SubscriptionKeeper, may_be_left, subscription_key, webhook
+from service.report_subscription import subscription_keepers
 from service.report_watch import ReportWatch
 from service.retention import RetentionClock, site_retention
 from service.role_process import SignsOfLife, die_with_supervisor, stop_on_signals
@@ -64,7 +64,11 @@ def started_tellers(house: House, stop: Event) -> list[Thread]:
     tellers.append(
         Thread(target=drift.run, args=(stop, settings.drift.look_every_s), name="drift", daemon=True)
     )
-    tellers += report_watches(house, stop) + subscription_keepers(house, stop)
+    tellers += report_watches(house, stop)
+    tellers += [
+        Thread(target=keeper.run, args=(stop,), name="subscription", daemon=True)
+        for keeper in subscription_keepers(house)
+    ]
     for teller in tellers:
         teller.start()
     archive = settings.study.archive
@@ -89,22 +93,6 @@ def report_watches(house: House, stop: Event) -> list[Thread]:
             bell = Doorbell(house.book.engine, entry.name) if entry.subscription is not None else None
             args = (stop, entry.reports_asked_every_s, bell)
             threads.append(Thread(target=watch.run, args=args, name="signed-reports", daemon=True))
-    return threads
-
-
-def subscription_keepers(house: House, stop: Event) -> list[Thread]:
-    """A thread for each EHR that is to tell us of signed reports, or was to; not started yet."""
-    threads = []
-    for entry in house.settings.destinations:
-        if not isinstance(entry, FhirDestination) or entry.dry_run:
-            continue
-        key = subscription_key(house.spool.identity(), entry.name)
-        hook = webhook(entry, key)
-        if hook is None and not may_be_left(house.book.engine, entry.name):
-            continue
-        client = fhir_client(entry, SUBSCRIBING_SCOPES)
-        keeper = SubscriptionKeeper(house.book.engine, entry.name, key, hook, client)
-        threads.append(Thread(target=keeper.run, args=(stop,), name="subscription", daemon=True))
     return threads
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from typer.testing import CliRunner
 
-from hl7_fhir import FhirClient, Wanted, Way, Webhook, audit_event, build_bundle, client_statement
+from hl7_fhir import FhirClient, Placed, Wanted, Way, Webhook, audit_event, build_bundle, client_statement
 from raddraft import __version__
 from service.cli.app import build_app
 from tests.hl7_fhir.drafts import HEADER, NOW, PROFILE, draft
@@ -23,6 +23,7 @@ _DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "fhir-client-capabili
 _OF_THE_RESULT = {"_count", "_sort"}
 _REPEATS = {"GET": "search-type", "POST": "create", "PUT": "update", "DELETE": "delete"}
 _HOOK = Webhook("k" * 32, "https://raddraft.example/fhir/notified/ehr", "s" * 32)
+_TAG = {"system": "urn:raddraft:subscription", "code": _HOOK.key}
 
 
 def test_the_document_is_what_the_code_says() -> None:
@@ -47,6 +48,8 @@ def server(held: bool) -> Any:
         if kind in ("Patient", "ServiceRequest"):
             system, value = parse_qs(urlsplit(asked.path).query).get("identifier", ["|"])[0].split("|")
             found["identifier"] = [{"system": system, "value": value}]
+        if kind == "Subscription":
+            found["meta"] = {"versionId": "1", "tag": [_TAG]}
         if kind == "metadata":
             return 200, offered
         if "_lastUpdated" in asked.path:
@@ -132,6 +135,10 @@ def seen() -> set[tuple[str, str]]:
             FhirClient(far.base_url).create_tagged(audit_event(FACT))
             assert len(list(FhirClient(far.base_url).signed_reports(NOW))) == 1
             FhirClient(far.base_url).keep_subscription(_HOOK, NOW)
+            remembered = Placed("8", "", "", NOW)
+            assert (
+                FhirClient(far.base_url).keep_subscription(_HOOK, NOW, remembered).placed.resource_id == "8"
+            )
             assert FhirClient(far.base_url).remove_subscription(_HOOK.key)
             found |= set(asked_for(far.asked))
     return found

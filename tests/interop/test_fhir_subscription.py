@@ -23,8 +23,7 @@ from service.clock import now_utc
 from service.doorbell import Doorbell
 from service.house import House
 from service.http import create_app
-from service.report_subscription import SubscriptionKeeper, may_be_left, subscription_key, webhook
-from service.settings import FhirDestination
+from service.report_subscription import SubscriptionKeeper, subscription_keepers
 from tests.hl7_fhir.scripted_server import Asked, scripted_server
 from tests.interop.fhir_engine.engine import Store
 from tests.interop.test_fhir_signed_reports import order, patient, report, watch
@@ -60,12 +59,9 @@ def served(app: FastAPI, listening: socket.socket) -> Iterator[None]:
         thread.join()
 
 
-def keeper_of(house: House, wanted: bool = True) -> SubscriptionKeeper:
-    (entry,) = house.settings.destinations
-    assert isinstance(entry, FhirDestination)
-    key = subscription_key(house.spool.identity(), entry.name)
-    hook = webhook(entry, key) if wanted else None
-    return SubscriptionKeeper(house.book.engine, entry.name, key, hook, FhirClient(str(entry.base_url)))
+def keeper_of(house: House) -> SubscriptionKeeper:
+    (keeper,) = subscription_keepers(house)
+    return keeper
 
 
 def until(reached: Callable[[], bool]) -> None:
@@ -143,7 +139,7 @@ def test_there_is_one_subscription_and_it_is_kept_as_it_is_wanted(far_store: Sto
     def kept(wanted: Webhook, at: datetime = now) -> tuple[Kept, dict[str, Any]]:
         result = client.keep_subscription(wanted, at)
         (found,) = far_store.search("Subscription", _tag=f"urn:raddraft:subscription|{wanted.key}")
-        assert datetime.fromisoformat(found["end"]) == result.end_utc.replace(microsecond=0)
+        assert datetime.fromisoformat(found["end"]) == result.placed.end_utc.replace(microsecond=0)
         return result.kept, found
 
     assert kept(hook)[0] is Kept.CREATED
@@ -179,13 +175,12 @@ def test_one_that_the_server_gave_up_on_is_asked_for_again(far_store: Store) -> 
 
 def test_what_the_site_no_longer_wants_is_taken_back_once(tmp_path: Path, far_store: Store) -> None:
     with opened(tmp_path, settings(far_store.base_url, 9)) as house:
-        engine = house.book.engine
-        assert not may_be_left(engine, "ehr")
-        keeper_of(house).look()
-        assert may_be_left(engine, "ehr")
-        assert keeper_of(house, wanted=False).look() is None
+        assert keeper_of(house).look() is Kept.CREATED
+        assert keeper_of(house).look() is Kept.GOOD
+    with opened(tmp_path) as house:
+        assert keeper_of(house).look() is None
         assert far_store.counts("Subscription") == {"Subscription": 0}
-        assert not may_be_left(engine, "ehr")
+        assert not subscription_keepers(house)
 
 
 def test_a_server_without_subscriptions_is_left_to_be_asked(far_store: Store) -> None:

@@ -5,7 +5,7 @@ from service.book.tables.callers import CommitmentRow, RefusedCallsRow
 from service.book.tables.conversations import ChatTurnRow, ConversationRow
 from service.book.tables.deliveries import CircuitRow, CustodyRow, DeliveryAttemptRow, DeliveryRow
 from service.book.tables.notices import NamedImageRow, NoticeRow
-from service.book.tables.operations import AuditRow, BookFact, RoleRow, TallyRow
+from service.book.tables.operations import AuditRow, BookFact, PlacedSubscriptionRow, RoleRow, TallyRow
 from service.book.tables.patients import (
     IndicationRow,
     KeptPatientRow,
@@ -45,6 +45,7 @@ __all__ = [
     "NamedImageRow",
     "NoticeRow",
     "ObservationRow",
+    "PlacedSubscriptionRow",
     "ReceiptRow",
     "RefusedCallsRow",
     "RekeyedRow",

@@ -64,3 +64,15 @@ class AuditRow(Base):
     outcome: Mapped[str] = mapped_column(String(64), default="ok")
     detail: Mapped[str] = mapped_column(String(255), default="")
     sha256: Mapped[str] = mapped_column(String(64))
+
+
+class PlacedSubscriptionRow(Base):
+    """A Subscription at a destination's server (`service.book.subscriptions`)."""
+
+    __tablename__ = "placed_subscriptions"
+    destination: Mapped[str] = mapped_column(String(64), primary_key=True)
+    base_url: Mapped[str] = mapped_column(String(1024), primary_key=True)
+    resource_id: Mapped[str] = mapped_column(String(64), default="")
+    content_digest: Mapped[str] = mapped_column(String(32), default="")
+    endpoint_digest: Mapped[str] = mapped_column(String(32), default="")
+    end_utc: Mapped[datetime] = mapped_column(UtcDateTime)

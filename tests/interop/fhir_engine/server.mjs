@@ -83,14 +83,10 @@ for (const file of ['search-parameters', 'search-parameters-medplum']) {
 class ValidatingRepository extends MemoryRepository {
   warnings = [];
 
+  // What Medplum's repository in memory updates it creates anew: this is every write.
   async createResource(resource) {
     this.validate(resource);
-    return this.told(await super.createResource(this.taken(resource)), 'create');
-  }
-
-  async updateResource(resource, options) {
-    this.validate(resource);
-    return this.told(await super.updateResource(this.taken(resource), options), 'update');
+    return this.told(await super.createResource(this.taken(resource)));
   }
 
   taken(resource) {
@@ -98,12 +94,12 @@ class ValidatingRepository extends MemoryRepository {
     return requested ? { ...resource, status: 'active' } : resource;
   }
 
-  async told(resource, interaction) {
+  async told(resource) {
     if (resource.resourceType === 'DiagnosticReport') {
       const subscriptions = await this.searchResources({ resourceType: 'Subscription' });
       for (const subscription of subscriptions.filter((each) => each.status === 'active')) {
         if (!(subscription.end && new Date(subscription.end) < new Date()) && await resourceMatchesSubscriptionCriteria({
-          resource, subscription, context: { interaction }, getPreviousResource: async () => undefined,
+          resource, subscription, context: { interaction: 'update' }, getPreviousResource: async () => undefined,
         })) {
           setImmediate(() => this.tell(subscription, resource));
         }
