@@ -81,9 +81,14 @@ def finetune(
         _tune(checkpoint, data, image_root or data, out, recipe)
         return
     from training.finetune import train_model
-    from training.phantoms.collection import OtherEdition, read_collection
+    from training.phantoms.collection import TRUTH_FILE, OtherEdition, read_collection
     from training.run_state import OtherRun
 
+    if not (data / TRUTH_FILE).is_file():
+        raise typer.BadParameter(
+            f"{data} has no {TRUTH_FILE}: the embedded model learns from phantoms (`raddraft train phantoms`); "
+            "--checkpoint names another model to train further"
+        )
     try:
         next(read_collection(data), None)
         trained = train_model(data, out, recipe, start=start, held_out=held_out, minutes=minutes, steps=steps)
