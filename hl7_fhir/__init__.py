@@ -7,6 +7,7 @@ from hl7_fhir.bundle import ArtefactReference, build_bundle, report_identifier
 from hl7_fhir.capability import NO_WAY_TO_WRITE, Way
 from hl7_fhir.client import FhirClient, PostResult
 from hl7_fhir.client_statement import client_statement
+from hl7_fhir.contained_report import contained_report
 from hl7_fhir.gate import check_bundle
 from hl7_fhir.header import StudyHeader
 from hl7_fhir.keys import KeyRing, load_key_ring
@@ -16,6 +17,7 @@ from hl7_fhir.profile import R4, FhirProfile, PatientUnmatched
 from hl7_fhir.retraction import retraction_of
 from hl7_fhir.scopes import WANTED as WANTED_SCOPES
 from hl7_fhir.scopes import WANTED_FOR_DOCUMENTS as DOCUMENT_SCOPES
+from hl7_fhir.scopes import WANTED_FOR_REPORTS as REPORT_SCOPES
 from hl7_fhir.scopes import WANTED_TO_AUDIT as AUDIT_SCOPES
 from hl7_fhir.scopes import WANTED_TO_FOLLOW as FOLLOWING_SCOPES
 from hl7_fhir.scopes import WANTED_TO_MATCH as MATCHING_SCOPES
@@ -32,6 +34,7 @@ __all__ = [
     "MATCHING_SCOPES",
     "NO_WAY_TO_WRITE",
     "R4",
+    "REPORT_SCOPES",
     "SUBSCRIBING_SCOPES",
     "WAITING_CODES",
     "WANTED_SCOPES",
@@ -62,6 +65,7 @@ __all__ = [
     "build_bundle",
     "check_bundle",
     "client_statement",
+    "contained_report",
     "load_key_ring",
     "report_identifier",
     "retraction_of",

@@ -18,11 +18,12 @@ _CREATED_ONLY = frozenset({"Device", "ImagingStudy", "Provenance"})
 
 
 class Way(StrEnum):
-    """How a report is written, the best way first."""
+    """How a report is written, the best way first; REPORT is never chosen, only set."""
 
     TRANSACTION = "transaction"
     SINGLE = "single"
     DOCUMENT = "document"
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)

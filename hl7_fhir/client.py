@@ -16,6 +16,7 @@ import httpx
 from clinical import Permanent, Transient
 from hl7_fhir.access import Access, OpenAccess
 from hl7_fhir.capability import NO_WAY_TO_WRITE, Capabilities, Way, choose_way
+from hl7_fhir.contained_report import write_report
 from hl7_fhir.document import write_document
 from hl7_fhir.exchange import Exchange, body_of
 from hl7_fhir.gate import check_bundle, check_resource
@@ -27,6 +28,7 @@ from hl7_fhir.subscription import Placed, Subscribed, Webhook, keep_subscription
 from hl7_fhir.transaction import write_transaction
 
 _CAPABILITIES_KEPT_S = 3600.0
+_WRITERS = {Way.SINGLE: write_singly, Way.DOCUMENT: write_document, Way.REPORT: write_report}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,8 @@ class FhirClient:
             self._refuse_other_version(capabilities)
             kinds = {entry["resource"]["resourceType"] for entry in content["entry"]}
             way = self._way or choose_way(capabilities, kinds)
-            if way is Way.DOCUMENT and self._fhir_version == R5:
-                raise Permanent(NO_WAY_TO_WRITE, "documents are written to R4 servers only")
+            if way in (Way.DOCUMENT, Way.REPORT) and self._fhir_version == R5:
+                raise Permanent(NO_WAY_TO_WRITE, f"the way {way.value} is one to R4 servers only")
             if way is Way.DOCUMENT and self._document_access is not None:
                 exchange = replace(exchange, access=self._document_access)
             if self._matching:
@@ -126,8 +128,7 @@ class FhirClient:
             if way is Way.TRANSACTION:
                 status, entries = write_transaction(exchange, content)
                 return PostResult(status, entries, way)
-            write = write_singly if way is Way.SINGLE else write_document
-            return PostResult(200, write(exchange, content, capabilities), way)
+            return PostResult(200, _WRITERS[way](exchange, content, capabilities), way)
 
     def create_tagged(self, resource: Mapping[str, Any]) -> None:
         """Create a resource of its own, unless there is one with its first tag already.

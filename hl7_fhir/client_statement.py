@@ -82,8 +82,9 @@ def client_statement(version: str) -> Json:
                 "mode": "client",
                 "documentation": (
                     "Reports are written as one transaction, else resource by resource, else as a document: the "
-                    "best way the server's own CapabilityStatement offers. Reports in R5 (fhir_version 5.0) are "
-                    "written in the first two ways, with ImagingSelection as Observation is."
+                    'best way the server\'s own CapabilityStatement offers. A site may set write = "report": one '
+                    "DiagnosticReport with everything contained, which needs that type alone. Reports in R5 "
+                    "(fhir_version 5.0) are written in the first two ways, with ImagingSelection as Observation is."
                 ),
                 "security": _security(),
                 "resource": [_resource(kind, allowed[kind]) for kind in sorted(allowed)],

@@ -18,6 +18,8 @@ _STATUSES = {
     "DocumentReference": frozenset({"current", "superseded", "entered-in-error"}),
 }
 _DOCUMENT_STATUSES = frozenset({"preliminary", "entered-in-error"})
+# A Patient is never created: it is only named inside a report.
+_ONLY_CONTAINED = frozenset({"Patient"})
 _LABELLED = frozenset(
     {"Device", "DiagnosticReport", "DocumentReference", "ImagingSelection", "Observation", "Provenance"}
 )
@@ -39,14 +41,15 @@ def check_bundle(bundle: Json, fhir_version: str = R4) -> None:
 
 
 def check_resource(resource: Json) -> None:
-    """Check one resource that is written on its own, to servers of R4 alone.
+    """Check one resource that is written on its own, with those contained in it, to servers of R4 alone.
 
     Raises
     ------
     Permanent
         ``fhir-invalid``, as for a transaction.
     """
-    _refuse(rules_of(R4), resource, {})
+    kinds = {f"#{inner.get('id', '')}": inner["resourceType"] for inner in resource.get("contained", ())}
+    _refuse(rules_of(R4), resource, kinds)
 
 
 def _refuse(rules: Rules, resource: Json, kinds: Mapping[str, str]) -> None:
@@ -56,10 +59,14 @@ def _refuse(rules: Rules, resource: Json, kinds: Mapping[str, str]) -> None:
 
 
 def _violations(rules: Rules, resource: Json, kinds: Mapping[str, str]) -> Iterator[Violation]:
+    if resource["resourceType"] in _ONLY_CONTAINED:
+        yield Violation(resource["resourceType"], "not-a-type-that-is-sent", "")
     yield from rules.violations(resource, _resolver(kinds))
     if resource["resourceType"] != "Bundle":
         yield from _dangling(resource, resource["resourceType"], kinds)
     yield from _of_this_house(resource)
+    for inner in resource.get("contained", ()):
+        yield from _of_a_draft(inner)
 
 
 def _resolver(kinds: Mapping[str, str]) -> Callable[[str], str | None]:
@@ -90,6 +97,18 @@ def _dangling(value: Any, path: str, kinds: Mapping[str, str]) -> Iterator[Viola
 
 
 def _of_this_house(resource: Json) -> Iterator[Violation]:
+    yield from _of_a_draft(resource)
+    kind = resource["resourceType"]
+    if kind in _LABELLED:
+        labels = {
+            (label.get("system"), label.get("code")) for label in resource.get("meta", {}).get("security", [])
+        }
+        if _AIAST not in labels:
+            yield Violation(kind, "ai-label", f"{kind}.meta.security")
+
+
+def _of_a_draft(resource: Json) -> Iterator[Violation]:
+    """What neither a resource nor one contained in another says; labels are the outer one's alone (dom-5)."""
     kind = resource["resourceType"]
     allowed = _STATUSES.get(kind)
     if allowed is not None and resource["status"] not in allowed:
@@ -98,9 +117,3 @@ def _of_this_house(resource: Json) -> Iterator[Violation]:
         yield Violation(kind, "draft-status", f"{kind}.docStatus")
     if resource.get("resultsInterpreter"):
         yield Violation(kind, "no-human-interpreter", f"{kind}.resultsInterpreter")
-    if kind in _LABELLED:
-        labels = {
-            (label.get("system"), label.get("code")) for label in resource.get("meta", {}).get("security", [])
-        }
-        if _AIAST not in labels:
-            yield Violation(kind, "ai-label", f"{kind}.meta.security")

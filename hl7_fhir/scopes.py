@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-# What the three ways of writing need of a server (SMART App Launch 2.2: create, update, search in this order).
+# What transactions and single resources need of a server (SMART App Launch 2.2: create, update, search in this order).
 WANTED = (
     "system/DiagnosticReport.cus",
     "system/Observation.cus",
@@ -15,6 +15,8 @@ WANTED = (
 )
 # What finding patient and order needs besides.
 WANTED_TO_MATCH = ("system/Patient.rs", "system/ServiceRequest.rs")
+# What a report as one resource needs.
+WANTED_FOR_REPORTS = ("system/DiagnosticReport.cus",)
 # What writing documents needs, where a server takes no reports.
 WANTED_FOR_DOCUMENTS = ("system/DocumentReference.cus", "system/Binary.c")
 # What telling audit events needs.

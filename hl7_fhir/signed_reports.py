@@ -65,12 +65,12 @@ def signed_reports(exchange: Exchange, since_utc: datetime) -> Iterator[SignedRe
             continue
         if _of_another_field(report):
             continue
-        orders = [resolver.read("ServiceRequest", order) for order in report.get("basedOn", [])]
-        studies = [resolver.read("ImagingStudy", study) for study in report.get("imagingStudy", [])]
+        orders = [resolver.read("ServiceRequest", order, report) for order in report.get("basedOn", [])]
+        studies = [resolver.read("ImagingStudy", study, report) for study in report.get("imagingStudy", [])]
         yield SignedReport(
             version=_version(report),
             updated_at_utc=at,
-            patients=_identifiers(resolver.read("Patient", report.get("subject", {}))),
+            patients=_identifiers(resolver.read("Patient", report.get("subject", {}), report)),
             study_instance_uids=tuple(dict.fromkeys(uid for one in studies for uid in _study_uids(one))),
             identifiers=tuple(dict.fromkeys(i for one in (report, *orders) for i in _identifiers(one))),
             corrected=report["status"] != "final",
@@ -129,10 +129,13 @@ class _Resolver:
         self._exchange = exchange
         self._read: dict[str, Json] = {}
 
-    def read(self, kind: str, reference: Mapping[str, Any]) -> Json:
-        """Identifiers a reference gives itself, and those of the resource where that can be read here."""
+    def read(self, kind: str, reference: Mapping[str, Any], report: Json) -> Json:
+        """Identifiers a reference gives itself, and those of what it leads to: here, or contained in the report."""
         own = [reference["identifier"]] if isinstance(reference.get("identifier"), dict) else []
         path = str(reference.get("reference", "")).removeprefix(f"{self._exchange.base_url}/")
+        for inner in report.get("contained", []) if path.startswith("#") else ():
+            if inner.get("resourceType") == kind and inner.get("id") == path[1:]:
+                return {"identifier": [*own, *inner.get("identifier", [])]}
         named, _, identity = path.partition("/")
         if named != kind or not identity:
             return {"identifier": own}

@@ -7,7 +7,7 @@ from io import BytesIO
 
 from pydicom import dcmread
 
-from hl7_fhir import check_bundle
+from hl7_fhir import Way, check_bundle, contained_report
 from hl7_fhir.v2 import framed, parse_message
 from service.book.outbox import DeliveryLease
 from service.destinations import Send, Sent
@@ -16,15 +16,23 @@ from service.faces import FHIR, FHIR_RETRACTION, ORU, ORU_RETRACTION
 WOULD_SEND = "dry run: built and checked, nothing was sent; `raddraft resend` sends it once dry_run is off"
 
 
-def dry_sender(fhir_version: str) -> Send:
+def dry_sender(fhir_version: str, way: Way | None = None) -> Send:
     """Check what would be sent as its own client does before it leaves.
+
+    Parameters
+    ----------
+    way
+        How a FHIR destination's settings have reports written; None to go by the server.
 
     Raises, when it sends, what the client would: a `Permanent` such as ``fhir-invalid`` or ``hl7-framing``.
     """
 
     def send(lease: DeliveryLease, content: bytes) -> Sent:
         if lease.kind in (FHIR, FHIR_RETRACTION):
-            check_bundle(json.loads(content), fhir_version)
+            bundle = json.loads(content)
+            check_bundle(bundle, fhir_version)
+            if way is Way.REPORT:
+                contained_report(bundle)
         elif lease.kind in (ORU, ORU_RETRACTION):
             parse_message(content)
             framed(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hl7_fhir import (
     DOCUMENT_SCOPES,
     MATCHING_SCOPES,
+    REPORT_SCOPES,
     WANTED_SCOPES,
     Access,
     BearerToken,
@@ -38,14 +39,19 @@ def fhir_client(entry: FhirDestination, scopes: tuple[str, ...] = ()) -> FhirCli
         document_access=_document_access(entry, scopes),
         fhir_version=entry.fhir_version,
         matching=entry.matching == "search",
-        way=None if entry.write == "auto" else Way(entry.write),
+        way=way_of(entry),
         tls=client_tls(entry.tls) if entry.tls else None,
     )
 
 
+def way_of(entry: FhirDestination) -> Way | None:
+    """How reports are written there; None to go by the server's CapabilityStatement."""
+    return None if entry.write == "auto" else Way(entry.write)
+
+
 def smart_client(entry: FhirDestination, smart: SmartSection, scopes: tuple[str, ...] = ()) -> SmartClient:
     """How we are registered at one EHR, and what is asked for: `scopes`, else what the way of writing there needs."""
-    written = DOCUMENT_SCOPES if entry.write == "document" else WANTED_SCOPES
+    written = {"document": DOCUMENT_SCOPES, "report": REPORT_SCOPES}.get(entry.write, WANTED_SCOPES)
     return SmartClient(
         client_id=smart.client_id,
         keys=load_key_ring(smart.keys),

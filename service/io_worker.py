@@ -28,7 +28,7 @@ from service.destinations import (
 from service.dry_runs import dry_sender
 from service.ehr_faces import Ehr
 from service.faces import FHIR, ORU
-from service.fhir_access import fhir_client
+from service.fhir_access import fhir_client, way_of
 from service.house import House, displayed_shelf
 from service.intake import quiet_rule
 from service.profile import site_profile
@@ -78,7 +78,8 @@ def _tried_or_real(
     if not entry.dry_run:
         return place
     version = entry.fhir_version if isinstance(entry, FhirDestination | FolderDestination) else R4
-    return replace(place, send=dry_sender(version), dry_run=True)
+    way = way_of(entry) if isinstance(entry, FhirDestination) else None
+    return replace(place, send=dry_sender(version, way), dry_run=True)
 
 
 def _destination(

@@ -161,8 +161,10 @@ class FhirDestination(_FhirNaming):
         "search",
         description="find patient and order at the EHR before writing, or name them by identifier alone",
     )
-    write: Literal["auto", "transaction", "single", "document"] = Field(
-        "auto", description="how reports are written; auto: the best way the CapabilityStatement offers"
+    write: Literal["auto", "transaction", "single", "document", "report"] = Field(
+        "auto",
+        description="how reports are written; auto: the best way the CapabilityStatement offers; "
+        "report: one DiagnosticReport with everything contained, for reporting systems",
     )
     fallback: Name | None = Field(
         None,
@@ -196,6 +198,12 @@ class FhirDestination(_FhirNaming):
     def _one_kind_of_credentials(self) -> FhirDestination:
         if self.bearer_token is not None and self.smart is not None:
             raise ValueError("bearer_token and smart exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _reports_in_r4(self) -> FhirDestination:
+        if self.write == "report" and self.fhir_version != "4.0":
+            raise ValueError('write = "report" is a way of R4: leave fhir_version at "4.0"')
         return self
 
     @model_validator(mode="after")

@@ -93,7 +93,39 @@ def test_a_server_that_takes_nothing_is_refused_with_a_reason(far_store: Store) 
     assert far_store.requests() == ["GET /metadata"]
 
 
-@pytest.mark.parametrize("way", [Way.TRANSACTION, Way.SINGLE])
+def test_a_reporting_system_has_one_report_that_is_replaced_by_the_next_version(far_store: Store) -> None:
+    far_store.limit(transaction=False, types=["DiagnosticReport"])
+    assert post(far_store, report_of(), Way.REPORT).entries == ("201",)
+    assert post(far_store, report_of(), Way.REPORT).entries == ("200",)
+    (before,) = far_store.search("DiagnosticReport")
+    assert contained(before, "identifier") == [EFFUSION.uid, PNEUMOTHORAX.uid]
+    post(far_store, report_of(version=2, text="two"), Way.REPORT)
+    (report,) = far_store.search("DiagnosticReport")
+    assert report["id"] == before["id"]
+    assert contained(report, "identifier") == [PNEUMOTHORAX.uid, EDEMA.uid]
+    assert report["status"] == "preliminary"
+    assert not far_store.warnings()
+
+
+def test_what_a_person_signs_of_one_resource_says_whose_it_is_and_of_which_study(far_store: Store) -> None:
+    post(far_store, report_of(), Way.REPORT)
+    (report,) = far_store.search("DiagnosticReport")
+    signer = [{"display": "A radiologist"}]
+    far_store.put({**report, "status": "final", "resultsInterpreter": signer}).raise_for_status()
+    (signed,) = FhirClient(far_store.base_url).signed_reports(datetime(2026, 1, 1, tzinfo=UTC))
+    assert signed.patients == (("urn:oid:1.2.3", "P1"),)
+    assert signed.study_instance_uids == (HEADER.study_instance_uid,)
+
+
+def contained(report: dict[str, Any], element: str) -> list[Any]:
+    """Of each finding that is contained: its tracking UID, or another element."""
+    found = [one for one in report["contained"] if one["resourceType"] == "Observation"]
+    if element != "identifier":
+        return [one[element] for one in found]
+    return [one["identifier"][0]["value"].removeprefix("urn:oid:") for one in found]
+
+
+@pytest.mark.parametrize("way", [Way.TRANSACTION, Way.SINGLE, Way.REPORT])
 @pytest.mark.parametrize("status", ["final", "amended", "corrected", "appended"])
 def test_a_signed_report_stands_in_every_way_of_writing(far_store: Store, way: Way, status: str) -> None:
     post(far_store, report_of(), way)
@@ -116,7 +148,7 @@ def test_a_signed_document_stands(far_store: Store) -> None:
     assert far_store.search("DocumentReference") == [signed]
 
 
-@pytest.mark.parametrize("way", [Way.TRANSACTION, Way.SINGLE])
+@pytest.mark.parametrize("way", [Way.TRANSACTION, Way.SINGLE, Way.REPORT])
 def test_a_signature_between_reading_and_writing_wins(
     far_store: Store, monkeypatch: pytest.MonkeyPatch, way: Way
 ) -> None:
@@ -152,6 +184,9 @@ def test_a_retraction_takes_everything_back_in_place(far_store: Store, way: Way)
     (report,) = far_store.search("DiagnosticReport")
     assert report["status"] == "entered-in-error"
     assert report["conclusion"] == "AI DRAFT, RETRACTED: wrong patient position"
+    if way is Way.REPORT:
+        assert set(contained(report, "status")) == {"entered-in-error"}
+        return
     assert {o["status"] for o in far_store.search("Observation")} == {"entered-in-error"}
     assert far_store.counts(*KINDS) == {**ONE_OF_EACH, "Provenance": 2}
 
@@ -161,7 +196,7 @@ def test_a_late_retry_of_version_1_does_not_undo_version_2(far_store: Store, way
     post(far_store, report_of(version=2, text="two"), way)
     with pytest.raises(Permanent, match="newer-draft-exists"):
         post(far_store, report_of(), way)
-    assert len(far_store.search("Observation")) == (0 if way is Way.DOCUMENT else 3)
+    assert len(far_store.search("Observation")) == (0 if way in (Way.DOCUMENT, Way.REPORT) else 3)
 
 
 @pytest.mark.parametrize("way", Way)

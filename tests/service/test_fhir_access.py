@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from clinical import Permanent, Transient
 from hl7_fhir import build_bundle
 from service.cli.configuration import app
-from service.fhir_access import fhir_client
+from service.fhir_access import fhir_client, smart_client
 from service.settings import ConfigurationError, FhirDestination, load_settings
 from tests.authorities import site_authority
 from tests.hl7_fhir.drafts import HEADER, PROFILE, draft
@@ -122,6 +122,15 @@ def test_a_server_that_takes_documents_alone_is_asked_for_scopes_of_documents_al
     tokens = [parse_qs(one.body.decode())["scope"] for one in server.asked if one.path.endswith("/token")]
     assert tokens == [["system/DocumentReference.cus system/Binary.c"]]
     assert any(one.method == "POST" and one.path.endswith("/DocumentReference") for one in server.asked)
+
+
+def test_one_report_alone_needs_the_scope_of_reports_alone(files: Path, tmp_path: Path) -> None:
+    smart = f'smart = {{ client_id = "c", keys = ["{files / "client.key"}"] }}\nwrite = "report"'
+    entry = destination(tmp_path, f'base_url = "https://ehr.example/fhir"\n{smart}')
+    assert entry.smart is not None
+    assert smart_client(entry, entry.smart).scopes == ("system/DiagnosticReport.cus",)
+    with pytest.raises(ConfigurationError, match='write = "report" is a way of R4'):
+        destination(tmp_path, 'base_url = "https://ehr.example/fhir"\nwrite = "report"\nfhir_version = "5.0"')
 
 
 def test_scopes_the_site_names_are_asked_for_in_every_way(files: Path, tmp_path: Path) -> None:
