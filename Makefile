@@ -32,9 +32,10 @@ serve: $(VENV)/.cpu
 # Whole files go to a process in the order of tests/conftest.py, longest first; xdist's own order has those of one test last.
 test: $(VENV)/.dev
 # What they leave is removed at the end; to look at a failed test's files, run pytest alone.
-	@scratch=$$(mktemp -d -p "$$($(BIN)/python -m tests.scratch)" raddraft-XXXXXX) && trap "rm -rf $$scratch" EXIT && \
+# Short names: the path of a socket in a test's folder has at most 107 bytes.
+	@scratch=$$(mktemp -d -p "$$($(BIN)/python -m tests.scratch)" rd-XXXXXX) && trap "rm -rf $$scratch" EXIT && \
 	chmod 711 $$scratch && TMPDIR=$$scratch $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
-		-o tmp_path_retention_policy=failed $(ARGS)
+		--basetemp=$$scratch/t -o tmp_path_retention_policy=failed $(ARGS)
 
 # Every reader of another maker over every kind of result; writes docs/conformance-evidence.md.
 conformance: $(VENV)/.dev

@@ -24,7 +24,7 @@ from dicom_node.operations import Request
 # What pydicom thinks of such values is nobody's concern; the listener silences it.
 pytestmark = pytest.mark.filterwarnings("ignore")
 _IMPLICIT_LE = "1.2.840.10008.1.2"
-_STATUSES = {0x0000, 0x0106, 0x0110, 0x0120}
+_STATUSES = {0x0000, 0x0106, 0x0110, 0x0120, 0x0121}
 
 
 class _Desk:
@@ -67,6 +67,7 @@ def _begun() -> bytes:
     dataset, step = Dataset(), Dataset()
     step.StudyInstanceUID = "1.9"
     dataset.PerformedProcedureStepStatus = "IN PROGRESS"
+    dataset.Modality = "DX"
     dataset.ScheduledStepAttributesSequence = [step]
     return encoded_dataset(dataset, _IMPLICIT_LE)
 

@@ -73,7 +73,8 @@ def paused_while(site: Installation, queue: str, at_work: Callable[[], bool]) ->
     while time.monotonic() < deadline:
         if at_work():
             os.kill(process_id, signal.SIGSTOP)
-            if at_work() and book_is_free(site):
+            # In this order: a book that is not free keeps whoever asks it anything waiting.
+            if book_is_free(site) and at_work():
                 return process_id
             os.kill(process_id, signal.SIGCONT)
         time.sleep(0.02)
