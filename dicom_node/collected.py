@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 
 from clinical import RadDraftError
 from dicom_node.messages import Field, response_to
-from dicom_node.operations import Message, OperationEndless, Request
+from dicom_node.operations import SUCCESS, Message, OperationEndless, Request
+from dicom_node.statuses import PROCESSING_FAILURE
 
 _log = logging.getLogger(__name__)
 
-_SUCCESS = 0x0000
-# PS3.7 Annex C.
-_PROCESSING_FAILURE = 0x0110
 _TOLD_BACK = (Field.ACTION_TYPE_ID, Field.EVENT_TYPE_ID)
 
 
@@ -76,7 +74,7 @@ class Collected:
     def finish(self) -> Sequence[Message]:
         """Act, and answer."""
         command, caller = self._request.command, self._request.caller.ae_title
-        status, comment = _SUCCESS, ""
+        status, comment = SUCCESS, ""
         told: dict[Field, int | str] = {
             field: command.number(field) for field in _TOLD_BACK if field in command.elements
         }
@@ -96,7 +94,7 @@ class Collected:
         except Exception as error:
             # A defect, ours or a library's: its text may quote the data set, so only its type is kept.
             _log.error("message of %r: unexpected %s", caller, type(error).__name__)
-            status = _PROCESSING_FAILURE
+            status = PROCESSING_FAILURE
         return (Message(response_to(command, status, comment=comment, more=told)), *more)
 
     def abandon(self) -> None:

@@ -19,17 +19,17 @@ from dicom_node.commitment import (
     report_dataset,
 )
 from dicom_node.messages import CommandField, Field, encoded_command
-from dicom_node.operations import Answered, Bounds, Message, Operation, Operations, Request
+from dicom_node.operations import SUCCESS, Answered, Bounds, Message, Operation, Operations, Request
 from dicom_node.reception import Caller
+from dicom_node.statuses import (
+    INVALID_ARGUMENT_VALUE,
+    NO_SUCH_ACTION,
+    NO_SUCH_EVENT_TYPE,
+    NO_SUCH_SOP_CLASS,
+    NO_SUCH_SOP_INSTANCE,
+    RESOURCE_LIMITATION,
+)
 
-_SUCCESS = 0x0000
-# PS3.7 Annex C.
-_NO_SUCH_OBJECT_INSTANCE = 0x0112
-_NO_SUCH_EVENT_TYPE = 0x0113
-_INVALID_ARGUMENT_VALUE = 0x0115
-_NO_SUCH_SOP_CLASS = 0x0118
-_NO_SUCH_ACTION = 0x0123
-_RESOURCE_LIMITATION = 0x0213
 # 100 000 references of two UIDs each.
 _BOUNDS = Bounds(32 << 20, 120.0)
 
@@ -59,11 +59,11 @@ def commitment_operations(desk: CommitmentDesk) -> Operations:
 
 def _action(request: Request, desk: CommitmentDesk) -> Operation:
     status = _wrong(request, Field.REQUESTED_SOP_CLASS_UID, Field.REQUESTED_SOP_INSTANCE_UID)
-    if status == _SUCCESS and not request.context.we_are_scp:
-        status = _NO_SUCH_SOP_CLASS
-    if status == _SUCCESS and request.command.number(Field.ACTION_TYPE_ID) != REQUEST_COMMITMENT:
-        status = _NO_SUCH_ACTION
-    if status != _SUCCESS:
+    if status == SUCCESS and not request.context.we_are_scp:
+        status = NO_SUCH_SOP_CLASS
+    if status == SUCCESS and request.command.number(Field.ACTION_TYPE_ID) != REQUEST_COMMITMENT:
+        status = NO_SUCH_ACTION
+    if status != SUCCESS:
         return Answered(request, status, _BOUNDS)
     syntax = request.context.transfer_syntax_uid
 
@@ -76,9 +76,9 @@ def _action(request: Request, desk: CommitmentDesk) -> Operation:
 
 def _event(request: Request, desk: CommitmentDesk) -> Operation:
     status = _wrong(request, Field.AFFECTED_SOP_CLASS_UID, Field.AFFECTED_SOP_INSTANCE_UID)
-    if status == _SUCCESS and request.command.number(Field.EVENT_TYPE_ID) not in (1, 2):
-        status = _NO_SUCH_EVENT_TYPE
-    if status != _SUCCESS:
+    if status == SUCCESS and request.command.number(Field.EVENT_TYPE_ID) not in (1, 2):
+        status = NO_SUCH_EVENT_TYPE
+    if status != SUCCESS:
         return Answered(request, status, _BOUNDS)
     syntax = request.context.transfer_syntax_uid
 
@@ -106,10 +106,10 @@ def _report_message(report: CommitmentReport, transfer_syntax_uid: str) -> Messa
 
 def _wrong(request: Request, sop_class: Field, instance: Field) -> int:
     if request.command.uid(sop_class) != PUSH_MODEL_CLASS_UID:
-        return _NO_SUCH_SOP_CLASS
+        return NO_SUCH_SOP_CLASS
     if request.command.uid(instance) != PUSH_MODEL_INSTANCE_UID:
-        return _NO_SUCH_OBJECT_INSTANCE
-    return _SUCCESS
+        return NO_SUCH_SOP_INSTANCE
+    return SUCCESS
 
 
 def _collected(request: Request, act: Callable[[bytes], Sequence[Message]]) -> Operation:
@@ -118,6 +118,6 @@ def _collected(request: Request, act: Callable[[bytes], Sequence[Message]]) -> O
         act,
         bytes_max=_BOUNDS.bytes_max,
         status_of=lambda error: (
-            _INVALID_ARGUMENT_VALUE if isinstance(error, Permanent) else _RESOURCE_LIMITATION
+            INVALID_ARGUMENT_VALUE if isinstance(error, Permanent) else RESOURCE_LIMITATION
         ),
     )

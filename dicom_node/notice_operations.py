@@ -25,17 +25,16 @@ from dicom_node.notices import (
 )
 from dicom_node.operations import Answered, Bounds, Message, Operation, Operations, Request
 from dicom_node.reception import Caller
+from dicom_node.statuses import (
+    INVALID_SOP_INSTANCE,
+    NO_SUCH_SOP_CLASS,
+    NO_SUCH_SOP_INSTANCE,
+    PROCESSING_FAILURE,
+    RESOURCE_LIMITATION,
+)
 
 NOTICE_CLASSES = frozenset({STEP_CLASS_UID, AVAILABILITY_CLASS_UID})
 
-# PS3.7 Annex C.
-PROCESSING_FAILURE = 0x0110
-DUPLICATE_SOP_INSTANCE = 0x0111
-NO_SUCH_SOP_INSTANCE = 0x0112
-INVALID_SOP_INSTANCE = 0x0117
-NO_SUCH_SOP_CLASS = 0x0118
-NOT_AUTHORIZED = 0x0124
-RESOURCE_LIMITATION = 0x0213
 # PS3.4 Table F.7.2-2: the step has ended.
 NO_MORE_UPDATES = 0xA710
 # Some 8,000 references of two UIDs each: no radiography has as many, and the step of a long CT fits.

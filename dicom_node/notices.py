@@ -13,14 +13,11 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from dicom_node.candidates import CAPTURED_MODALITIES, PROJECTION_RADIOGRAPHY
 from dicom_node.collected import StatusError
 from dicom_node.identification import valid_uid
+from dicom_node.statuses import INVALID_ATTRIBUTE_VALUE, MISSING_ATTRIBUTE, MISSING_VALUE
 
 STEP_CLASS_UID = "1.2.840.10008.3.1.2.3.3"
 AVAILABILITY_CLASS_UID = "1.2.840.10008.5.1.4.33"
 
-# PS3.7 Annex C.
-INVALID_ATTRIBUTE_VALUE = 0x0106
-MISSING_ATTRIBUTE = 0x0120
-MISSING_VALUE = 0x0121
 # More radiographs than any study has, and more studies than any step.
 IMAGES_MAX = 500
 _STUDIES_MAX = 20

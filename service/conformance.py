@@ -24,24 +24,21 @@ from dicom_node.admission import REJECTIONS
 from dicom_node.file_format import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.listener import ListenerSettings
 from dicom_node.negotiation import is_storage_class
-from dicom_node.notice_operations import (
+from dicom_node.notice_operations import NO_MORE_UPDATES
+from dicom_node.notices import AVAILABILITY_CLASS_UID, STEP_CLASS_UID
+from dicom_node.operations import DATASET_DOES_NOT_MATCH, SUCCESS
+from dicom_node.statuses import (
     DUPLICATE_SOP_INSTANCE,
+    INVALID_ATTRIBUTE_VALUE,
     INVALID_SOP_INSTANCE,
-    NO_MORE_UPDATES,
+    MISSING_ATTRIBUTE,
+    MISSING_VALUE,
     NO_SUCH_SOP_CLASS,
     NO_SUCH_SOP_INSTANCE,
     NOT_AUTHORIZED,
     PROCESSING_FAILURE,
     RESOURCE_LIMITATION,
 )
-from dicom_node.notices import (
-    AVAILABILITY_CLASS_UID,
-    INVALID_ATTRIBUTE_VALUE,
-    MISSING_ATTRIBUTE,
-    MISSING_VALUE,
-    STEP_CLASS_UID,
-)
-from dicom_node.operations import DATASET_DOES_NOT_MATCH, SUCCESS
 from service.settings.sections import NodeSection
 
 NOTICES = (STEP_CLASS_UID, AVAILABILITY_CLASS_UID)

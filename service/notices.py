@@ -10,14 +10,15 @@ from sqlalchemy import Engine
 from clinical import Permanent
 from dicom_node import Caller
 from dicom_node.collected import StatusError
-from dicom_node.notice_operations import (
+from dicom_node.notice_operations import NO_MORE_UPDATES
+from dicom_node.notices import ImagesAvailable, StepBegun, StepChanged
+from dicom_node.statuses import (
     DUPLICATE_SOP_INSTANCE,
-    NO_MORE_UPDATES,
+    INVALID_ATTRIBUTE_VALUE,
     NO_SUCH_SOP_INSTANCE,
     NOT_AUTHORIZED,
     PROCESSING_FAILURE,
 )
-from dicom_node.notices import INVALID_ATTRIBUTE_VALUE, ImagesAvailable, StepBegun, StepChanged
 from service.book.notices import note_available, note_step_begun, note_step_changed
 from service.clock import now_utc
 
