@@ -9,7 +9,7 @@ from clinical import Permanent
 from hl7_fhir import retraction_of
 from hl7_fhir.v2 import withdrawal_of
 from reporting import RejectionReason
-from service.book.held_results import purged_places, results_to_reject
+from service.book.held_results import rejectable
 from service.book.retraction import PostedReport, enqueue, stop_and_list
 from service.book.tables import ArtefactRow
 from service.clock import now_utc
@@ -66,7 +66,7 @@ def retract_study(
         if isinstance(entry, DicomDestination | StowDestination) and REJECTION in entry.objects
     ]
     study_id = house.book.study_row_id(study_instance_uid)
-    held = results_to_reject(engine, study_id, archives, REJECTION)
+    held, lost = rejectable(engine, study_id, archives, REJECTION)
     profile = site_profile(house.settings)
     with NewResults(engine, house.results) as new:
         rows = [
@@ -78,7 +78,6 @@ def retract_study(
         rows += [(row, "") for row in taken]
         if rows:
             enqueue(engine, study_id, rows, now=now)
-    lost = purged_places(engine, study_id, archives, REJECTION)
     lost |= {report.destination for report in reported} - {report.destination for report in posted}
     if lost:
         raise Permanent(

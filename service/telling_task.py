@@ -18,7 +18,7 @@ from reporting import Radiograph, RejectionReason, SourceImage, radiograph_of
 from service.book import drafts, queueing, study_images, walk
 from service.book.artefacts import artefacts_before, save_artefacts
 from service.book.fallbacks import fallen_places
-from service.book.held_results import purged_places, results_to_reject
+from service.book.held_results import rejectable
 from service.book.indications import indication_of
 from service.book.leases import LeaseKeeper
 from service.book.merges import patient_key, told_to
@@ -225,7 +225,7 @@ class TellingDesk:
     ) -> list[DeliveryRow]:
         """What archives that take rejections hold of earlier versions is withdrawn there."""
         places = [place.name for place in destinations if place.takes_rejections]
-        held = results_to_reject(self.engine, study_id, places, REJECTION, before_version=draft.version)
+        held, lost = rejectable(self.engine, study_id, places, REJECTION, before_version=draft.version)
         rows = rejections(
             held,
             self.results,
@@ -235,9 +235,8 @@ class TellingDesk:
             words=f"Replaced by version {draft.version} of the draft",
             at_utc=draft.completed_at_utc,
         )
-        left = purged_places(self.engine, study_id, places, REJECTION)
-        if left := left - {one.destination for one in held if one.purged}:
-            _log.warning("purged_results_not_withdrawn", study_row=study_id, destinations=sorted(left))
+        if lost:
+            _log.warning("purged_results_not_withdrawn", study_row=study_id, destinations=sorted(lost))
         now = now_utc()
         return [
             DeliveryRow(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sqlalchemy import Engine, or_, select
 from sqlalchemy.orm import Session
@@ -40,6 +41,13 @@ class HeldResults:
         return self.version != self.draft.version
 
 
+class Rejectable(NamedTuple):
+    """What can be rejected, and the destinations of purged results that nobody can speak for."""
+
+    held: list[HeldResults]
+    lost: set[str]
+
+
 @dataclass(slots=True)
 class _Held:
     """One version at one destination, as its deliveries tell."""
@@ -50,20 +58,19 @@ class _Held:
     rejected: bool = False
 
 
-def results_to_reject(
+def rejectable(
     engine: Engine,
     study_id: int,
     destinations: Collection[str],
     rejection_kind: str,
     *,
     before_version: int | None = None,
-) -> list[HeldResults]:
+) -> Rejectable:
     """What each of `destinations` may hold of each Draft of a study and has not been told to withdraw.
 
     A delivery without an answer may have arrived all the same, so every one that was tried and not refused counts;
     but no dry run.
-    A purged version can be told of where a newer one of the same patient stands and the book names its objects; see
-    `purged_places`.
+    A purged version can be told of where a newer one of the same patient stands and the book names its objects.
 
     Parameters
     ----------
@@ -73,22 +80,17 @@ def results_to_reject(
     with reading(engine) as session:
         held = _held(session, study_id, destinations, rejection_kind)
         newest = _newest_standing(session, study_id) if any(one.made.purged_at_utc for one in held) else None
-        found = [
-            _told(one, newest)
-            for one in held
-            if not one.rejected and (before_version is None or one.made.version < before_version)
-        ]
+        found, lost = [], set()
+        for one in held:
+            if one.rejected or (before_version is not None and one.made.version >= before_version):
+                continue
+            told = _told(one, newest)
+            if told is None:
+                lost.add(one.destination)
+            else:
+                found.append(told)
         session.expunge_all()
-    return [one for one in found if one is not None]
-
-
-def purged_places(
-    engine: Engine, study_id: int, destinations: Collection[str], rejection_kind: str
-) -> set[str]:
-    """Those of `destinations` that may hold results which were purged here before they were withdrawn there."""
-    with reading(engine) as session:
-        held = _held(session, study_id, destinations, rejection_kind)
-        return {one.destination for one in held if one.made.purged_at_utc is not None and not one.rejected}
+    return Rejectable(found, lost)
 
 
 def _held(session: Session, study_id: int, destinations: Collection[str], rejection_kind: str) -> list[_Held]:

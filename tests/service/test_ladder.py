@@ -11,7 +11,7 @@ from sqlalchemy import select
 from clinical import Permanent, draft_to_json
 from reporting import ALL_SR_CLASSES, build_faces
 from service.book.database import reading, writing
-from service.book.held_results import results_to_reject
+from service.book.held_results import rejectable
 from service.book.outbox import DeliveryLease
 from service.book.purge import RetentionRule, purge_study
 from service.book.states import DeliveryState, StudyState
@@ -144,9 +144,9 @@ def _purged(house: House) -> None:
 
 def test_purged_results_keep_no_later_version_from_being_told(house: House) -> None:
     _deliver(house, "Comprehensive SR Storage")
-    assert len(results_to_reject(house.book.engine, 1, ["pacs"], REJECTION, before_version=2)) == 1
+    assert len(rejectable(house.book.engine, 1, ["pacs"], REJECTION, before_version=2).held) == 1
     _purged(house)
-    assert results_to_reject(house.book.engine, 1, ["pacs"], REJECTION, before_version=2) == []
+    assert rejectable(house.book.engine, 1, ["pacs"], REJECTION, before_version=2).held == []
 
 
 def test_purged_results_are_said_to_be_taken_back_by_hand(house: House) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from clinical import Permanent, draft_to_json
 from reporting import Artefact, RejectionReason, SiteProfile, build_faces
 from service.book.database import reading, writing
-from service.book.held_results import HeldResults, results_to_reject
+from service.book.held_results import HeldResults, rejectable
 from service.book.purge import RetentionRule
 from service.book.states import DeliveryState, StudyState
 from service.book.tables import ArtefactRow, DeliveryRow, StudyRow
@@ -77,7 +77,7 @@ def purge(house: House) -> PurgeReport:
 
 
 def to_reject(house: House, before_version: int | None = None) -> list[HeldResults]:
-    return results_to_reject(house.book.engine, 1, ["pacs"], REJECTION, before_version=before_version)
+    return rejectable(house.book.engine, 1, ["pacs"], REJECTION, before_version=before_version).held
 
 
 def document_of(house: House, row: ArtefactRow) -> Dataset:
