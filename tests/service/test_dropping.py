@@ -76,14 +76,20 @@ def put(house: House, study: int, state: StudyState) -> None:
         session.get_one(StudyRow, study).state = state
 
 
-def test_a_study_of_several_patients_gets_well_when_the_stray_image_is_dropped(
-    house: House, tmp_path: Path
-) -> None:
+def told_of_a_stray(house: House, tmp_path: Path) -> int:
+    """A delivered study that another patient's image came to; its second version has been tried."""
     study = received(house, tmp_path)
     drafted(house, study, {"pacs": DELIVERED})
     received(house, tmp_path, number=2, patient_id="P-5")
     drafted(house, study, {}, 2, StudyState.DRAFTED)
     tell(house, study, ("pacs",))
+    return study
+
+
+def test_a_study_of_several_patients_gets_well_when_the_stray_image_is_dropped(
+    house: House, tmp_path: Path
+) -> None:
+    study = told_of_a_stray(house, tmp_path)
     assert told(house, study) == (StudyState.FAILED, "several-patients", [])
     assert drop(house) is StudyState.RECEIVING
     assert drop(house) is StudyState.RECEIVING
@@ -105,11 +111,7 @@ def test_a_study_of_several_patients_gets_well_when_the_stray_image_is_dropped(
 def test_what_notices_say_does_not_hold_back_the_reading_without_a_dropped_image(
     house: House, tmp_path: Path
 ) -> None:
-    study = received(house, tmp_path)
-    drafted(house, study, {"pacs": DELIVERED})
-    received(house, tmp_path, number=2, patient_id="P-5")
-    drafted(house, study, {}, 2, StudyState.DRAFTED)
-    tell(house, study, ("pacs",))
+    study = told_of_a_stray(house, tmp_path)
     for uid, last_word in (("1.7.1", None), ("1.7.2", StepChanged(StepStatus.COMPLETED, ("1.2.99",)))):
         note_step_begun(house.book.engine, uid, StepBegun((STUDY_UID,), ()), "XRAY1", now=now_utc())
         if last_word is not None:
